@@ -1,0 +1,1 @@
+"""Everything the stages do, usable without Luigi: `python -m resnet STAGE`."""

@@ -1,0 +1,25 @@
+"""The 1,797 scans of handwritten digits (8x8 pixels, 17 greys) that scikit-learn bundles: no download."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from resnet import settings
+from resnet.datasets.images import Dataset, PixelImage, Split, hold_out
+
+
+class Digits:
+    def __init__(self, dataset: settings.Dataset):
+        self._dataset = dataset
+
+    def fingerprint(self) -> str:
+        return "digits of scikit-learn"
+
+    def load(self) -> Dataset:
+        from sklearn.datasets import load_digits  # takes a second: only for this data set
+
+        scans = load_digits()
+        pixels = np.rint(scans.images * (255 / 16)).astype(np.uint8)
+        images = Split(scans.target.astype(np.int32), lambda i: PixelImage(f"digit-{i:04d}.png", pixels[i]))
+        train, validation = hold_out(images, self._dataset.validation_fraction, self._dataset.split_seed)
+        return Dataset([(str(digit), str(digit)) for digit in range(10)], train, validation)

@@ -1,0 +1,89 @@
+"""Folders of images: ROOT/train/CLASS/* and ROOT/val/CLASS/* (or validation), or ROOT/CLASS/* to be split.
+
+A class's images may lie in folders inside its own. Names that begin with a dot are no images; everything else is
+taken for one, so that a file that cannot be read is reported and never passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from resnet import settings
+from resnet.datasets.images import Dataset, FileImage, MissingData, Split, hold_out
+from resnet.errors import UserError
+
+VALIDATION = ("val", "validation")
+
+
+class Folder:
+    def __init__(self, dataset: settings.Dataset, root: Path):
+        self._dataset = dataset
+        self._root = root
+        if not class_names(root):
+            raise MissingData(f"{root} holds no folders of images: make it ROOT/CLASS/* or ROOT/train/CLASS/*")
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for path in _files(self._root):
+            digest.update(f"{path.relative_to(self._root)}\0{path.stat().st_size}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def load(self) -> Dataset:
+        held = [self._root / name for name in VALIDATION if (self._root / name).is_dir()]
+        if not (self._root / "train").is_dir():
+            if held:
+                raise UserError(f"{self._root} has a folder {held[0].name}, but none called train beside it")
+            names = class_names(self._root)
+            images = read_split(self._root, names, self._root)
+            if lonely := [names[i] for i in np.flatnonzero(np.bincount(images.labels) < 2)]:
+                raise UserError(f"{self._root / lonely[0]} has one image: a class needs two, one of them to validate")
+            train, validation = hold_out(images, self._dataset.validation_fraction, self._dataset.split_seed)
+        else:
+            names = class_names(self._root / "train")
+            train = read_split(self._root / "train", names, self._root)
+            if held:
+                if strangers := set(class_names(held[0])) ^ set(names):
+                    raise UserError(f"train and {held[0].name} in {self._root} differ in their classes: {_few(strangers)}")
+                validation = read_split(held[0], names, self._root)
+            else:
+                train, validation = hold_out(train, self._dataset.validation_fraction, self._dataset.split_seed)
+        if len(names) < 2:
+            raise UserError(f"{self._root} has one class, {names[0]}: there is nothing to tell apart")
+        return Dataset([(name, name.replace("_", " ")) for name in names], train, validation)
+
+
+def class_names(folder: Path) -> list[str]:
+    """The names of a folder's folders, sorted: their order is the order of the labels."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def read_split(folder: Path, names: list[str], root: Path) -> Split:
+    """The images of the class folders `names` inside `folder`. Raises UserError for a class without images."""
+    if not names:
+        raise UserError(f"{folder} holds no class folders")
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        found = _files(folder / name)
+        if not found:
+            raise UserError(f"{folder / name} is empty: remove the folder, or put the class's images into it")
+        paths += found
+        labels += [label] * len(found)
+    return Split(np.array(labels, np.int32), lambda i: FileImage(str(paths[i].relative_to(root)), paths[i]))
+
+
+def _files(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
+    return found
+
+
+def _few(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:10]) + (" ..." if len(names) > 10 else "")

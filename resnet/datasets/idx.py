@@ -1,0 +1,111 @@
+"""The MNIST family's idx files: two of images and two of labels, gzipped or not.
+
+Looked for in the data folder, then where Debian's package of Fashion-MNIST puts them, then in the downloads folder.
+Fashion-MNIST itself is downloaded when it is nowhere; addresses and checksums are those of its own README
+(Xiao et al. 2017). Format: http://yann.lecun.com/exdb/mnist/.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+
+from resnet import settings
+from resnet.datasets.images import Dataset, MissingData, PixelImage, Split
+from resnet.errors import UserError
+from resnet.files import atomic, make_folder
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+DEBIAN = Path("/usr/share/datasets")
+DOWNLOADS = {"fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"}
+MD5 = {
+    "fashion-mnist": {
+        "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+    }
+}
+
+
+class IdxFiles:
+    def __init__(self, dataset: settings.Dataset, data: Path | None, downloads: Path):
+        self._dataset = dataset
+        self._downloads = downloads / (dataset.name or "idx")
+        places = [data] if data else [DEBIAN / dataset.name, self._downloads] if dataset.name else []
+        self._folder = next((place for place in places if _holds_all(place)), None)
+        if self._folder is None and (data or dataset.name not in DOWNLOADS):
+            looked = " and ".join(str(place) for place in places) or "no folder"
+            raise MissingData(f"looked in {looked} for {', '.join(FILES)} (or .gz). Say where they are with --data.")
+
+    def fingerprint(self) -> str | None:
+        if self._folder is None:
+            return None
+        digest = hashlib.sha256()
+        for name in FILES:
+            digest.update(hashlib.sha256(_content(self._folder, name)).digest())
+        return digest.hexdigest()
+
+    def load(self) -> Dataset:
+        folder = self._folder or self._download()
+        train, validation = _split(folder, *FILES[:2], "train"), _split(folder, *FILES[2:], "test")
+        count = 1 + max(int(train.labels.max()), int(validation.labels.max()))
+        names = self._dataset.class_names or [str(number) for number in range(count)]
+        if len(names) < count:
+            raise UserError(f"dataset.class_names has {len(names)} names, but {folder} has {count} classes")
+        return Dataset([(str(number), name) for number, name in enumerate(names)], train, validation)
+
+    def _download(self) -> Path:
+        make_folder(self._downloads)
+        for name in FILES:
+            address = f"{DOWNLOADS[self._dataset.name]}/{name}.gz"
+            try:
+                with urllib.request.urlopen(address, timeout=60) as answer:
+                    content = answer.read()
+            except OSError as error:
+                raise UserError(
+                    f"{address} cannot be downloaded ({error}). Fetch the four files by other means "
+                    "and give their folder with --data."
+                ) from None
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[self._dataset.name][name]:
+                raise UserError(f"{address}: what came is not the official file (its checksum differs)")
+            with atomic(self._downloads / f"{name}.gz") as file:
+                file.write(content)
+        return self._downloads
+
+
+def _holds_all(folder: Path) -> bool:
+    return all((folder / name).exists() or (folder / f"{name}.gz").exists() for name in FILES)
+
+
+def _content(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        return path.read_bytes() if path.exists() else gzip.decompress((folder / f"{name}.gz").read_bytes())
+    except (OSError, EOFError) as error:
+        raise UserError(f"{folder / name} cannot be read: {error}") from None
+
+
+def _array(folder: Path, name: str, dimensions: int) -> np.ndarray:
+    """A file's numbers, uint8. The header: two zero bytes, type 8 (unsigned byte), dimensions, each one's size."""
+    content = _content(folder, name)
+    header = 4 + 4 * dimensions
+    if content[:4] != bytes((0, 0, 8, dimensions)) or len(content) < header:
+        raise UserError(f"{folder / name} is no idx file of bytes in {dimensions} dimensions")
+    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    if math.prod(shape) != len(content) - header:
+        raise UserError(f"{folder / name} is cut short: {len(content) - header:,} bytes of {math.prod(shape):,}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _split(folder: Path, images_name: str, labels_name: str, prefix: str) -> Split:
+    pixels, labels = _array(folder, images_name, 3), _array(folder, labels_name, 1)
+    if len(pixels) != len(labels) or not len(labels):
+        raise UserError(f"{folder}: {len(pixels):,} images in {images_name}, {len(labels):,} labels in {labels_name}")
+    return Split(labels.astype(np.int32), lambda i: PixelImage(f"{prefix}-{i:05d}.png", pixels[i]))

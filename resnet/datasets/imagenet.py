@@ -1,0 +1,181 @@
+"""ImageNet (ILSVRC 2012) as its archives, read in place, or unpacked.
+
+    ROOT/ILSVRC2012_img_train.tar          a tar of 1,000 tars, one a class      or  ROOT/train/n01440764/*
+    ROOT/ILSVRC2012_img_val.tar            50,000 files without a class          or  ROOT/val/*, ROOT/val/n01440764/*
+    ROOT/ILSVRC2012_devkit_t12.tar.gz      the development kit                   or  ROOT/ILSVRC2012_devkit_t12/
+
+Labels are positions among the sorted WordNet ids. The kit's ground truth lists ILSVRC2012 ids instead, which follow
+the order of its meta.mat: they are mapped through that file. A validation folder of class folders needs no kit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.io import loadmat
+
+from resnet import settings
+from resnet.datasets.folder import class_names, read_split
+from resnet.datasets.images import Dataset, FileImage, MissingData, Split
+from resnet.errors import UserError
+
+TRAIN_TAR = "ILSVRC2012_img_train.tar"
+VALIDATION_TAR = "ILSVRC2012_img_val.tar"
+KIT = "ILSVRC2012_devkit_t12"
+
+
+class Member(NamedTuple):
+    """A file inside a tar, by where its bytes lie."""
+
+    name: str
+    offset: int
+    size: int
+
+
+class DevelopmentKit(NamedTuple):
+    words: dict[str, str]  # WordNet id to names
+    wordnet_ids: dict[int, str]  # ILSVRC2012 id to WordNet id
+    ground_truth: list[int]  # the ILSVRC2012 id of each validation image, in the order of their names
+
+
+class ImageNet:
+    def __init__(self, dataset: settings.Dataset, root: Path):
+        self._root = root
+        for tar, folder in ((TRAIN_TAR, "train"), (VALIDATION_TAR, "val")):
+            if not (root / tar).is_file() and not (root / folder).is_dir():
+                raise MissingData(f"{root} holds neither {tar} nor a folder {folder}")
+
+    def fingerprint(self) -> str:
+        """From the archives' sizes, or the names of the class folders: listing 1.3 million files takes too long."""
+        root = self._root
+        told = [f"{tar} {(root / tar).stat().st_size}" for tar in (TRAIN_TAR, VALIDATION_TAR) if (root / tar).is_file()]
+        told += [name for folder in ("train", "val") if (root / folder).is_dir() for name in class_names(root / folder)]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+    def load(self) -> Dataset:
+        kit = _read_kit(self._root)
+        names, train = self._train()
+        words = kit.words if kit else {}
+        return Dataset([(name, words.get(name, name)) for name in names], train, self._validation(names, kit))
+
+    def _train(self) -> tuple[list[str], Split]:
+        tar = self._root / TRAIN_TAR
+        if not tar.is_file():
+            folder = self._root / "train"
+            names = class_names(folder)
+            return names, read_split(folder, names, self._root)
+        members: list[Member] = []
+        labels: list[int] = []
+        with open(tar, "rb") as file:
+            inner = sorted(_members(file, 0, tar.stat().st_size, tar))
+            names = [Path(member.name).stem for member in inner]
+            for label, member in enumerate(inner):
+                found = list(_members(file, member.offset, member.size, tar))
+                if not found:
+                    raise UserError(f"{tar}: the archive {member.name} inside it is empty")
+                members += found
+                labels += [label] * len(found)
+        return names, _split(tar, members, labels)
+
+    def _validation(self, names: list[str], kit: DevelopmentKit | None) -> Split:
+        tar, folder = self._root / VALIDATION_TAR, self._root / "val"
+        if not tar.is_file() and (found := class_names(folder)):
+            if strangers := set(found) ^ set(names):
+                raise UserError(f"{folder} and train differ in their classes: {', '.join(sorted(strangers)[:10])}")
+            return read_split(folder, names, self._root)
+        if kit is None:
+            raise UserError(
+                f"the validation images in {tar if tar.is_file() else folder} have no classes without the "
+                f"development kit: put {KIT}.tar.gz into {self._root}"
+            )
+        label_of = {name: label for label, name in enumerate(names)}
+        if missing := set(kit.wordnet_ids[number] for number in kit.ground_truth) - set(label_of):
+            raise UserError(f"validation images are of classes without training images: {', '.join(sorted(missing)[:10])}")
+        labels = [label_of[kit.wordnet_ids[number]] for number in kit.ground_truth]
+        if tar.is_file():
+            with open(tar, "rb") as file:
+                members = sorted(_members(file, 0, tar.stat().st_size, tar), key=lambda member: Path(member.name).name)
+            _check_ground_truth(tar, len(members), kit)
+            return _split(tar, members, labels)
+        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        _check_ground_truth(folder, len(paths), kit)
+        return Split(np.array(labels, np.int32), lambda i: FileImage(f"val/{paths[i].name}", paths[i]))
+
+
+def _check_ground_truth(place: Path, images: int, kit: DevelopmentKit) -> None:
+    if images != len(kit.ground_truth):
+        raise UserError(f"{place} holds {images:,} images, but the ground truth is of {len(kit.ground_truth):,}")
+
+
+def _split(tar: Path, members: list[Member], labels: list[int]) -> Split:
+    names = [Path(member.name).name for member in members]
+    places = np.array([(member.offset, member.size) for member in members], np.int64)
+    return Split(np.array(labels, np.int32), lambda i: FileImage(names[i], tar, int(places[i, 0]), int(places[i, 1])))
+
+
+def _members(file: io.BufferedIOBase, start: int, size: int, tar: Path) -> Iterator[Member]:
+    """The regular files of the tar that lies at `start` inside `file`, read by its headers alone."""
+    try:
+        with tarfile.open(fileobj=_Window(file, start, size), mode="r:") as archive:  # type: ignore[call-overload]
+            for member in archive:
+                archive.members = []  # tarfile remembers each member: at a million files, that is memory for nothing
+                if member.isfile():
+                    if member.offset_data + member.size > size:
+                        raise UserError(f"{tar} is cut short inside {member.name}: download it again")
+                    yield Member(member.name, start + member.offset_data, member.size)
+    except tarfile.TarError as error:
+        raise UserError(f"{tar} is no whole tar archive ({error}): download it again") from None
+
+
+class _Window(io.RawIOBase):
+    """A part of a file, as a file."""
+
+    def __init__(self, file: io.BufferedIOBase, start: int, size: int):
+        self._file, self._start, self._size, self._position = file, start, size, 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._size - self._position, 0)
+        self._file.seek(self._start + self._position)
+        data = self._file.read(left if size < 0 else min(size, left))
+        self._position += len(data)
+        return data
+
+
+def _read_kit(root: Path) -> DevelopmentKit | None:
+    """The development kit, from its folder or archive; None where there is neither."""
+    meta, truth = f"{KIT}/data/meta.mat", f"{KIT}/data/ILSVRC2012_validation_ground_truth.txt"
+    archive = root / f"{KIT}.tar.gz"
+    try:
+        if (root / KIT).is_dir():
+            files = {name: (root / name).read_bytes() for name in (meta, truth)}
+        elif archive.is_file():
+            with tarfile.open(archive) as tar:
+                files = {name: tar.extractfile(name).read() for name in (meta, truth)}  # type: ignore[union-attr]
+        else:
+            return None
+        synsets = loadmat(io.BytesIO(files[meta]), squeeze_me=True)["synsets"]
+        wordnet_ids = {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in synsets if int(s["num_children"]) == 0}
+        words = {str(synset["WNID"]): str(synset["words"]) for synset in synsets}
+        truth_ids = [int(line) for line in files[truth].split()]
+    except (OSError, KeyError, ValueError, IndexError, tarfile.TarError, AttributeError) as error:
+        raise UserError(f"the development kit in {root} cannot be read: {error}") from None
+    if any(not re.fullmatch(r"n\d{8}", name) for name in wordnet_ids.values()):
+        raise UserError(f"the development kit in {root}: its meta.mat lists something that is no WordNet id")
+    if strangers := sorted(set(truth_ids) - set(wordnet_ids)):
+        raise UserError(f"the development kit in {root}: its ground truth has unknown ids, such as {strangers[0]}")
+    return DevelopmentKit(words, wordnet_ids, truth_ids)

@@ -1,0 +1,91 @@
+"""What every data set is: classes, and two splits of labelled images that are read one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from resnet.errors import UserError
+from resnet.records.image_files import png
+
+
+class MissingData(UserError):
+    """The images are not where they were looked for."""
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """An image file, or the bytes of one inside a larger file (a tar)."""
+
+    filename: str
+    path: Path
+    offset: int = 0
+    size: int = -1
+
+    def read(self) -> bytes:
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+@dataclass(frozen=True)
+class PixelImage:
+    """Pixels that never were a file: uint8 [height, width] grey."""
+
+    filename: str
+    pixels: np.ndarray
+
+    def read(self) -> bytes:
+        return png(self.pixels)
+
+
+Image = FileImage | PixelImage
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images: `labels` is int32 [n], 0-based; `image(i)` tells where the i-th one's bytes are."""
+
+    labels: np.ndarray
+    image: Callable[[int], Image]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> Split:
+        """The split of just these images, in this order."""
+        return Split(self.labels[indices], lambda i: self.image(int(indices[i])))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    classes: Sequence[tuple[str, str]]  # identifier and name of each, in the order of the labels
+    train: Split
+    validation: Split
+
+
+class Source(Protocol):
+    """Where a data set comes from. Making one is cheap and raises MissingData where there is nothing."""
+
+    def fingerprint(self) -> str | None:
+        """Changes when the images do, wherever they lie; None while that cannot be told."""
+
+    def load(self) -> Dataset:
+        """List the images. Raises UserError for a layout that cannot be right."""
+
+
+def hold_out(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Part a split into training and validation: `fraction` of each class, at least one image on either side."""
+    random = np.random.default_rng(seed)
+    held: list[np.ndarray] = []
+    for label in np.unique(split.labels):
+        members = np.flatnonzero(split.labels == label)
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        held.append(random.permutation(members)[:count])
+    chosen = np.zeros(len(split), bool)
+    chosen[np.concatenate(held)] = True
+    return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))

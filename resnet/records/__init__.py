@@ -1,0 +1,1 @@
+"""Records: images and labels in TFRecord shards, each with a sidecar index for random access."""

@@ -1,0 +1,202 @@
+"""ConvertRecords: every image of a data set decoded once, and written to a shard that its seed decides.
+
+Images go to shards by one random permutation a split, so that shards are statistically alike: shards in the order of
+the classes cost others three points of accuracy. Each shard is written by one process and is either whole or not
+there; a second attempt makes only those that are missing.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures as futures
+import csv
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from resnet import datasets
+from resnet.artifacts import Run
+from resnet.datasets.images import Dataset, Image
+from resnet.errors import UserError
+from resnet.files import atomic, held, make_folder
+from resnet.processes import die_with_parent
+from resnet.progress import Progress
+from resnet.records.example import LabelledImage
+from resnet.records.image_files import Unreadable, to_stored
+from resnet.records.shards import SPLITS, Shard, shard_name, write_classes
+
+
+def convert(run: Run) -> None:
+    """The stage: a data set's images, as records."""
+    folder = run.records
+    with held(folder, wait=float("inf")):  # two runs on the same images: the second waits, and finds the work done
+        if not run.why_incomplete("convert"):
+            return
+        dataset = datasets.load(run.recipe.dataset, run.data, run.artifacts)
+        begun = run.begin("convert")
+        make_folder(folder / "index")
+        summaries = _write_shards(run, dataset)
+        rejected = [row for summary in summaries.values() for row in summary["rejected"]]
+        doubtful = [row for summary in summaries.values() for row in summary["doubtful"]]
+        rejected_path = _write_rows(folder / "rejected.csv", rejected)
+        doubtful_path = _write_rows(folder / "doubtful.csv", doubtful)
+        _check_rejected(rejected, run.recipe.records.max_rejected, rejected_path)
+        converted = sum((Counter(summary["converted"]) for summary in summaries.values()), Counter())
+        _report(summaries, rejected, doubtful, converted, folder)
+        checksums = {name: summary["sha256"] for name, summary in summaries.items()}
+        checksums |= {f"index/{name}.npy": summary["index_sha256"] for name, summary in summaries.items()}
+        run.finish(
+            begun,
+            [*(folder / name for name in checksums), write_classes(folder, dataset.classes)],
+            byproducts=[rejected_path, doubtful_path],
+            checksums=checksums,
+            images={split: _count(summaries, split) for split in SPLITS},
+            rejected=len(rejected),
+            doubtful=len(doubtful),
+            converted=dict(converted),
+            seeds={"records.seed": run.recipe.records.seed, "dataset.split_seed": run.recipe.dataset.split_seed},
+        )
+
+
+def _write_shards(run: Run, dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Make the shards that are missing, in parallel; return every shard's summary by name, in order."""
+    records = run.recipe.records
+    plan = {
+        shard_name(split, number, count): (images, members)
+        for split, images, count in (
+            ("train", dataset.train, records.train_shards),
+            ("validation", dataset.validation, records.validation_shards),
+        )
+        for number, members in enumerate(assign(len(images), count, records.seed))
+    }
+    summaries = {name: Shard(run.records, name).summary() for name in plan}
+    missing = [name for name, summary in summaries.items() if summary is None]
+    total, done = (sum(len(plan[name][1]) for name in names) for names in (plan, set(plan) - set(missing)))
+
+    def orders() -> Iterator[tuple[str, list[tuple[Image, int]]]]:
+        for name in missing:
+            images, members = plan[name]
+            yield name, [(images.image(int(i)), int(images.labels[i])) for i in members]
+
+    context = multiprocessing.get_context("spawn")  # OpenCV forked after it used its threads can deadlock
+    with (
+        Progress("converting", total, "images", done=done) as progress,
+        futures.ProcessPoolExecutor(run.machine.workers, context, _start_worker, (os.getpid(),)) as pool,
+    ):
+        waiting: set[futures.Future] = set()
+        queue = orders()
+        more = True
+        while waiting or more:
+            while more and len(waiting) < 2 * run.machine.workers:  # a shard's list at a time, not a million at once
+                order = next(queue, None)
+                more = order is not None
+                if order:
+                    name, images_of_shard = order
+                    waiting.add(pool.submit(_write_shard, run.records, name, images_of_shard, list(dataset.classes)))
+            finished, waiting = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
+            for future in finished:
+                name, summary = future.result()
+                summaries[name] = summary
+                progress.advance(summary["records"] + len(summary["rejected"]))
+    return {name: summary for name, summary in summaries.items() if summary}
+
+
+def assign(images: int, shards: int, seed: int) -> list[np.ndarray]:
+    """Which images go to which shard: a random permutation, cut into parts whose sizes differ by one at most."""
+    return np.array_split(np.random.default_rng(seed).permutation(images), shards)
+
+
+def _start_worker(parent: int) -> None:
+    die_with_parent(parent)
+    cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what the decoders have to say is caught below, image by image
+
+
+def _write_shard(
+    folder: Path, name: str, images: list[tuple[Image, int]], classes: list[tuple[str, str]]
+) -> tuple[str, dict[str, Any]]:
+    rejected: list[tuple[str, str]] = []
+    doubtful: list[tuple[str, str]] = []
+    converted: Counter[str] = Counter()
+
+    def readable() -> Iterator[LabelledImage]:
+        with _DecoderWarnings() as warnings:
+            for image, label in images:
+                try:
+                    stored = to_stored(image.read())
+                except (Unreadable, OSError) as error:
+                    rejected.append((image.filename, str(error)))
+                    warnings.take()
+                    continue
+                if warning := warnings.take():
+                    doubtful.append((image.filename, warning))
+                if stored.converted_from:
+                    converted[stored.converted_from] += 1
+                yield LabelledImage(*stored[:4], label, *classes[label], image.filename)
+
+    summary = Shard(folder, name).write(readable(), rejected=rejected, doubtful=doubtful, converted=converted)
+    return name, summary
+
+
+class _DecoderWarnings:
+    """What libjpeg and libpng print to standard error while they make up for damage: their only way to say so."""
+
+    def __enter__(self) -> _DecoderWarnings:
+        self._file = os.memfd_create("decoder-warnings") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+        self._stderr = os.dup(2)
+        os.dup2(self._file, 2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self._stderr, 2)
+        os.close(self._stderr)
+        os.close(self._file)
+
+    def take(self) -> str:
+        """The words since the last call."""
+        size = os.lseek(2, 0, os.SEEK_CUR)
+        if not size:
+            return ""
+        words = os.pread(self._file, size, 0).decode(errors="replace")
+        os.ftruncate(self._file, 0)
+        os.lseek(2, 0, os.SEEK_SET)
+        return " ".join(words.split())
+
+
+def _write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:
+    with atomic(path, "w") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "reason"))
+        writer.writerows(rows)
+    return path
+
+
+def _check_rejected(rejected: list[tuple[str, str]], accepted: int, listed: Path) -> None:
+    if len(rejected) > accepted:
+        first = "".join(f"\n  {file}: {reason}" for file, reason in rejected[:10])
+        raise UserError(
+            f"{len(rejected):,} images cannot be read, and records.max_rejected is {accepted}:{first}\n"
+            f"All of them are listed in {listed}. Mend or remove them, or accept them with "
+            f"--override '[\"records.max_rejected={len(rejected)}\"]': the rest is converted already."
+        )
+
+
+def _count(summaries: dict[str, dict[str, Any]], split: str) -> int:
+    return sum(summary["records"] for name, summary in summaries.items() if name.startswith(f"{split}-"))
+
+
+def _report(
+    summaries: dict[str, dict[str, Any]], rejected: list, doubtful: list, converted: Counter[str], folder: Path
+) -> None:
+    print(f"convert: {_count(summaries, 'train'):,} training and {_count(summaries, 'validation'):,} validation images")
+    for kind, number in sorted(converted.items()):
+        print(f"convert: {number:,} stored as PNG, pixels unchanged: {kind}")
+    if rejected:
+        print(f"convert: {len(rejected):,} unreadable images left out, listed in {folder / 'rejected.csv'}")
+    if doubtful:
+        print(f"convert: {len(doubtful):,} images decode with warnings, listed in {folder / 'doubtful.csv'}")

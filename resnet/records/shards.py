@@ -1,0 +1,155 @@
+"""Shards: where a data set's records lie, how they are written whole, and how any one of them is read.
+
+    <folder>/train-00000-of-01024          a TFRecord file
+    <folder>/index/train-00000-of-01024.npy    its index: offset, length (framing included) and label of each record
+    <folder>/index/train-00000-of-01024.json   how it came out: written last, so the shard is finished when it is there
+
+The indices lie in a folder of their own so that `train-*` means the TFRecord files alone, to every reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet.errors import UserError
+from resnet.files import atomic
+from resnet.records.example import LabelledImage, encode
+from resnet.records.tfrecord import CorruptRecord, frame, unframe
+
+INDEX_TYPE = np.dtype([("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
+SPLITS = ("train", "validation")
+
+
+def shard_name(split: str, number: int, of: int) -> str:
+    return f"{split}-{number:05d}-of-{of:05d}"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard of a records folder."""
+
+    folder: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.name
+
+    @property
+    def index_path(self) -> Path:
+        return self.folder / "index" / f"{self.name}.npy"
+
+    @property
+    def summary_path(self) -> Path:
+        return self.folder / "index" / f"{self.name}.json"
+
+    def write(self, images: Iterable[LabelledImage], **facts: Any) -> dict[str, Any]:
+        """Write the shard and its index, then the summary (records, checksums, `facts`), which is returned."""
+        entries, digest, offset = [], hashlib.sha256(), 0
+        with atomic(self.path) as file:
+            for image in images:
+                record = frame(encode(image))
+                file.write(record)
+                digest.update(record)
+                entries.append((offset, len(record), image.label))
+                offset += len(record)
+        index = io.BytesIO()
+        np.save(index, np.array(entries, INDEX_TYPE), allow_pickle=False)
+        with atomic(self.index_path) as file:
+            file.write(index.getvalue())
+        summary = {
+            "records": len(entries),
+            "bytes": offset,
+            "sha256": digest.hexdigest(),
+            "index_sha256": hashlib.sha256(index.getvalue()).hexdigest(),
+            **facts,
+        }
+        with atomic(self.summary_path, "w") as file:
+            json.dump(summary, file)
+        return summary
+
+    def summary(self) -> dict[str, Any] | None:
+        """How the shard came out, or None where it is not finished, or a file of it is gone or cut short."""
+        try:
+            summary = json.loads(self.summary_path.read_text(encoding="utf-8"))
+            whole = self.path.stat().st_size == summary["bytes"] and self.index_path.exists()
+        except (OSError, ValueError, KeyError):
+            return None
+        return summary if whole else None
+
+
+class ShardedRecords:
+    """Random access to the records of one split of a records folder.
+
+    `index` holds shard, offset, length and label of every record, in the order of the shards.
+    """
+
+    def __init__(self, folder: Path, split: str):
+        paths = sorted((folder / "index").glob(f"{split}-*.npy"))
+        if not paths:
+            raise UserError(f"{folder} holds no {split} records. Run ConvertRecords first.")
+        self.shards = [folder / path.stem for path in paths]
+        self.classes = read_classes(folder)
+        parts = []
+        for number, path in enumerate(paths):
+            try:
+                entries = np.load(path, allow_pickle=False)
+                if entries.dtype != INDEX_TYPE:
+                    raise ValueError(f"entries of type {entries.dtype}")
+            except (ValueError, EOFError) as error:
+                raise UserError(f"{path} is no index of a shard ({error}). Delete it and run ConvertRecords.") from None
+            part = np.empty(len(entries), [("shard", "<i4"), *INDEX_TYPE.descr])
+            part["shard"] = number
+            for field in INDEX_TYPE.names or ():
+                part[field] = entries[field]
+            parts.append(part)
+        self.index = np.concatenate(parts)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+class RecordReader:
+    """Reads records by shard, offset and length; keeps the shards' files open."""
+
+    def __init__(self, shards: Sequence[Path]):
+        self._shards = shards
+        self._descriptors: dict[int, int] = {}
+
+    def payload(self, shard: int, offset: int, length: int) -> bytes:
+        """The serialised Example. Raises CorruptRecord, naming the shard and the offset."""
+        if shard not in self._descriptors:
+            self._descriptors[shard] = os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return unframe(os.pread(self._descriptors[shard], length, offset))
+        except CorruptRecord as error:
+            raise CorruptRecord(f"{self._shards[shard]}: the record at byte {offset} is damaged: {error}") from None
+
+    def close(self) -> None:
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+
+def write_classes(folder: Path, classes: Sequence[tuple[str, str]]) -> Path:
+    """classes.txt: a line a class, in the order of the labels: identifier, tab, name for people."""
+    with atomic(folder / "classes.txt", "w") as file:
+        file.writelines(f"{identifier}\t{text}\n" for identifier, text in classes)
+    return folder / "classes.txt"
+
+
+def read_classes(folder: Path) -> list[tuple[str, str]]:
+    try:
+        lines = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        raise UserError(f"{folder / 'classes.txt'} is missing. Run ConvertRecords first.") from None
+    return [(identifier, text) for identifier, _, text in (line.partition("\t") for line in lines)]

@@ -1,0 +1,41 @@
+"""The TFRecord framing: length (8 bytes), checksum of the length (4), payload, checksum of the payload (4).
+
+Layout and checksum masking are TensorFlow's (tensorflow/core/lib/io/record_writer.h, core/lib/hash/crc32c.h).
+"""
+
+from __future__ import annotations
+
+import struct
+
+import google_crc32c
+
+HEADER = 12
+FOOTER = 4
+
+
+class CorruptRecord(Exception):
+    """A record whose bytes do not match their checksum."""
+
+
+def frame(payload: bytes) -> bytes:
+    """The payload as a record of a TFRecord file."""
+    length = struct.pack("<Q", len(payload))
+    return b"".join((length, _masked_crc(length), payload, _masked_crc(payload)))
+
+
+def unframe(record: bytes) -> bytes:
+    """The payload of one whole record. Raises CorruptRecord where length or checksum do not match."""
+    if len(record) < HEADER + FOOTER:
+        raise CorruptRecord(f"{len(record)} bytes are too few for a record")
+    (length,) = struct.unpack_from("<Q", record)
+    if length != len(record) - HEADER - FOOTER or record[8:HEADER] != _masked_crc(record[:8]):
+        raise CorruptRecord("its header is damaged")
+    payload = record[HEADER:-FOOTER]
+    if record[-FOOTER:] != _masked_crc(payload):
+        raise CorruptRecord("its checksum does not match")
+    return payload
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
