@@ -1,0 +1,1 @@
+"""The input pipeline: order, augmentation, worker processes, shared memory. Never imports TensorFlow."""

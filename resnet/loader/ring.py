@@ -1,0 +1,60 @@
+"""Batches of pixels in memory that several processes share.
+
+The memory is a file without a name: no other process can find it, Docker's 64 MB limit on /dev/shm does not apply to
+it, and the kernel frees it with the last process that holds it, however that one ends.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Callable
+from weakref import finalize
+
+import numpy as np
+
+PAGE = mmap.PAGESIZE  # slots begin on pages, so their pixels are aligned as TensorFlow wants them (64 bytes)
+
+
+class Ring:
+    """`slots` batches of uint8 [batch_size, size, size, 3]. A slot's view is handed out again once it is gone."""
+
+    def __init__(self, slots: int, batch_size: int, size: int, descriptor: int | None = None):
+        self.slots = slots
+        self._shape = (batch_size, size, size, 3)
+        self._stride = -(-batch_size * size * size * 3 // PAGE) * PAGE
+        self.descriptor = _unnamed_file(slots * self._stride) if descriptor is None else descriptor
+        self._memory = mmap.mmap(self.descriptor, slots * self._stride)
+
+    def pixels(self, slot: int) -> np.ndarray:
+        """The slot's pixels, to write into."""
+        return self._view(slot).reshape(self._shape)
+
+    def lend(self, slot: int, rows: int, on_return: Callable[[int], None]) -> np.ndarray:
+        """The slot's first `rows` images; `on_return(slot)` is called when no array refers to them any more."""
+        view = self._view(slot)
+        finalize(view, on_return, slot).atexit = False
+        return view.reshape(self._shape)[:rows]
+
+    def _view(self, slot: int) -> np.ndarray:
+        # frombuffer makes an array that owns its view of the memory: slices of it keep it alive, and nothing else.
+        return np.frombuffer(self._memory, np.uint8, int(np.prod(self._shape)), slot * self._stride)
+
+    def close(self) -> None:
+        """Let go of the memory; arrays that still refer to it stay valid until they go."""
+        os.close(self.descriptor)
+        try:
+            self._memory.close()
+        except BufferError:
+            pass
+
+
+def _unnamed_file(size: int) -> int:
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("batches", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor

@@ -1,0 +1,96 @@
+"""A worker process of the loader: reads records, decodes, augments, and writes pixels into the shared ring.
+
+Started fresh (never forked: OpenCV can deadlock after a fork), without TensorFlow, with OpenCV held to one thread.
+It does what it is told and keeps no state between orders, so any worker can do any order, twice if need be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import zmq
+
+from resnet.loader.augmentation import augment, center_box, draws, resize
+from resnet.loader.messages import DONE, FAILED, HELLO, ORDER, SETUP, OrderHeader
+from resnet.loader.ring import Ring
+from resnet.processes import die_with_parent
+from resnet.records import example
+from resnet.records.image_files import Unreadable, decode
+from resnet.records.shards import RecordReader
+from resnet.records.tfrecord import CorruptRecord
+
+RECORD_TYPE = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
+POLL_SECONDS = 1.0
+
+
+class Worker:
+    """Fills orders. The setup says: shards, ring (slots, batch_size, size), seed, and either augmentation's settings
+    (training) or shorter_side (evaluation's centre crop); filenames, whether to send back the images' names."""
+
+    def __init__(self, setup: dict, descriptor: int):
+        self._reader = RecordReader([Path(shard) for shard in setup["shards"]])
+        self._ring = Ring(*setup["ring"], descriptor)
+        self._size = setup["ring"][2]
+        self._setup = setup
+        self._augmentation = SimpleNamespace(**setup["augmentation"]) if setup["augmentation"] else None
+
+    def fill(self, order: OrderHeader, records: np.ndarray) -> list[str]:
+        """Write the order's images into its rows; returns their file names where they are asked for."""
+        rows = self._ring.pixels(order.slot)[order.row : order.row + len(records)]
+        random = draws(self._setup["seed"], order.epoch, order.position, len(records)) if self._augmentation else None
+        filenames = []
+        for i, record in enumerate(records):
+            shard, offset, length, _ = record.item()
+            payload = self._reader.payload(shard, offset, length)
+            try:
+                if self._setup["filenames"]:
+                    image = example.decode(payload)
+                    filenames.append(image.filename)
+                    pixels = decode(image.encoded)
+                else:
+                    pixels = decode(example.encoded_image(payload))
+            except Unreadable as error:
+                raise CorruptRecord(f"{self._setup['shards'][shard]}: record at byte {offset}: {error}") from None
+            if self._augmentation is not None and random is not None:
+                augment(pixels, random[i], order.position + i, self._augmentation, self._size, rows[i])  # type: ignore[arg-type]
+            else:
+                height, width = pixels.shape[:2]
+                resize(pixels, center_box(width, height, self._size, self._setup["shorter_side"]), rows[i])
+        return filenames
+
+
+def main() -> None:
+    address, descriptor, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the loader decides when to stop
+    cv2.setNumThreads(1)
+    socket = zmq.Context().socket(zmq.DEALER)
+    socket.connect(address)
+    socket.send_multipart([HELLO, str(os.getpid()).encode()])
+    worker: Worker | None = None
+    while True:
+        while not socket.poll(POLL_SECONDS * 1000):
+            if os.getppid() != parent:  # where the kernel does not tell of the parent's end
+                return
+        kind, *parts = socket.recv_multipart()
+        if kind == SETUP:
+            worker = Worker(json.loads(parts[0]), descriptor)
+        elif kind == ORDER and worker is not None:
+            order = OrderHeader.unpack(parts[0])
+            try:
+                filenames = worker.fill(order, np.frombuffer(parts[1], RECORD_TYPE))
+            except (CorruptRecord, OSError) as error:
+                socket.send_multipart([FAILED, parts[0], str(error).encode()])
+            else:
+                socket.send_multipart([DONE, parts[0], json.dumps(filenames).encode()])
+
+
+if __name__ == "__main__":
+    main()
