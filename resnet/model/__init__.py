@@ -1,0 +1,1 @@
+"""The network: layers, and ResNet of every depth."""

@@ -1,0 +1,87 @@
+"""Convolution, batch normalisation and the classifier, on explicit variables. Images are NHWC."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import numpy as np
+import tensorflow as tf
+
+EPSILON = 1e-5  # of batch normalisation, as in the released networks of He et al.
+
+# Mean and variance of each batch normalisation, in the order in which the network applies them.
+Statistics = list[tuple[tf.Tensor, tf.Tensor]]
+
+
+class Conv(tf.Module):
+    """Convolution without bias, padded evenly on all sides, as in Caffe and torch.
+
+    TensorFlow's own SAME pads a strided convolution more on one side, which shifts the image between layers.
+    Initialised as He et al. 2015b with fan out: normal, deviation sqrt(2 / (kernel^2 x output channels)).
+    """
+
+    def __init__(self, name: str, inputs: int, outputs: int, kernel: int, stride: int, seed: int):
+        super().__init__()
+        deviation = math.sqrt(2 / (kernel * kernel * outputs))
+        self.kernel = variable(f"{name}/kernel", normal(f"{name}/kernel", seed, deviation, (kernel, kernel, inputs, outputs)))
+        self._stride, self._padding = stride, kernel // 2
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        around = [self._padding, self._padding]
+        padding = [[0, 0], around, around, [0, 0]] if self._padding else "VALID"
+        return tf.nn.conv2d(x, tf.cast(self.kernel, x.dtype), self._stride, padding)
+
+
+class BatchNorm(tf.Module):
+    """Fused batch normalisation. In training it normalises by the batch and hands back what the batch's mean and
+    variance were; otherwise it uses `mean` and `variance`, which nothing here changes."""
+
+    def __init__(self, name: str, channels: int):
+        super().__init__()
+        self.scale = variable(f"{name}/scale", np.ones(channels, np.float32))
+        self.offset = variable(f"{name}/offset", np.zeros(channels, np.float32))
+        self.mean = variable(f"{name}/mean", np.zeros(channels, np.float32), trainable=False)
+        self.variance = variable(f"{name}/variance", np.ones(channels, np.float32), trainable=False)
+
+    def __call__(self, x: tf.Tensor, batch_statistics: Statistics | None) -> tf.Tensor:
+        """`batch_statistics`: the list that the batch's statistics are added to; None: use the stored ones.
+
+        The variance added is the unbiased one (n - 1), as the framework's kernel reports it for inference.
+        """
+        training = batch_statistics is not None
+        mean, variance = ([], []) if training else (self.mean, self.variance)
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=self.scale,
+            offset=self.offset,
+            mean=mean,
+            variance=variance,
+            epsilon=EPSILON,
+            is_training=training,
+        )
+        if batch_statistics is not None:
+            batch_statistics.append((mean, variance))
+        return y
+
+
+class Dense(tf.Module):
+    """The classifier, with bias; initialised as by Goyal et al. 2017: normal, deviation 0.01, bias zero."""
+
+    def __init__(self, name: str, inputs: int, outputs: int, seed: int):
+        super().__init__()
+        self.kernel = variable(f"{name}/kernel", normal(f"{name}/kernel", seed, 0.01, (inputs, outputs)))
+        self.bias = variable(f"{name}/bias", np.zeros(outputs, np.float32))
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(x, self.kernel) + self.bias
+
+
+def variable(name: str, value: np.ndarray, trainable: bool = True) -> tf.Variable:
+    return tf.Variable(value, trainable=trainable, name=name, dtype=tf.float32)
+
+
+def normal(name: str, seed: int, deviation: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Initial weights: decided by seed and name alone, so adding a layer moves no other layer's draws."""
+    random = np.random.Generator(np.random.Philox(key=np.array([seed, zlib.crc32(name.encode())], np.uint64)))
+    return (random.standard_normal(shape) * deviation).astype(np.float32)

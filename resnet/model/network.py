@@ -1,0 +1,110 @@
+"""ResNet v1 (He et al. 2015, "Deep Residual Learning for Image Recognition"), every depth on one page.
+
+Departures from the paper, each the same for all depths:
+- the shortcut is a projection (1x1 convolution) wherever the shape changes, for the CIFAR networks too (option B
+  instead of A): some 3,000 weights more in ResNet-20;
+- the input is divided by 255 and no mean is subtracted, as in the recipe reproduced. Batch normalisation follows the
+  first convolution, so the scale makes no difference but for epsilon.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from resnet.model.layers import BatchNorm, Conv, Dense, Statistics
+
+BASIC, BOTTLENECK = "basic", "bottleneck"
+IMAGENET_DEPTHS = {  # Table 1 of the paper: kind of block, blocks in each of the four stages
+    18: (BASIC, (2, 2, 2, 2)),
+    34: (BASIC, (3, 4, 6, 3)),
+    50: (BOTTLENECK, (3, 4, 6, 3)),
+    101: (BOTTLENECK, (3, 4, 23, 3)),
+    152: (BOTTLENECK, (3, 8, 36, 3)),
+}
+IMAGENET_WIDTHS, CIFAR_WIDTHS = (64, 128, 256, 512), (16, 32, 64)
+
+
+class Block(tf.Module):
+    """Two 3x3 convolutions (basic), or 1x1, 3x3, 1x1 with four times the width at the end (bottleneck).
+
+    A bottleneck that halves the resolution does so in its first 1x1 as published, or in its 3x3 (`stride_in`).
+    """
+
+    def __init__(self, name: str, kind: str, inputs: int, width: int, stride: int, stride_in: str, seed: int):
+        super().__init__()
+        self.outputs = width if kind == BASIC else 4 * width
+        if kind == BASIC:
+            plan = [(3, width, stride), (3, width, 1)]
+        else:
+            first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
+            plan = [(1, width, first), (3, width, second), (1, self.outputs, 1)]
+        self.convs, self.norms = [], []
+        channels = inputs
+        for i, (kernel, outputs, step) in enumerate(plan, start=1):
+            self.convs.append(Conv(f"{name}/conv{i}", channels, outputs, kernel, step, seed))
+            self.norms.append(BatchNorm(f"{name}/norm{i}", outputs))
+            channels = outputs
+        self.projection = None
+        if stride != 1 or inputs != self.outputs:
+            self.projection = Conv(f"{name}/projection", inputs, self.outputs, 1, stride, seed)
+            self.projection_norm = BatchNorm(f"{name}/projection_norm", self.outputs)
+
+    def __call__(self, x: tf.Tensor, statistics: Statistics | None) -> tf.Tensor:
+        shortcut = x if self.projection is None else self.projection_norm(self.projection(x), statistics)
+        for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
+            x = tf.nn.relu(norm(conv(x), statistics))
+        return tf.nn.relu(self.norms[-1](self.convs[-1](x), statistics) + shortcut)
+
+
+class ResNet(tf.Module):
+    """A network of one of the depths, for square RGB images and `classes` classes."""
+
+    def __init__(self, depth: int, classes: int, *, stride_in: str = "1x1", seed: int = 0, precision: str = "float32"):
+        super().__init__()
+        self.precision = tf.as_dtype(precision)
+        self.for_imagenet = depth in IMAGENET_DEPTHS
+        if self.for_imagenet:
+            kind, blocks = IMAGENET_DEPTHS[depth]
+            widths, stem = IMAGENET_WIDTHS, (7, 2)
+        else:
+            kind, blocks = BASIC, ((depth - 2) // 6,) * 3
+            widths, stem = CIFAR_WIDTHS, (3, 1)
+        self.stem = Conv("stem/conv", 3, widths[0], *stem, seed)
+        self.stem_norm = BatchNorm("stem/norm", widths[0])
+        self.blocks = []
+        channels = widths[0]
+        for stage, (count, width) in enumerate(zip(blocks, widths, strict=True), start=1):
+            for i in range(1, count + 1):
+                stride = 2 if stage > 1 and i == 1 else 1
+                block = Block(f"stage{stage}/block{i}", kind, channels, width, stride, stride_in, seed)
+                self.blocks.append(block)
+                channels = block.outputs
+        self.classifier = Dense("classifier", channels, classes, seed)
+
+    def __call__(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, Statistics]:
+        """Logits (float32 [n, classes]) of uint8 images [n, size, size, 3].
+
+        In training, also each batch normalisation's mean and variance of this batch; otherwise an empty list.
+        """
+        statistics: Statistics = []
+        kept = statistics if training else None
+        x = tf.cast(images, self.precision) / 255
+        x = tf.nn.relu(self.stem_norm(self.stem(x), kept))
+        if self.for_imagenet:
+            # 3x3, stride 2, one pixel around, as in torch. Zeros cannot win: after ReLU nothing is below them.
+            x = tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")
+        for block in self.blocks:
+            x = block(x, kept)
+        return self.classifier(tf.cast(tf.reduce_mean(x, [1, 2]), tf.float32)), statistics
+
+    @property
+    def norms(self) -> list[BatchNorm]:
+        """The batch normalisations in the order in which they are applied: that of the statistics."""
+        norms = [self.stem_norm]
+        for block in self.blocks:
+            norms += ([block.projection_norm] if block.projection else []) + block.norms
+        return norms
+
+    def named_variables(self) -> dict[str, tf.Variable]:
+        """All variables by name, such as stage1/block1/conv1/kernel: those that are trained and the statistics."""
+        return {variable.name.split(":")[0]: variable for variable in self.variables}

@@ -1,0 +1,64 @@
+"""Which devices a step runs on.
+
+The recipe's batch consists of groups that share batch-norm statistics (`training.replica_batch_size` images each).
+With as many devices as groups, each has one; with fewer, each takes several, one after the other, and adds up their
+gradients: same batch, same statistics, same numbers but for the order of additions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from resnet.artifacts import Machine
+
+
+def make_strategy(machine: Machine, groups: int) -> tf.distribute.Strategy:
+    """A strategy over the GPUs there are, or over the processor. To be called before TensorFlow runs anything."""
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus and machine.cpu_devices > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        parts = [tf.config.LogicalDeviceConfiguration()] * machine.cpu_devices
+        tf.config.set_logical_device_configuration(cpu, parts)
+    devices = [device.name for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")]
+    devices = devices[: machine.devices or None]
+    used = max(count for count in range(1, len(devices) + 1) if groups % count == 0)
+    if used < len(devices):
+        print(
+            f"train: {used} of {len(devices)} devices are used, since the recipe's {groups} groups of "
+            "images cannot be shared evenly among more",
+            file=sys.stderr,
+        )
+    # Ops that could add in a different order each time take one order: a resumed run repeats an uninterrupted one.
+    tf.config.experimental.enable_op_determinism()
+    return tf.distribute.OneDeviceStrategy(devices[0]) if used == 1 else tf.distribute.MirroredStrategy(devices[:used])
+
+
+def device_names(strategy: tf.distribute.Strategy) -> list[str]:
+    """What the devices are, for people: "NVIDIA TITAN Xp" or "CPU (2 cores)", one a device."""
+    names = []
+    gpus = tf.config.list_physical_devices("GPU")
+    for device in strategy.extended.worker_devices:
+        spec = tf.DeviceSpec.from_string(device)
+        if spec.device_type == "GPU":
+            names.append(tf.config.experimental.get_device_details(gpus[spec.device_index]).get("device_name", "GPU"))
+        else:
+            names.append(f"CPU ({len(os.sched_getaffinity(0))} cores)")
+    return names
+
+
+def share(strategy: tf.distribute.Strategy, batch: np.ndarray) -> tf.Tensor:
+    """Part a batch evenly among the devices, in order. The array's memory is used as it is where that is possible."""
+    count = strategy.num_replicas_in_sync
+    size = len(batch) // count
+
+    def part(context: tf.distribute.distribute_lib.ValueContext) -> tf.Tensor:
+        index = context.replica_id_in_sync_group
+        return tf.convert_to_tensor(batch[index * size : (index + 1) * size])
+
+    return strategy.experimental_distribute_values_from_function(part)

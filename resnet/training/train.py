@@ -1,0 +1,207 @@
+"""Train: from records to trained weights, resumed from the newest checkpoint where there is one."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import tensorflow as tf
+
+from resnet.artifacts import Run
+from resnet.errors import UserError
+from resnet.evaluation import Predictor, evaluate_split
+from resnet.files import held
+from resnet.loader.loader import Loader
+from resnet.loader.order import TrainingOrder
+from resnet.model.network import ResNet
+from resnet.progress import Progress
+from resnet.records.shards import ShardedRecords
+from resnet.training.checkpoints import Checkpoints
+from resnet.training.distribution import device_names, make_strategy
+from resnet.training.log import TrainingLog
+from resnet.training.schedule import Schedule
+from resnet.training.step import METRICS, TrainStep
+from resnet.weights import values, write_tensors
+
+
+def train(run: Run) -> None:
+    """The stage."""
+    folder, settings = run.stage_folder("train"), run.recipe.training
+    with held(folder, wait=10):  # a killed run's trainer may take a moment to end
+        if not run.why_incomplete("train"):
+            return
+        begun = run.begin("train")
+        records = ShardedRecords(run.records, "train")
+        strategy = make_strategy(run.machine, settings.groups)
+        with strategy.scope():
+            network = build_network(run, len(records.classes))
+            step = TrainStep(network, strategy, settings)
+        checkpoints = Checkpoints(folder / "checkpoints", network, step.momentum)
+        first = checkpoints.restore_newest()
+        print(_what(run, network, strategy, len(records), first), flush=True)
+        log = _loop(run, records, network, step, Predictor(network, strategy), checkpoints, first)
+        weights = folder / "weights.safetensors"
+        write_tensors(weights, values(network.named_variables()), {"network": f"resnet{run.recipe.model.depth}"})
+        devices = device_names(strategy)
+        run.finish(begun, [weights], byproducts=[log], devices=devices, seeds={"training.seed": settings.seed})
+
+
+def build_network(run: Run, classes: int) -> ResNet:
+    """The recipe's network, with its initial weights."""
+    model, training = run.recipe.model, run.recipe.training
+    return ResNet(
+        model.depth, classes, stride_in=model.stride_in, seed=training.seed, precision=training.precision
+    )
+
+
+def training_loader(run: Run, records: ShardedRecords, first_step: int, last_step: int) -> Loader:
+    """The recipe's batches of augmented training images."""
+    training = run.recipe.training
+    return Loader(
+        records,
+        TrainingOrder(len(records), training.batch_size, training.seed),
+        run.recipe.model.image_size,
+        first_step=first_step,
+        last_step=last_step,
+        workers=run.machine.workers,
+        seed=training.seed,
+        augmentation=run.recipe.augmentation,
+    )
+
+
+def _loop(
+    run: Run,
+    records: ShardedRecords,
+    network: ResNet,
+    step: TrainStep,
+    predictor: Predictor,
+    checkpoints: Checkpoints,
+    first: int,
+) -> Path:
+    """Train from step `first` to the end; returns the log's path."""
+    settings = run.recipe.training
+    schedule = Schedule(settings, len(records))
+    log = TrainingLog(run.stage_folder("train"), first)
+    meter = _Meter(log, settings.batch_size, len(records), first)
+    validation = ShardedRecords(run.records, "validation")
+    interrupted = _Interrupted()
+    with (
+        training_loader(run, records, first, schedule.steps) as loader,
+        Progress("training", schedule.steps, "steps", done=first) as progress,
+    ):
+        for batch in meter.timed(loader):
+            rate = schedule.learning_rate(batch.step)
+            meter.add(step(batch.images, batch.labels, rate))
+            done, ends_epoch = batch.step + 1, schedule.ends_epoch(batch.step)
+            del batch  # its slot is free for the loader
+            note = meter.write(done, rate) if done % schedule.log_steps == 0 or ends_epoch else ""
+            progress.advance(note=note)
+            epoch = schedule.epoch(done)
+            if ends_epoch:
+                metrics = evaluate_split(run, validation, predictor)
+                meter.write_validation(done, metrics)
+                progress.say(_epoch_line(epoch, settings.epochs, note, metrics))
+            keep = ends_epoch and epoch in settings.keep_epochs
+            if done % settings.checkpoint_steps == 0 or keep or interrupted.asked or done == schedule.steps:
+                log.sync()
+                checkpoints.save(done, keep=keep)
+            if interrupted.asked:
+                raise KeyboardInterrupt
+    log.close()
+    return log.path
+
+
+class _Meter:
+    """Averages the metrics between two lines of the log, and times steps and waits for data."""
+
+    def __init__(self, log: TrainingLog, batch_size: int, images: int, first: int):
+        self._log, self._batch_size, self._images = log, batch_size, images
+        self._before = log.seconds_before - time.monotonic()
+        self._step = first
+        self._restart()
+
+    def _restart(self) -> None:
+        self._metrics: list[tf.Tensor] = []
+        self._start, self._waited = time.monotonic(), 0.0
+
+    def timed(self, loader: Loader):  # noqa: ANN201
+        """The loader's batches, counting how long they are waited for."""
+        batches = iter(loader)
+        while True:
+            start = time.monotonic()
+            batch = next(batches, None)
+            self._waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+            del batch
+
+    def add(self, metrics: tf.Tensor) -> None:
+        self._metrics.append(metrics)  # read when a line is written: reading waits for the device
+
+    def write(self, step: int, rate: float) -> str:
+        """Write a line; returns it in a few words."""
+        means = tf.reduce_mean(tf.stack(self._metrics), 0).numpy().tolist()
+        numbers = dict(zip(METRICS, means, strict=True))
+        if not math.isfinite(numbers["loss"]):
+            raise UserError(
+                f"the loss became {numbers['loss']} between steps {self._step} and {step}. "
+                "A lower training.learning_rate helps; so does looking at the images and labels."
+            )
+        now = time.monotonic()
+        speed = len(self._metrics) * self._batch_size / (now - self._start)
+        self._log.write(
+            step,
+            epoch=step * self._batch_size / self._images,
+            **numbers,
+            learning_rate=rate,
+            images_per_second=speed,
+            data_wait=self._waited / (now - self._start),
+            seconds=self._before + now,
+        )
+        self._step = step
+        self._restart()
+        return f"loss {numbers['loss']:.3f}, {speed:.0f} images/s"
+
+    def write_validation(self, step: int, metrics: dict[str, float]) -> None:
+        named = {f"validation_{name}": metrics[name] for name in METRICS}
+        self._log.write(
+            step, epoch=step * self._batch_size / self._images, **named, seconds=self._before + time.monotonic()
+        )
+        self._restart()  # time spent on validation is no training time
+
+
+class _Interrupted:
+    """Turns the first Ctrl-C or SIGTERM into a wish: the loop saves a checkpoint after the step it is in, and ends."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+        print("train: saving a checkpoint before stopping ...", file=sys.stderr)
+
+
+def _what(run: Run, network: ResNet, strategy: tf.distribute.Strategy, images: int, first: int) -> str:
+    training = run.recipe.training
+    weights = sum(math.prod(variable.shape) for variable in network.trainable_variables)
+    devices = device_names(strategy)
+    start = f", going on from step {first:,}" if first else ""
+    return (
+        f"train: ResNet-{run.recipe.model.depth} with {weights:,} weights on {images:,} images, {training.epochs} epochs, "
+        f"{training.groups} x {training.replica_batch_size} images a step on {len(devices)} x {devices[0]}{start}"
+    )
+
+
+def _epoch_line(epoch: int, epochs: int, note: str, metrics: dict[str, float]) -> str:
+    return (
+        f"epoch {epoch} of {epochs}: {note}; validation: loss {metrics['loss']:.3f}, "
+        f"top-1 error {metrics['top1_error']:.2f} %, top-5 {metrics['top5_error']:.2f} %"
+    )
