@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 
 from resnet.artifacts import Machine, Run
 from resnet.errors import HeldElsewhere, UserError
@@ -19,6 +22,7 @@ STAGES = {
     "evaluate": ("resnet.evaluation", "error on the validation images"),
     "report": ("resnet.report", "one page of what was run and what came out"),
 }
+STARTUP_NOTES = ("All log messages before absl::InitializeLog", "oneDNN custom operations are on")
 EXIT_FAILED, EXIT_HELD, EXIT_INTERRUPTED = 1, 10, 130
 
 
@@ -30,8 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "recipe":
             print(Run.of(options.recipe, options.override).recipe.toml(), end="")
             return 0
-        module, _ = STAGES[options.command]
-        getattr(importlib.import_module(module), options.command)(_run_of(options))
+        run = _run_of(options)
+        with _without_startup_notes():
+            module = importlib.import_module(STAGES[options.command][0])
+        getattr(module, options.command)(run)
         return 0
     except UserError as error:
         return _fail(str(error), EXIT_HELD if isinstance(error, HeldElsewhere) else EXIT_FAILED)
@@ -41,6 +47,24 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"{error.strerror}: {error.filename or options.artifacts}", EXIT_FAILED)
     except KeyboardInterrupt:
         return _fail(f"{options.command} was interrupted; the same command goes on from there", EXIT_INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _without_startup_notes() -> Iterator[None]:
+    """Keep TensorFlow's notes about itself, printed by its C++ code on import, from the user; all else is let through."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines():
+                if not any(note in line for note in STARTUP_NOTES):
+                    print(line, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

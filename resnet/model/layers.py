@@ -28,9 +28,10 @@ class Conv(tf.Module):
         self._stride, self._padding = stride, kernel // 2
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        around = [self._padding, self._padding]
-        padding = [[0, 0], around, around, [0, 0]] if self._padding else "VALID"
-        return tf.nn.conv2d(x, tf.cast(self.kernel, x.dtype), self._stride, padding)
+        kernel = tf.cast(self.kernel, x.dtype)
+        if self._stride == 1:
+            return tf.nn.conv2d(x, kernel, 1, "SAME")  # even of itself, and twice as fast on a processor as explicit
+        return tf.nn.conv2d(pad(x, self._padding), kernel, self._stride, "VALID")
 
 
 class BatchNorm(tf.Module):
@@ -75,6 +76,11 @@ class Dense(tf.Module):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         return tf.matmul(x, self.kernel) + self.bias
+
+
+def pad(x: tf.Tensor, pixels: int) -> tf.Tensor:
+    """Zeros around the images."""
+    return tf.pad(x, [[0, 0], [pixels, pixels], [pixels, pixels], [0, 0]]) if pixels else x
 
 
 def variable(name: str, value: np.ndarray, trainable: bool = True) -> tf.Variable:

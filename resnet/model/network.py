@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from resnet.model.layers import BatchNorm, Conv, Dense, Statistics
+from resnet.model.layers import BatchNorm, Conv, Dense, Statistics, pad
 
 BASIC, BOTTLENECK = "basic", "bottleneck"
 IMAGENET_DEPTHS = {  # Table 1 of the paper: kind of block, blocks in each of the four stages
@@ -92,7 +92,7 @@ class ResNet(tf.Module):
         x = tf.nn.relu(self.stem_norm(self.stem(x), kept))
         if self.for_imagenet:
             # 3x3, stride 2, one pixel around, as in torch. Zeros cannot win: after ReLU nothing is below them.
-            x = tf.nn.max_pool2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), 3, 2, "VALID")
+            x = tf.nn.max_pool2d(pad(x, 1), 3, 2, "VALID")
         for block in self.blocks:
             x = block(x, kept)
         return self.classifier(tf.cast(tf.reduce_mean(x, [1, 2]), tf.float32)), statistics
