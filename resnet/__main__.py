@@ -6,12 +6,14 @@ import argparse
 import contextlib
 import importlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 
 from resnet.artifacts import Machine, Run
 from resnet.errors import HeldElsewhere, UserError
+from resnet.processes import PARENT, die_with_parent
 from resnet.progress import tell
 
 # Each stage's function takes a Run. Modules are imported when asked for: TensorFlow takes six seconds.
@@ -29,6 +31,8 @@ EXIT_FAILED, EXIT_HELD, EXIT_INTERRUPTED = 1, 10, 130
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 10 held by another process, 130 interrupted."""
     options = _parser().parse_args(arguments)
+    if PARENT in os.environ:
+        die_with_parent(int(os.environ[PARENT]), signal.SIGTERM)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not for the user
     try:
         if options.command == "recipe":
@@ -106,8 +110,8 @@ def _run_of(options: argparse.Namespace) -> Run:
 
 
 def _fail(message: str, code: int) -> int:
-    tell(error=message)
-    print(f"error: {message}", file=sys.stderr)
+    if not tell(error=message):
+        print(f"error: {message}", file=sys.stderr)
     return code
 
 

@@ -62,7 +62,7 @@ class Machine:
     cpu_devices: int = 1  # logical devices that the processor is split into, to try a distributed recipe without GPUs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A recipe, where its images are, and where its artifacts go."""
 

@@ -8,6 +8,7 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+PARENT = "RESNET_PARENT"  # environment: the process id of the Luigi task that a stage is to end with
 
 
 def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:

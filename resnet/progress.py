@@ -48,12 +48,16 @@ class Progress:
         self._bar.write(text, file=sys.stderr)
 
 
-def tell(**news: Any) -> None:
-    """Send one line to whoever started this stage, if anybody listens."""
+def tell(**news: Any) -> bool:
+    """Send one line to whoever started this stage; returns whether anybody listens."""
     descriptor = os.environ.get(ENVIRONMENT)
     if descriptor is None:
-        return
+        return False
     try:
         os.write(int(descriptor), (json.dumps(news) + "\n").encode())
-    except OSError:  # the listener is gone: the work goes on
-        os.environ.pop(ENVIRONMENT, None)
+    except BlockingIOError:  # nobody reads at the moment: this line is lost, and the work goes on
+        pass
+    except OSError:  # the listener is gone
+        os.environ.pop(ENVIRONMENT)
+        return False
+    return True

@@ -1,11 +1,4 @@
-"""The training log: one JSON object a line, and the same for TensorBoard.
-
-    {"step": 200, "epoch": 1.6, "loss": 1.2, "top1_error": 34.1, "top5_error": 3.3, "learning_rate": 0.1,
-     "images_per_second": 690.0, "data_wait": 0.02, "seconds": 41.7}
-
-Averages since the line before. Errors in percent; data_wait is the part of the time spent waiting for images; seconds
-is the time that training took so far, over all attempts. Lines written after an epoch have "validation_..." instead.
-"""
+"""Writes the training log, and the same numbers for TensorBoard. See log_lines for what the lines say."""
 
 from __future__ import annotations
 
@@ -17,6 +10,7 @@ from typing import IO
 import tensorflow as tf
 
 from resnet.files import atomic
+from resnet.training.log_lines import read_log
 
 
 class TrainingLog:
@@ -47,17 +41,6 @@ class TrainingLog:
         self.sync()
         self._file.close()
         self._board.close()
-
-
-def read_log(path: Path) -> list[dict[str, float]]:
-    """The log's lines; a last line that was cut short by a crash is left out."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
 
 
 def _short(value: float) -> float:

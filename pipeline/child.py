@@ -1,0 +1,50 @@
+"""A stage as a child process of its task: TensorFlow stays out of Luigi's process, which can be killed at any time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from resnet.errors import UserError
+from resnet.processes import PARENT
+from resnet.progress import ENVIRONMENT
+
+
+def run_stage(stage: str, options: list[str], on_news: Callable[[dict[str, Any]], None]) -> None:
+    """Run `python -m resnet STAGE` to its end, handing on what it tells of its progress.
+
+    The child ends when this process does, however that happens; a trainer saves a checkpoint first. Raises UserError
+    with the child's own message where it failed.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # the child would rather lose news than wait for a scheduler that does not answer
+    child = subprocess.Popen(
+        [sys.executable, "-m", "resnet", stage, *options],
+        env=os.environ | {ENVIRONMENT: str(writing), PARENT: str(os.getpid())},
+        pass_fds=(writing,),
+    )
+    os.close(writing)
+    error = ""
+    try:
+        with open(reading, encoding="utf-8") as pipe:
+            for line in pipe:
+                news = json.loads(line)
+                error = news.get("error", error)
+                on_news(news)
+        code = child.wait()
+    except BaseException:  # Ctrl-C reaches the child too: let it save what it has
+        child.terminate()
+        child.wait()
+        raise
+    if code:
+        raise UserError(error or _unexplained(stage, code))
+
+
+def _unexplained(stage: str, code: int) -> str:
+    if code == -9:
+        return f"python -m resnet {stage} was killed: by hand, or by the kernel for want of memory (see dmesg)"
+    return f"python -m resnet {stage} ended with exit code {code}: see its messages above"

@@ -1,0 +1,29 @@
+"""What luigi.cfg says about where and how fast, as options of the stages' command."""
+
+from __future__ import annotations
+
+import luigi
+import luigi.configuration
+
+
+class pipeline(luigi.Config):  # noqa: N801: the name is the section's in luigi.cfg
+    recipe = luigi.Parameter(default="digits", description="recipe of runs without --recipe")
+    artifacts = luigi.Parameter(default="artifacts", description="folder that everything is written under")
+    data = luigi.Parameter(default="", description="root of the images of runs without --data")
+    workers = luigi.IntParameter(default=0, description="worker processes; 0: one a core")
+    devices = luigi.IntParameter(default=0, description="GPUs to train on; 0: all")
+    cpu_devices = luigi.IntParameter(default=1, description="logical devices to split the processor into")
+
+
+def data_of(dataset: str) -> str:
+    """Where luigi.cfg says that this data set's images are; empty where it says nothing."""
+    return luigi.configuration.get_config().get("data", dataset, "") if dataset else ""
+
+
+def machine_options() -> list[str]:
+    settings = pipeline()
+    return [
+        f"--workers={settings.workers}",
+        f"--devices={settings.devices}",
+        f"--cpu-devices={settings.cpu_devices}",
+    ]

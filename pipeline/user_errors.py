@@ -1,0 +1,30 @@
+"""Errors of the user reach the console as one message: Luigi alone would print a traceback for each."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import NoReturn
+
+from luigi.retcodes import retcode
+
+from resnet.errors import UserError
+
+
+class _WithoutTraceback(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, UserError):
+            task = record.args[-1] if record.args else ""
+            family = getattr(task, "task_family", "pipeline")
+            record.msg, record.args, record.exc_info = f"{family} failed: {error}", (), None
+        return True
+
+
+logging.getLogger("luigi-interface").addFilter(_WithoutTraceback())
+
+
+def stop(message: str) -> NoReturn:
+    """End `luigi` before anything is scheduled."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(retcode().scheduling_error)

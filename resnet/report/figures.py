@@ -1,0 +1,190 @@
+"""The report's figures. Each function draws one into `path` and returns whether there was anything to draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("agg")  # files only: no screen is needed
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from resnet.artifacts import Run
+from resnet.loader.augmentation import center_box, resize
+from resnet.loader.loader import Loader
+from resnet.loader.order import TrainingOrder
+from resnet.records import example
+from resnet.records.image_files import decode
+from resnet.records.shards import RecordReader, ShardedRecords
+from resnet.report.published import Published
+
+BLUE, ORANGE, GREY, INK = "#2563a8", "#d9722e", "#9aa3ad", "#1f2933"
+SHEET = 48  # images on the sheet of augmented images
+CONFUSION_CLASSES = 30  # more than these are illegible as a matrix
+STYLE = {
+    "figure.dpi": 150,
+    "font.size": 9,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e7eaee",
+    "axes.axisbelow": True,
+    "axes.titleweight": "bold",
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+
+
+def curves(log: list[dict[str, float]], path: Path) -> bool:
+    """Loss, errors, learning rate and throughput over the epochs."""
+    training = [line for line in log if "loss" in line]
+    validation = [line for line in log if "validation_loss" in line]
+    if not training:
+        return False
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(2, 2, figsize=(10, 6), sharex=True)
+        _curve(axes[0, 0], training, "loss", BLUE, "training")
+        _curve(axes[0, 0], validation, "validation_loss", ORANGE, "validation", marker=True)
+        highest = max(line["loss"] for line in training)
+        axes[0, 0].set(title="Loss", ylim=(0, 1.05 * highest))  # validation's first epochs can be off the scale
+        _curve(axes[0, 1], training, "top1_error", BLUE, "training, augmented")
+        _curve(axes[0, 1], validation, "validation_top1_error", ORANGE, "validation, moving statistics", marker=True)
+        axes[0, 1].set(title="Top-1 error (%)", ylim=(0, None))
+        _curve(axes[1, 0], training, "learning_rate", BLUE, "")
+        axes[1, 0].set(title="Learning rate", yscale="log", xlabel="epoch")
+        _curve(axes[1, 1], training, "images_per_second", BLUE, "")
+        axes[1, 1].set(title="Throughput (images/s)", ylim=(0, None), xlabel="epoch")
+        waited = np.average([line["data_wait"] for line in training])
+        axes[1, 1].text(
+            0.99, 0.04, f"waiting for images: {100 * waited:.1f} % of the time", transform=axes[1, 1].transAxes, ha="right"
+        )
+        for axis in axes[0]:
+            axis.legend(loc="upper right")
+        _save(figure, path)
+    return True
+
+
+def _curve(axis: Axes, lines: list[dict[str, float]], name: str, color: str, label: str, marker: bool = False) -> None:
+    xs, ys = [line["epoch"] for line in lines], [line[name] for line in lines]
+    axis.plot(xs, ys, color=color, label=label, linewidth=1.2, marker="o" if marker else None, markersize=2.5)
+
+
+def published(metrics: dict[str, Any], others: list[Published], path: Path) -> bool:
+    """This run's top-1 error, with its interval, among those published for the same network."""
+    if not others:
+        return False
+    rows = sorted([(row.top1_error, f"{row.source} ({row.view})", False) for row in others] + [
+        (metrics["top1_error"], "this run (1-crop)", True)
+    ])
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(10, 0.6 + 0.28 * len(rows)))
+        for place, (error, label, ours) in enumerate(rows):
+            color = ORANGE if ours else BLUE
+            if ours:
+                low, high = metrics["top1_error_interval"]
+                axis.plot([low, high], [place, place], color=color, linewidth=4, alpha=0.35, solid_capstyle="butt")
+            axis.plot(error, place, "o", color=color)
+            axis.annotate(f"{error:.2f}", (error, place), (8, 0), textcoords="offset points", va="center", color=color)
+        axis.set_yticks(range(len(rows)), [label for _, label, _ in rows])
+        for tick, (_, _, ours) in zip(axis.get_yticklabels(), rows, strict=True):
+            tick.set_fontweight("bold" if ours else "normal")
+        axis.invert_yaxis()
+        axis.margins(x=0.12)
+        axis.set_xlabel("top-1 error (%)")
+        _save(figure, path)
+    return True
+
+
+def augmented_images(run: Run, path: Path) -> bool:
+    """The first training images of the stream, just as the network gets them."""
+    records = ShardedRecords(run.records, "train")
+    recipe = run.recipe
+    order = TrainingOrder(len(records), SHEET, recipe.training.seed)
+    with Loader(
+        records,
+        order,
+        recipe.model.image_size,
+        first_step=0,
+        last_step=1,
+        workers=1,
+        seed=recipe.training.seed,
+        augmentation=recipe.augmentation,
+    ) as loader:
+        batch = next(iter(loader))
+    names = [records.classes[label][1].split(",")[0] for label in batch.labels]
+    _sheet(batch.images, names, 12, path)
+    return True
+
+
+def mistakes(run: Run, predictions: pd.DataFrame, path: Path, most: int = 24) -> bool:
+    """The validation images that the network got wrong with most confidence, as evaluation shows them."""
+    wrong = predictions[predictions["label"] != predictions["class1"]]
+    if wrong.empty:
+        return False
+    worst = wrong.sort_values("probability1", ascending=False, kind="stable").head(most)
+    records = ShardedRecords(run.records, "validation")
+    reader = RecordReader(records.shards)
+    size, shorter = run.recipe.model.image_size, run.recipe.evaluation.shorter_side
+    text = {identifier: name.split(",")[0] for identifier, name in records.classes}
+    images, captions = [], []
+    for i, row in worst.iterrows():
+        entry = records.index[i]
+        payload = reader.payload(int(entry["shard"]), int(entry["offset"]), int(entry["length"]))
+        pixels = decode(example.encoded_image(payload))
+        shown = np.empty((size, size, 3), np.uint8)
+        resize(pixels, center_box(pixels.shape[1], pixels.shape[0], size, shorter), shown)
+        images.append(shown)
+        captions.append(f"{text[row['label']]}\ntaken for {text[row['class1']]}\n{100 * row['probability1']:.0f} %")
+    reader.close()
+    _sheet(np.array(images), captions, 8, path)
+    return True
+
+
+def confusion_matrix(predictions: pd.DataFrame, path: Path) -> bool:
+    """Which class is taken for which, as a matrix; for few classes only."""
+    names = sorted(set(predictions["label"]) | set(predictions["class1"]), key=lambda name: (len(name), name))
+    if len(names) > CONFUSION_CLASSES:
+        return False
+    matrix = pd.crosstab(predictions["label"], predictions["class1"]).reindex(index=names, columns=names, fill_value=0)
+    share = matrix.to_numpy() / np.maximum(matrix.to_numpy().sum(1, keepdims=True), 1)
+    with plt.rc_context(STYLE | {"axes.grid": False}):
+        side = 2.5 + 0.4 * len(names)
+        figure, axis = plt.subplots(figsize=(side, side))
+        axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)  # the root, so that rare mistakes are seen
+        for row, column in np.argwhere(matrix.to_numpy()):
+            color = "white" if share[row, column] > 0.4 else INK
+            axis.text(column, row, str(matrix.iat[row, column]), ha="center", va="center", color=color, fontsize=8)
+        axis.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+        axis.set_yticks(range(len(names)), names)
+        axis.set(xlabel="taken for", ylabel="is")
+        _save(figure, path)
+    return True
+
+
+def _sheet(images: np.ndarray, captions: list[str], columns: int, path: Path) -> None:
+    rows = -(-len(images) // columns)
+    lines = max(caption.count("\n") for caption in captions) + 1
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(10, rows * (10 / columns + 0.17 * lines)), squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, image, caption in zip(axes.flat, images, captions, strict=False):
+            axis.imshow(image, interpolation="nearest")
+            axis.set_title("\n".join(line[:22] for line in caption.split("\n")), fontsize=6.5, fontweight="normal", loc="center", pad=2)
+        _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.savefig(path, bbox_inches="tight", facecolor="white", dpi=150)
+    plt.close(figure)
