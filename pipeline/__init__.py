@@ -1,6 +1,6 @@
 """The graph: Luigi tasks around the stages of `resnet`, nothing else. Never imports TensorFlow.
 
-    luigi --module pipeline FullRun --local-scheduler
+luigi --module pipeline FullRun --local-scheduler
 """
 
 import os
@@ -14,7 +14,8 @@ for _path in (Path(__file__).parent.parent / "luigi.cfg", "luigi.cfg", os.enviro
     if os.path.isfile(_path):
         luigi.configuration.add_config_path(str(_path))
 
-from pipeline.tasks import (  # noqa: E402: the tasks' defaults come from the configuration
+# The tasks' defaults come from the configuration.
+from pipeline.tasks import (  # noqa: E402
     BatchNormStatistics,
     ConvertRecords,
     Evaluate,

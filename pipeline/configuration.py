@@ -6,7 +6,8 @@ import luigi
 import luigi.configuration
 
 
-class pipeline(luigi.Config):  # noqa: N801: the name is the section's in luigi.cfg
+# Its name is the section's in luigi.cfg.
+class pipeline(luigi.Config):  # noqa: N801
     recipe = luigi.Parameter(default="digits", description="recipe of runs without --recipe")
     artifacts = luigi.Parameter(default="artifacts", description="folder that everything is written under")
     data = luigi.Parameter(default="", description="root of the images of runs without --data")

@@ -1,6 +1,6 @@
 """The pipeline's tasks. Each stage is complete when its stage.json says so: see resnet/artifacts.py.
 
-    Images -> ConvertRecords -> Train -> BatchNormStatistics -> Evaluate -> Report        FullRun = all of them
+Images -> ConvertRecords -> Train -> BatchNormStatistics -> Evaluate -> Report        FullRun = all of them
 """
 
 from __future__ import annotations

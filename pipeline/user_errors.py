@@ -15,7 +15,7 @@ class _WithoutTraceback(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, UserError):
-            task = record.args[-1] if record.args else ""
+            task = record.args[-1] if isinstance(record.args, tuple) and record.args else None
             family = getattr(task, "task_family", "pipeline")
             record.msg, record.args, record.exc_info = f"{family} failed: {error}", (), None
         return True

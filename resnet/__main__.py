@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _without_startup_notes() -> Iterator[None]:
-    """Keep TensorFlow's notes about itself, printed by its C++ code on import, from the user; all else is let through."""
+    """Keep from the user what TensorFlow prints about itself on import; all else is let through."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as caught:

@@ -126,6 +126,13 @@ class Run:
         """The stage's stage.json, or None."""
         return _read_json(self.stage_folder(stage) / "stage.json")
 
+    def made(self, stage: str) -> dict[str, Any]:
+        """The stage.json of a stage that is complete."""
+        record = self.record(stage)
+        if record is None:
+            raise UserError(f"{self.stage_folder(stage)} holds no finished {stage} stage: run it first")
+        return record
+
     def why_incomplete(self, stage: str) -> str:
         """Empty when the stage is complete, otherwise the first reason why it is not."""
         for needed in STAGES[stage].inputs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +40,16 @@ def evaluate(run: Run) -> None:
         weights = run.stage_folder("batchnorm") / "weights.safetensors"
         assign(network.named_variables(), read_tensors(weights)[0], weights)
         logits, labels, filenames = _predict_all(run, records, Predictor(network, strategy))
-        metrics = {"images": len(labels), "views": {VIEW: summary(logits, labels)}}
+        view = summary(logits, labels)
+        metrics = {"images": len(labels), "views": {VIEW: view}}
         _write_metrics(folder / "metrics.json", metrics)
         _write_predictions(folder / "predictions.csv", logits, labels, filenames, records.classes)
         outputs = [folder / "metrics.json", folder / "predictions.csv"]
         run.finish(begun, outputs, devices=device_names(strategy), metrics=metrics)
-        view = metrics["views"][VIEW]
-        print(f"evaluate: top-1 error {view['top1_error']:.2f} %, top-5 error {view['top5_error']:.2f} % "
-              f"on {len(labels):,} images")
+        print(
+            f"evaluate: top-1 error {view['top1_error']:.2f} %, top-5 error {view['top5_error']:.2f} % "
+            f"on {len(labels):,} images"
+        )
 
 
 class Predictor:
@@ -112,9 +113,7 @@ def summary(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return result
 
 
-def _predict_all(
-    run: Run, records: ShardedRecords, predictor: Predictor
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _predict_all(run: Run, records: ShardedRecords, predictor: Predictor) -> tuple[np.ndarray, np.ndarray, list[str]]:
     logits, labels, filenames = [], [], []
     with (
         validation_loader(run, records, filenames=True) as loader,

@@ -31,7 +31,7 @@ def setting(default: Any, help: str, unit: str = "", *, moves_numbers: bool = Tr
 
     A setting that does not move the numbers (how often to save, say) can be changed without making a stage stale.
     """
-    extra = {"unit": unit, "moves_numbers": moves_numbers}
+    extra: Any = {"unit": unit, "moves_numbers": moves_numbers}
     factory = {"default_factory": lambda: list(default)} if isinstance(default, list) else {"default": default}
     return Field(description=help, json_schema_extra=extra, **factory, **bounds)
 
@@ -41,7 +41,7 @@ class Section(BaseModel):
 
     def numbers(self) -> dict[str, Any]:
         """The settings that decide the numbers, by name."""
-        extras = {name: field.json_schema_extra or {} for name, field in type(self).model_fields.items()}
+        extras: Any = {name: field.json_schema_extra for name, field in type(self).model_fields.items()}
         return {name: value for name, value in self.model_dump().items() if extras[name]["moves_numbers"]}
 
 

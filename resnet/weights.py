@@ -36,7 +36,9 @@ def values(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray]:
 def assign(variables: Mapping[str, tf.Variable], tensors: Mapping[str, np.ndarray], origin: Path) -> None:
     """Set each variable to the tensor of its name. Raises UserError where names or shapes do not fit."""
     if odd := sorted(set(variables) ^ set(tensors)):
-        raise UserError(f"{origin} is of another network: {odd[0]} is in one and not in the other ({len(odd)} such names)")
+        raise UserError(
+            f"{origin} is of another network: {odd[0]} is in one and not in the other ({len(odd)} such names)"
+        )
     for name, variable in variables.items():
         if tuple(variable.shape) != tensors[name].shape:
             raise UserError(f"{origin} is of another network: {name} is {tensors[name].shape}, not {variable.shape}")

@@ -47,7 +47,9 @@ class Folder:
             train = read_split(self._root / "train", names, self._root)
             if held:
                 if strangers := set(class_names(held[0])) ^ set(names):
-                    raise UserError(f"train and {held[0].name} in {self._root} differ in their classes: {_few(strangers)}")
+                    raise UserError(
+                        f"train and {held[0].name} in {self._root} differ in their classes: {_few(strangers)}"
+                    )
                 validation = read_split(held[0], names, self._root)
             else:
                 train, validation = hold_out(train, self._dataset.validation_fraction, self._dataset.split_seed)

@@ -96,8 +96,10 @@ class ImageNet:
                 f"development kit: put {KIT}.tar.gz into {self._root}"
             )
         label_of = {name: label for label, name in enumerate(names)}
-        if missing := set(kit.wordnet_ids[number] for number in kit.ground_truth) - set(label_of):
-            raise UserError(f"validation images are of classes without training images: {', '.join(sorted(missing)[:10])}")
+        if missing := {kit.wordnet_ids[number] for number in kit.ground_truth} - set(label_of):
+            raise UserError(
+                f"validation images are of classes without training images: {', '.join(sorted(missing)[:10])}"
+            )
         labels = [label_of[kit.wordnet_ids[number]] for number in kit.ground_truth]
         if tar.is_file():
             with open(tar, "rb") as file:
@@ -125,7 +127,7 @@ def _members(file: io.BufferedIOBase, start: int, size: int, tar: Path) -> Itera
     try:
         with tarfile.open(fileobj=_Window(file, start, size), mode="r:") as archive:  # type: ignore[call-overload]
             for member in archive:
-                archive.members = []  # tarfile remembers each member: at a million files, that is memory for nothing
+                archive.members = []  # type: ignore[attr-defined]  # tarfile remembers each member: at a million files, that is memory for nothing
                 if member.isfile():
                     if member.offset_data + member.size > size:
                         raise UserError(f"{tar} is cut short inside {member.name}: download it again")

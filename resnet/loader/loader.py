@@ -34,7 +34,7 @@ import zmq
 
 from resnet import settings
 from resnet.errors import UserError
-from resnet.loader.messages import DONE, FAILED, HELLO, ORDER, SETUP, OrderHeader
+from resnet.loader.messages import FAILED, HELLO, ORDER, SETUP, OrderHeader
 from resnet.loader.order import Order, in_pieces
 from resnet.loader.ring import Ring
 from resnet.loader.worker import RECORD_TYPE
@@ -141,7 +141,9 @@ class Loader:
                 raise UserError(self._error)
             done = self._in_work.pop(step)
         images = self._ring.lend(done.slot, done.rows, self._give_back)
-        return Batch(step, images, done.labels, [name for row in sorted(done.filenames) for name in done.filenames[row]])
+        return Batch(
+            step, images, done.labels, [name for row in sorted(done.filenames) for name in done.filenames[row]]
+        )
 
     def _give_back(self, slot: int) -> None:
         self._free.append(slot)
@@ -168,7 +170,7 @@ class Loader:
                 if time.monotonic() - looked >= LOOK_SECONDS:
                     self._look_after_workers(address)
                     looked = time.monotonic()
-                events = dict(poller.poll(LOOK_SECONDS * 1000))
+                events = dict(poller.poll(round(LOOK_SECONDS * 1000)))
                 if self._wake_read in events:
                     os.read(self._wake_read, 4096)
                 while socket.poll(0):

@@ -1,10 +1,10 @@
 """What the trainer's process and its workers say to each other over ZeroMQ. Arrays travel as bytes; nothing is pickled.
 
-    worker to loader:  HELLO process id                  I am here
-                       DONE order, filenames             the order's pixels are in their slot
-                       FAILED order, reason              a record cannot be read
-    loader to worker:  SETUP {...}                       what to work on: sent once, after HELLO
-                       ORDER header, records             fill these rows of this slot
+worker to loader:  HELLO process id                  I am here
+                   DONE order, filenames             the order's pixels are in their slot
+                   FAILED order, reason              a record cannot be read
+loader to worker:  SETUP {...}                       what to work on: sent once, after HELLO
+                   ORDER header, records             fill these rows of this slot
 """
 
 from __future__ import annotations

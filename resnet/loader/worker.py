@@ -27,7 +27,7 @@ from resnet.records.shards import RecordReader
 from resnet.records.tfrecord import CorruptRecord
 
 RECORD_TYPE = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
-POLL_SECONDS = 1.0
+POLL_MILLISECONDS = 1000
 
 
 class Worker:
@@ -36,8 +36,8 @@ class Worker:
 
     def __init__(self, setup: dict, descriptor: int):
         self._reader = RecordReader([Path(shard) for shard in setup["shards"]])
-        self._ring = Ring(*setup["ring"], descriptor)
-        self._size = setup["ring"][2]
+        slots, batch_size, self._size = setup["ring"]
+        self._ring = Ring(slots, batch_size, self._size, descriptor)
         self._setup = setup
         self._augmentation = SimpleNamespace(**setup["augmentation"]) if setup["augmentation"] else None
 
@@ -76,7 +76,7 @@ def main() -> None:
     socket.send_multipart([HELLO, str(os.getpid()).encode()])
     worker: Worker | None = None
     while True:
-        while not socket.poll(POLL_SECONDS * 1000):
+        while not socket.poll(POLL_MILLISECONDS):
             if os.getppid() != parent:  # where the kernel does not tell of the parent's end
                 return
         kind, *parts = socket.recv_multipart()

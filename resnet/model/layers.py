@@ -24,7 +24,9 @@ class Conv(tf.Module):
     def __init__(self, name: str, inputs: int, outputs: int, kernel: int, stride: int, seed: int):
         super().__init__()
         deviation = math.sqrt(2 / (kernel * kernel * outputs))
-        self.kernel = variable(f"{name}/kernel", normal(f"{name}/kernel", seed, deviation, (kernel, kernel, inputs, outputs)))
+        self.kernel = variable(
+            f"{name}/kernel", normal(f"{name}/kernel", seed, deviation, (kernel, kernel, inputs, outputs))
+        )
         self._stride, self._padding = stride, kernel // 2
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:

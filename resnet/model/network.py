@@ -14,14 +14,15 @@ import tensorflow as tf
 from resnet.model.layers import BatchNorm, Conv, Dense, Statistics, pad
 
 BASIC, BOTTLENECK = "basic", "bottleneck"
-IMAGENET_DEPTHS = {  # Table 1 of the paper: kind of block, blocks in each of the four stages
+IMAGENET_DEPTHS: dict[int, tuple[str, tuple[int, ...]]] = {  # Table 1 of the paper: kind of block, blocks a stage
     18: (BASIC, (2, 2, 2, 2)),
     34: (BASIC, (3, 4, 6, 3)),
     50: (BOTTLENECK, (3, 4, 6, 3)),
     101: (BOTTLENECK, (3, 4, 23, 3)),
     152: (BOTTLENECK, (3, 8, 36, 3)),
 }
-IMAGENET_WIDTHS, CIFAR_WIDTHS = (64, 128, 256, 512), (16, 32, 64)
+IMAGENET_WIDTHS: tuple[int, ...] = (64, 128, 256, 512)
+CIFAR_WIDTHS: tuple[int, ...] = (16, 32, 64)
 
 
 class Block(tf.Module):
@@ -67,7 +68,7 @@ class ResNet(tf.Module):
             kind, blocks = IMAGENET_DEPTHS[depth]
             widths, stem = IMAGENET_WIDTHS, (7, 2)
         else:
-            kind, blocks = BASIC, ((depth - 2) // 6,) * 3
+            kind, blocks = BASIC, ((depth - 2) // 6,) * len(CIFAR_WIDTHS)
             widths, stem = CIFAR_WIDTHS, (3, 1)
         self.stem = Conv("stem/conv", 3, widths[0], *stem, seed)
         self.stem_norm = BatchNorm("stem/norm", widths[0])

@@ -114,7 +114,9 @@ def assign(images: int, shards: int, seed: int) -> list[np.ndarray]:
 def _start_worker(parent: int) -> None:
     die_with_parent(parent)
     cv2.setNumThreads(1)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what the decoders have to say is caught below, image by image
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # what the decoders have to say is caught below, image by image
 
 
 def _write_shard(
@@ -147,7 +149,9 @@ class _DecoderWarnings:
     """What libjpeg and libpng print to standard error while they make up for damage: their only way to say so."""
 
     def __enter__(self) -> _DecoderWarnings:
-        self._file = os.memfd_create("decoder-warnings") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+        self._file = (
+            os.memfd_create("decoder-warnings") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+        )
         self._stderr = os.dup(2)
         os.dup2(self._file, 2)
         return self

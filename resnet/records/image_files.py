@@ -63,7 +63,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def _kind(encoded: bytes) -> str:
-    """"JPEG" or "PNG" for what is stored as it is; otherwise what the file is, for the count of conversions."""
+    """ "JPEG" or "PNG" for what is stored as it is; otherwise what the file is, for the count of conversions."""
     if encoded[:3] == b"\xff\xd8\xff":
         components = _jpeg_components(encoded)
         return "JPEG" if components in (1, 3) else f"JPEG of {components} components (CMYK)"

@@ -59,8 +59,10 @@ def _draw(run: Run, folder: Path) -> dict[str, Path]:
 
 
 def _render(run: Run, pictures: dict[str, Path]) -> str:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    stages = {name: record for name in STAGES if (record := run.record(name))}
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    stages = {name: run.made(name) for name in STAGES["report"].inputs}
     recipe, names = run.recipe, dict(read_classes(run.records))
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=run,
@@ -82,11 +84,12 @@ def _render(run: Run, pictures: dict[str, Path]) -> str:
 
 
 def _metrics(run: Run) -> dict[str, Any]:
-    return run.record("evaluate")["metrics"]["views"]["1-crop"] | {"images": run.record("evaluate")["metrics"]["images"]}  # type: ignore[index]
+    metrics = run.made("evaluate")["metrics"]
+    return metrics["views"]["1-crop"] | {"images": metrics["images"]}
 
 
 def read_predictions(run: Run) -> pd.DataFrame:
-    text = {name: str for name in ("file", "label", *(f"class{place}" for place in range(1, 6)))}
+    text = dict.fromkeys(("file", "label", *(f"class{place}" for place in range(1, 6))), str)
     return pd.read_csv(run.stage_folder("evaluate") / "predictions.csv", dtype=text, keep_default_na=False)  # type: ignore[arg-type]
 
 

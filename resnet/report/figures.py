@@ -26,7 +26,7 @@ from resnet.report.published import Published
 BLUE, ORANGE, GREY, INK = "#2563a8", "#d9722e", "#9aa3ad", "#1f2933"
 SHEET = 48  # images on the sheet of augmented images
 CONFUSION_CLASSES = 30  # more than these are illegible as a matrix
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 150,
     "font.size": 9,
     "axes.edgecolor": GREY,
@@ -67,7 +67,11 @@ def curves(log: list[dict[str, float]], path: Path) -> bool:
         axes[1, 1].set(title="Throughput (images/s)", ylim=(0, None), xlabel="epoch")
         waited = np.average([line["data_wait"] for line in training])
         axes[1, 1].text(
-            0.99, 0.04, f"waiting for images: {100 * waited:.1f} % of the time", transform=axes[1, 1].transAxes, ha="right"
+            0.99,
+            0.04,
+            f"waiting for images: {100 * waited:.1f} % of the time",
+            transform=axes[1, 1].transAxes,
+            ha="right",
         )
         for axis in axes[0]:
             axis.legend(loc="upper right")
@@ -84,12 +88,13 @@ def published(metrics: dict[str, Any], others: list[Published], path: Path) -> b
     """This run's top-1 error, with its interval, among those published for the same network."""
     if not others:
         return False
-    rows = sorted([(row.top1_error, f"{row.source} ({row.view})", False) for row in others] + [
-        (metrics["top1_error"], "this run (1-crop)", True)
-    ])
+    rows = sorted(
+        [(row.top1_error, f"{row.source} ({row.view})", False) for row in others]
+        + [(metrics["top1_error"], "this run (1-crop)", True)]
+    )
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(10, 0.6 + 0.28 * len(rows)))
-        for place, (error, label, ours) in enumerate(rows):
+        for place, (error, _, ours) in enumerate(rows):
             color = ORANGE if ours else BLUE
             if ours:
                 low, high = metrics["top1_error_interval"]
@@ -181,7 +186,13 @@ def _sheet(images: np.ndarray, captions: list[str], columns: int, path: Path) ->
             axis.axis("off")
         for axis, image, caption in zip(axes.flat, images, captions, strict=False):
             axis.imshow(image, interpolation="nearest")
-            axis.set_title("\n".join(line[:22] for line in caption.split("\n")), fontsize=6.5, fontweight="normal", loc="center", pad=2)
+            axis.set_title(
+                "\n".join(line[:22] for line in caption.split("\n")),
+                fontsize=6.5,
+                fontweight="normal",
+                loc="center",
+                pad=2,
+            )
         _save(figure, path)
 
 

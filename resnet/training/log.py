@@ -22,7 +22,7 @@ class TrainingLog:
         self.seconds_before = kept[-1]["seconds"] if kept else 0.0
         with atomic(self.path, "w") as file:
             file.writelines(json.dumps(line) + "\n" for line in kept)
-        self._file: IO[str] = open(self.path, "a", encoding="utf-8")  # noqa: SIM115: closed by close()
+        self._file: IO[str] = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
     def write(self, step: int, **numbers: float) -> None:

@@ -53,9 +53,7 @@ def train(run: Run) -> None:
 def build_network(run: Run, classes: int) -> ResNet:
     """The recipe's network, with its initial weights."""
     model, training = run.recipe.model, run.recipe.training
-    return ResNet(
-        model.depth, classes, stride_in=model.stride_in, seed=training.seed, precision=training.precision
-    )
+    return ResNet(model.depth, classes, stride_in=model.stride_in, seed=training.seed, precision=training.precision)
 
 
 def training_loader(run: Run, records: ShardedRecords, first_step: int, last_step: int) -> Loader:
@@ -128,7 +126,7 @@ class _Meter:
         self._metrics: list[tf.Tensor] = []
         self._start, self._waited = time.monotonic(), 0.0
 
-    def timed(self, loader: Loader):  # noqa: ANN201
+    def timed(self, loader: Loader):
         """The loader's batches, counting how long they are waited for."""
         batches = iter(loader)
         while True:
@@ -195,8 +193,8 @@ def _what(run: Run, network: ResNet, strategy: tf.distribute.Strategy, images: i
     devices = device_names(strategy)
     start = f", going on from step {first:,}" if first else ""
     return (
-        f"train: ResNet-{run.recipe.model.depth} with {weights:,} weights on {images:,} images, {training.epochs} epochs, "
-        f"{training.groups} x {training.replica_batch_size} images a step on {len(devices)} x {devices[0]}{start}"
+        f"train: ResNet-{run.recipe.model.depth} with {weights:,} weights on {images:,} images, "
+        f"{training.epochs} epochs, {training.groups} x {training.replica_batch_size} images a step on {len(devices)} x {devices[0]}{start}"
     )
 
 
