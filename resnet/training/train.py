@@ -193,8 +193,8 @@ def _what(run: Run, network: ResNet, strategy: tf.distribute.Strategy, images: i
     devices = device_names(strategy)
     start = f", going on from step {first:,}" if first else ""
     return (
-        f"train: ResNet-{run.recipe.model.depth} with {weights:,} weights on {images:,} images, "
-        f"{training.epochs} epochs, {training.groups} x {training.replica_batch_size} images a step on {len(devices)} x {devices[0]}{start}"
+        f"train: ResNet-{run.recipe.model.depth} with {weights:,} weights, {images:,} images, {training.epochs} epochs, "
+        f"{training.groups} x {training.replica_batch_size} images a step on {len(devices)} x {devices[0]}{start}"
     )
 
 
