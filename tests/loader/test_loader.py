@@ -1,0 +1,193 @@
+import gc
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sample_images import photographs, write_records
+
+from resnet.errors import UserError
+from resnet.loader import loader as loader_module
+from resnet.loader.loader import Batch, Loader
+from resnet.loader.order import EvaluationOrder, TrainingOrder
+from resnet.records.shards import ShardedRecords
+from resnet.settings import Augmentation
+
+
+def training(records, *, first=0, last=12, workers=2, batch_size=16, size=32, seed=1, **changes) -> Loader:
+    return Loader(
+        records,
+        TrainingOrder(len(records), batch_size, seed),
+        size,
+        first_step=first,
+        last_step=last,
+        workers=workers,
+        seed=seed,
+        augmentation=Augmentation(**{"scale_min": 40, "scale_max": 60} | changes),
+    )
+
+
+def digests(loader: Loader) -> list[str]:
+    with loader:
+        return [hashlib.sha256(batch.images.tobytes() + batch.labels.tobytes()).hexdigest() for batch in loader]
+
+
+@pytest.fixture(scope="module")
+def expected(photo_records) -> list[str]:
+    return digests(training(photo_records, workers=1))
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_the_stream_is_the_same_for_any_number_of_workers(photo_records, expected, workers):
+    assert digests(training(photo_records, workers=workers)) == expected
+
+
+def test_a_start_at_any_step_continues_the_same_stream(photo_records, expected):
+    assert digests(training(photo_records, first=5)) == expected[5:]
+
+
+def test_a_killed_worker_is_replaced_and_the_stream_does_not_change(photo_records, expected):
+    found = []
+    with training(photo_records) as loader:
+        for batch in loader:
+            if batch.step in (2, 6):
+                os.kill(loader._workers[0].process.pid, signal.SIGKILL)
+            found.append(hashlib.sha256(batch.images.tobytes() + batch.labels.tobytes()).hexdigest())
+            del batch
+    assert found == expected
+
+
+def test_another_seed_gives_another_stream(photo_records, expected):
+    assert not set(digests(training(photo_records, seed=2))) & set(expected)
+
+
+def test_images_and_labels_belong_together_in_an_epoch_that_has_each_once(square_records):
+    with training(square_records, last=37, batch_size=4, size=16, crop="pad", padding=0, color=False) as loader:
+        pairs = [
+            (int(image[0, 0, 0]), int(label))
+            for batch in loader
+            for image, label in zip(batch.images, batch.labels, strict=True)
+        ]
+    assert all(label == grey % 3 for grey, label in pairs)
+    for epoch in range(4):
+        assert sorted(grey for grey, _ in pairs[37 * epoch : 37 * (epoch + 1)]) == list(range(37))
+
+
+def evaluation(records, batch_size) -> list[Batch]:
+    order = EvaluationOrder(len(records), batch_size)
+    with Loader(
+        records, order, 16, first_step=0, last_step=order.steps, workers=2, shorter_side=16, filenames=True
+    ) as loader:
+        return [batch._replace(images=batch.images.copy()) for batch in loader]
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 37, 100])
+def test_evaluation_shows_every_image_once_with_its_name_at_any_batch_size(square_records, batch_size):
+    batches = evaluation(square_records, batch_size)
+    names = [name for batch in batches for name in batch.filenames]
+    greys = np.concatenate([batch.images[:, 0, 0, 0] for batch in batches])
+    assert names == [f"train-{grey}.jpg" for grey in greys]
+    assert sorted(greys) == list(range(37))
+    assert np.concatenate([batch.labels for batch in batches]).tolist() == [grey % 3 for grey in greys]
+
+
+def test_a_batch_keeps_its_pixels_for_as_long_as_anything_refers_to_them(photo_records, expected):
+    with training(photo_records, last=loader_module.SLOTS + 4) as loader:
+        batches = iter(loader)
+        kept = next(batches).images[3:5]  # a slice alone keeps the slot
+        before = kept.copy()
+        for _ in range(loader_module.SLOTS + 2):
+            next(batches)  # and nothing of it is kept
+        np.testing.assert_array_equal(kept, before)
+
+
+def test_pixels_are_aligned_as_tensorflow_wants_them_and_outlive_the_loader(photo_records):
+    with training(photo_records, last=1) as loader:
+        batch = next(iter(loader))
+        address = batch.images.__array_interface__["data"][0]
+        before = batch.images.copy()
+    assert address % 64 == 0
+    assert batch.images.dtype == np.uint8
+    assert batch.labels.dtype == np.int32
+    np.testing.assert_array_equal(batch.images, before)
+
+
+def test_a_record_that_does_not_match_its_checksum_is_named_with_its_place(tmp_path):
+    write_records(tmp_path, "train", photographs(6), shards=1)
+    shard = tmp_path / "train-00000-of-00001"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=r"train-00000-of-00001: the record at byte \d+ is damaged"):
+        digests(training(ShardedRecords(tmp_path, "train")))
+
+
+def test_workers_that_keep_ending_stop_the_loader_with_one_clear_error(photo_records, monkeypatch):
+    command = [sys.executable, "-c", "raise SystemExit(7)"]
+    monkeypatch.setattr(loader_module, "_start_worker", lambda address, descriptor: subprocess.Popen(command))
+    monkeypatch.setattr(loader_module, "LOOK_SECONDS", 0.01)
+    with pytest.raises(UserError, match="workers keep ending before they finish anything"):
+        digests(training(photo_records))
+
+
+def test_closing_early_leaves_no_process_and_no_file(photo_records):
+    loader = training(photo_records, last=1000)
+    next(iter(loader))
+    processes, folder = [worker.process for worker in loader._workers], loader._folder
+    loader.close()
+    assert all(process.poll() is not None for process in processes)
+    assert not folder.exists()
+
+
+def test_the_socket_lies_in_a_folder_that_only_its_user_can_enter(photo_records):
+    with training(photo_records, last=1) as loader:
+        assert loader._folder.stat().st_mode & 0o077 == 0
+
+
+def test_workers_end_with_a_trainer_that_is_killed(photo_records):
+    folder = photo_records.shards[0].parent
+    code = f"""
+import sys, time
+from pathlib import Path
+from resnet.loader.loader import Loader
+from resnet.loader.order import TrainingOrder
+from resnet.records.shards import ShardedRecords
+records = ShardedRecords(Path({str(folder)!r}), "train")
+loader = Loader(records, TrainingOrder(50, 8, 0), 32, first_step=0, last_step=10**6, workers=2, shorter_side=32)
+next(iter(loader))
+print(*(worker.process.pid for worker in loader._workers), flush=True)
+sys.stdin.read()
+"""
+    trainer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+    workers = [int(pid) for pid in trainer.stdout.readline().split()]
+    assert len(workers) == 2
+    descriptors = [os.pidfd_open(pid) for pid in workers]
+    trainer.kill()
+    trainer.communicate()
+    for descriptor in descriptors:  # becomes readable when the process ends
+        assert _ends_within(descriptor, seconds=2)
+        os.close(descriptor)
+
+
+def _ends_within(pid_descriptor: int, seconds: float) -> bool:
+    import select
+
+    return bool(select.select([pid_descriptor], [], [], seconds)[0])
+
+
+def test_no_slot_is_lost_when_batches_are_dropped_by_the_collector(photo_records):
+    with training(photo_records, last=3 * loader_module.SLOTS) as loader:
+        for batch in loader:
+            cycle: list = [batch]
+            cycle.append(cycle)
+            del batch, cycle
+            gc.collect()
+
+
+def test_a_folder_without_records_says_what_to_run(tmp_path):
+    with pytest.raises(UserError, match="Run ConvertRecords first"):
+        ShardedRecords(Path(tmp_path), "train")
