@@ -13,6 +13,8 @@ from resnet.errors import UserError
 
 class _WithoutTraceback(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith("Data for %s does not exist"):
+            return False  # pipeline.tasks.Images has said what is missing, and where it was looked for
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, UserError):
             task = record.args[-1] if isinstance(record.args, tuple) and record.args else None

@@ -89,7 +89,7 @@ class ResNet(tf.Module):
         """
         statistics: Statistics = []
         kept = statistics if training else None
-        x = tf.cast(images, self.precision) / 255
+        x = tf.cast(images, self.precision) * (1 / 255)
         x = tf.nn.relu(self.stem_norm(self.stem(x), kept))
         if self.for_imagenet:
             # 3x3, stride 2, one pixel around, as in torch. Zeros cannot win: after ReLU nothing is below them.

@@ -191,10 +191,11 @@ def _what(run: Run, network: ResNet, strategy: tf.distribute.Strategy, images: i
     training = run.recipe.training
     weights = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     devices = device_names(strategy)
+    batch = f"{training.groups} x {training.replica_batch_size} images a step on {len(devices)} x {devices[0]}"
     start = f", going on from step {first:,}" if first else ""
     return (
-        f"train: ResNet-{run.recipe.model.depth} with {weights:,} weights, {images:,} images, {training.epochs} epochs, "
-        f"{training.groups} x {training.replica_batch_size} images a step on {len(devices)} x {devices[0]}{start}"
+        f"train: ResNet-{run.recipe.model.depth} with {weights:,} weights, {images:,} images, "
+        f"{training.epochs} epochs, {batch}{start}"
     )
 
 

@@ -1,0 +1,137 @@
+"""The real `luigi` command, from images to report."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+SMALL = (
+    "model.depth=20",
+    "model.image_size=16",
+    "evaluation.shorter_side=20",
+    "records.train_shards=2",
+    "records.validation_shards=1",
+    "training.epochs=2",
+    "training.batch_size=16",
+    "training.replica_batch_size=8",
+    "batchnorm.batches=2",
+)
+STAGES = ("ConvertRecords", "Train", "BatchNormStatistics", "Evaluate", "Report")
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory, photo_folder) -> list:
+    overrides = json.dumps(SMALL)
+    artifacts = tmp_path_factory.mktemp("artifacts")
+    return [
+        "--recipe",
+        "imagefolder",
+        "--data",
+        photo_folder,
+        "--artifacts",
+        artifacts,
+        "--run",
+        "photos",
+        "--override",
+        overrides,
+    ]
+
+
+@pytest.fixture(scope="module")
+def first(luigi, options):
+    return luigi("FullRun", *options)
+
+
+@pytest.fixture(scope="module")
+def run(first, options) -> Path:
+    assert first.returncode == 0, first.stderr
+    return options[5] / "runs" / "photos"
+
+
+def ran(result) -> list[str]:
+    """The stages that a call ran, in order: each says first why it runs."""
+    return [line.split(":")[0] for line in result.stdout.splitlines() if line.split(":")[0] in STAGES]
+
+
+def test_every_stage_runs_once_and_says_why(first, run):
+    assert ran(first) == list(STAGES)
+    assert "Train: it has not run yet" in first.stdout
+
+
+def test_the_same_command_again_runs_nothing(luigi, options, run):
+    again = luigi("FullRun", *options)
+    assert again.returncode == 0
+    assert ran(again) == []
+
+
+def test_the_metrics_are_those_of_the_predictions_with_each_image_once(run):
+    metrics = json.loads((run / "evaluate/metrics.json").read_text())
+    predictions = pd.read_csv(run / "evaluate/predictions.csv")
+    assert metrics["images"] == len(predictions) == predictions["file"].nunique() == 20
+    wrong = 100 * (predictions["label"] != predictions["class1"]).mean()
+    view = metrics["views"]["1-crop"]
+    assert view["top1_error"] == pytest.approx(wrong)
+    assert view["top1_error_interval"][0] <= wrong <= view["top1_error_interval"][1]
+    assert all(file.startswith("val/") for file in predictions["file"])
+    assert all(
+        file.split("/")[1] == label for file, label in zip(predictions["file"], predictions["label"], strict=True)
+    )
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(run):
+    page = (run / "report/report.html").read_text()
+
+    links = re.findall(r"""\b(?:src|href)=["']([^"']*)""", page)
+    assert len(links) >= 2
+    assert all(link.startswith("data:image/png;base64,") for link in links)
+    for figure in ("curves", "augmented"):
+        assert (run / f"report/figures/{figure}.png").read_bytes().startswith(b"\x89PNG")
+    assert "ResNet-20 on" in page
+
+
+def test_each_stage_json_says_what_was_done_with_what(run):
+    record = json.loads((run / "train/stage.json").read_text())
+    assert record["settings"]["training"]["epochs"] == 2
+    assert record["seeds"] == {"training.seed": 0}
+    assert record["inputs"] == {
+        "convert": json.loads((run.parents[1] / _records(run) / "stage.json").read_text())["digest"]
+    }
+    assert record["packages"]["numpy"]
+    assert record["devices"]
+    assert record["outputs"]["weights.safetensors"]["size"] == (run / "train/weights.safetensors").stat().st_size
+    assert record["start"] < record["end"]
+
+
+def test_a_deleted_artifact_is_made_again_with_what_depends_on_it_and_nothing_else(luigi, options, run):
+    before = (run / "batchnorm/stage.json").stat().st_mtime_ns
+    metrics = (run / "evaluate/metrics.json").read_bytes()
+    (run / "evaluate/metrics.json").unlink()
+    (run / "report/report.html").unlink()
+    result = luigi("FullRun", *options)
+    assert result.returncode == 0, result.stderr
+    assert ran(result) == ["Evaluate", "Report"]
+    assert "metrics.json is missing" in result.stdout
+    assert (run / "evaluate/metrics.json").read_bytes() == metrics
+    assert (run / "batchnorm/stage.json").stat().st_mtime_ns == before
+
+
+def test_a_single_stage_does_what_is_missing_below_it_and_no_more(luigi, options, run):
+    shutil.rmtree(run / "batchnorm")
+    result = luigi("BatchNormStatistics", *options)
+    assert result.returncode == 0, result.stderr
+    assert ran(result) == ["BatchNormStatistics"]
+    # The same statistics again: what was built on them still holds.
+    assert ran(luigi("FullRun", *options)) == []
+
+
+def test_another_setting_reruns_the_stages_that_it_matters_to_and_keeps_the_old_work(luigi, options, run):
+    changed = [*options[:-1], json.dumps([*json.loads(options[-1]), "evaluation.shorter_side=16"])]
+    result = luigi("FullRun", *changed)
+    assert result.returncode == 0, result.stderr
+    assert ran(result) == ["Evaluate", "Report"]
+    assert "evaluation.shorter_side was 20, now 16" in result.stdout
+    (kept,) = (run.parents[1] / "trash").glob("*-photos-evaluate")
+    assert (kept / "predictions.csv").exists()

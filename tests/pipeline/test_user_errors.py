@@ -1,0 +1,114 @@
+"""What the `luigi` command says, and exits with, where the user can mend something."""
+
+import fcntl
+import json
+
+import pytest
+
+
+def message(result, *words: str) -> None:
+    """One message with these words, and no traceback."""
+    said = result.stdout + result.stderr
+    assert "Traceback" not in said, said
+    for word in words:
+        assert said.count(word) == 1, said
+
+
+def test_a_folder_of_images_that_is_not_there(luigi, tmp_path):
+    result = luigi("FullRun", "--recipe", "imagefolder", "--data", tmp_path / "nowhere", "--artifacts", tmp_path)
+    assert result.returncode == 20
+    message(result, f"error: no images: {tmp_path / 'nowhere'}: there is no such folder")
+
+
+def test_no_folder_of_images_said(luigi, tmp_path):
+    result = luigi("FullRun", "--recipe", "imagenet-resnet50", "--artifacts", tmp_path)
+    assert result.returncode == 20
+    message(result, "say where they are with --data")
+
+
+def test_an_empty_class_folder(luigi, tmp_path):
+    (tmp_path / "images/cat").mkdir(parents=True)
+    (tmp_path / "images/dog").mkdir()
+    (tmp_path / "images/dog/1.jpg").write_bytes(b"?")
+    result = luigi(
+        "ConvertRecords", "--recipe", "imagefolder", "--data", tmp_path / "images", "--artifacts", tmp_path / "a"
+    )
+    assert result.returncode == 30
+    message(result, f"ConvertRecords failed: {tmp_path / 'images/cat'} is empty")
+
+
+def test_an_unreadable_image(luigi, tmp_path, photo_folder):
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i, path in enumerate(sorted((photo_folder / "val/china").iterdir())[:3]):
+            (tmp_path / "images" / name / f"{i}.jpg").write_bytes(path.read_bytes())
+    (tmp_path / "images/dog/2.jpg").write_bytes(b"no image")
+    options = ["--recipe", "imagefolder", "--data", tmp_path / "images", "--artifacts", tmp_path / "a"]
+    result = luigi("ConvertRecords", *options)
+    assert result.returncode == 30
+    message(result, "1 images cannot be read", "dog/2.jpg: it is no image that OpenCV can decode")
+    accepted = luigi("ConvertRecords", *options, "--override", '["records.max_rejected=1"]')
+    assert accepted.returncode == 0, accepted.stderr
+    assert "1 unreadable images left out" in accepted.stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ('["training.epoch=3"]', "unknown setting training.epoch; did you mean training.epochs?"),
+        ("training.epoch=3", "unknown setting training.epoch; did you mean training.epochs?"),
+        ('["trainig.epochs=3"]', "unknown section [trainig]; did you mean training?"),
+        ('["training.epochs=soon"]', "training.epochs: it should be a valid integer, but is 'soon'"),
+    ],
+)
+def test_a_setting_that_does_not_exist_or_does_not_fit(luigi, tmp_path, override, words):
+    result = luigi("FullRun", "--override", override, "--artifacts", tmp_path)
+    assert result.returncode == 35
+    message(result, words)
+
+
+def test_a_recipe_that_does_not_exist(luigi, tmp_path):
+    result = luigi("FullRun", "--recipe", "digit", "--artifacts", tmp_path)
+    assert result.returncode == 35
+    message(result, "there is no recipe 'digit'; did you mean digits?")
+
+
+def test_an_artifacts_folder_that_cannot_be_written(luigi, tmp_path):
+    (tmp_path / "file").write_text("a file where a folder should be")
+    result = luigi("FullRun", "--artifacts", tmp_path / "file/artifacts")
+    assert result.returncode == 35
+    message(result, f"error: cannot create the folder {tmp_path / 'file/artifacts/runs/digits'}")
+
+
+def test_a_run_that_another_process_holds(luigi, tmp_path):
+    folder = tmp_path / "runs/digits"
+    folder.mkdir(parents=True)
+    with open(folder / ".lock", "w") as lock:
+        lock.write("pid 1\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = luigi("FullRun", "--artifacts", tmp_path)
+    assert result.returncode == 10
+    message(result, f"error: another process (pid 1) holds {folder}")
+
+
+def test_a_name_of_a_run_that_would_leave_the_folder(luigi, tmp_path):
+    result = luigi("FullRun", "--run", "../elsewhere", "--artifacts", tmp_path)
+    assert result.returncode == 35
+    message(result, "--run '../elsewhere': use letters, digits")
+
+
+def test_images_that_changed_are_converted_again_and_the_old_records_kept(luigi, tmp_path, photo_folder):
+    options = ["--recipe", "imagefolder", "--data", tmp_path / "images", "--artifacts", tmp_path / "a"]
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i, path in enumerate(sorted((photo_folder / "val/china").iterdir())[:3]):
+            (tmp_path / "images" / name / f"{i}.jpg").write_bytes(path.read_bytes())
+    assert luigi("ConvertRecords", *options).returncode == 0
+    (tmp_path / "images/cat/0.jpg").unlink()
+    again = luigi("ConvertRecords", *options)
+    assert again.returncode == 0
+    assert "ConvertRecords: the images have changed" in again.stdout
+    record = json.loads((tmp_path / "a/records/images/stage.json").read_text())
+    assert sum(record["images"].values()) == 5
+    assert len(list((tmp_path / "a/trash").iterdir())) == 1

@@ -1,0 +1,67 @@
+"""Run by test_replicas in a process of its own: the processor can be split into devices only before TensorFlow starts.
+
+python replicas.py DEVICES FILE: gradients of a batch, and weights after some steps on it, go to the .npz file.
+"""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from resnet.model.network import ResNet
+from resnet.settings import Training
+from resnet.training.step import TrainStep
+
+GROUPS, GROUP_SIZE, STEPS = 4, 16, 3
+
+
+def main(count: int, path: str) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+    strategy = tf.distribute.MirroredStrategy(devices) if count > 1 else tf.distribute.OneDeviceStrategy(devices[0])
+    training = Training(batch_size=GROUPS * GROUP_SIZE, replica_batch_size=GROUP_SIZE, learning_rate=0.01)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (GROUPS * GROUP_SIZE, 16, 16, 3), np.uint8)
+    labels = random.integers(0, 10, GROUPS * GROUP_SIZE).astype(np.int32)
+    with strategy.scope():
+        network = ResNet(20, 10)
+        step = TrainStep(network, strategy, training)
+    gradients, metrics = step.gradients(images, labels)
+    results = {"metrics": metrics}
+    for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
+        results[f"gradient/{variable.name}"] = gradient
+    for _ in range(STEPS):
+        step(images, labels, training.learning_rate)
+    for name, variable in network.named_variables().items():
+        copies = [copy.numpy() for copy in strategy.experimental_local_results(variable)]
+        assert all(np.array_equal(copies[0], copy) for copy in copies), f"{name} differs between devices"
+        results[f"variable/{name}"] = copies[0]
+    if count == 1:
+        results |= group_by_group(images, labels)
+    np.savez(path, **results)
+
+
+def group_by_group(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The plain definition: each group on its own, with its own batch-norm statistics, then the average."""
+    network = ResNet(20, 10)
+
+    @tf.function
+    def gradients(images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits, _ = network(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        return tape.gradient(loss, network.trainable_variables)
+
+    sums: dict[str, np.ndarray] = {}
+    for group in range(GROUPS):
+        rows = slice(group * GROUP_SIZE, (group + 1) * GROUP_SIZE)
+        found = gradients(tf.constant(images[rows]), tf.constant(labels[rows]))
+        for variable, gradient in zip(network.trainable_variables, found, strict=True):
+            name = f"plain/gradient/{variable.name}"
+            sums[name] = sums.get(name, 0) + gradient.numpy().astype(np.float64) / GROUPS
+    return sums
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnet.errors import UserError
+from resnet.model.network import ResNet
+from resnet.training.checkpoints import Checkpoints
+
+
+@pytest.fixture
+def network() -> ResNet:
+    return ResNet(20, 3)
+
+
+@pytest.fixture
+def checkpoints(tmp_path, network) -> Checkpoints:
+    momentum = [tf.Variable(tf.zeros_like(v), name=v.name.split(":")[0]) for v in network.trainable_variables]
+    return Checkpoints(tmp_path, network, momentum)
+
+
+def test_all_state_comes_back_bit_for_bit(checkpoints, network):
+    random = np.random.default_rng(0)
+    state = {name: random.standard_normal(v.shape).astype(np.float32) for name, v in checkpoints._variables.items()}
+    for name, value in state.items():
+        checkpoints._variables[name].assign(value)
+    checkpoints.save(7)
+    for variable in checkpoints._variables.values():
+        variable.assign(tf.zeros_like(variable))
+    assert checkpoints.restore_newest() == 7
+    for name, value in state.items():
+        assert checkpoints._variables[name].numpy().tobytes() == value.tobytes(), name
+
+
+def test_weights_statistics_and_momentum_are_all_in_it(checkpoints, network):
+    assert len(checkpoints._variables) == len(network.variables) + len(network.trainable_variables)
+
+
+def test_without_a_checkpoint_training_starts_at_nought(checkpoints):
+    assert checkpoints.restore_newest() == 0
+
+
+def test_the_newest_three_are_kept_and_those_asked_for(checkpoints):
+    for step in range(10, 80, 10):
+        checkpoints.save(step, keep=step == 20)
+    assert checkpoints.steps() == [20, 50, 60, 70]
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_and_said_so(checkpoints, tmp_path, capsys):
+    checkpoints.save(10)
+    newest = checkpoints.save(20)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert checkpoints.restore_newest() == 10
+    assert "step-00000020.safetensors is no whole safetensors file" in capsys.readouterr().err
+
+
+def test_a_save_that_fails_half_way_leaves_the_earlier_ones_and_no_rubbish(checkpoints, tmp_path, monkeypatch):
+    checkpoints.save(10)
+
+    def full_disk(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(20)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000010.safetensors"]
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path, checkpoints):
+    checkpoints.save(10)
+    other = Checkpoints(tmp_path, ResNet(32, 3), [])
+    with pytest.raises(UserError, match=r"step-00000010\.safetensors is of another network"):
+        other.restore_newest()

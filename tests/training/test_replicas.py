@@ -1,0 +1,48 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> dict[str, np.ndarray]:
+    folder = tmp_path_factory.mktemp("replicas")
+    found = {}
+    for devices in (1, 2, 4):
+        path = folder / f"{devices}.npz"
+        subprocess.run([sys.executable, Path(__file__).parent / "replicas.py", str(devices), path], check=True)
+        with np.load(path) as file:
+            found |= {f"{devices}/{name}": value for name, value in file.items()}
+    return found
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Relative to the size of the arrays."""
+    return float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-12))
+
+
+def named(results, prefix) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in results.items() if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_devices_average_the_gradients_of_groups_with_statistics_of_their_own(results, devices):
+    plain, found = named(results, "1/plain/gradient/"), named(results, f"{devices}/gradient/")
+    assert len(found) == len(plain) > 60
+    for name, gradient in plain.items():
+        assert difference(found[name], gradient) < 1e-4, name
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_weights_and_statistics_after_some_steps_do_not_depend_on_the_number_of_devices(results, devices):
+    one, several = named(results, "1/variable/"), named(results, f"{devices}/variable/")
+    assert set(one) == set(several)
+    for name in one:
+        assert difference(several[name], one[name]) < 1e-3, name
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_metrics_are_those_of_the_whole_batch(results, devices):
+    np.testing.assert_allclose(results[f"{devices}/metrics"], results["1/metrics"], rtol=1e-5)

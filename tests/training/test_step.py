@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnet.model.network import ResNet
+from resnet.settings import Training
+from resnet.training.step import MOVING_DECAY, TrainStep, errors
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), np.uint8)
+LABELS = np.arange(8, dtype=np.int32) % 10
+
+
+@pytest.fixture(scope="module")
+def steps() -> dict:
+    """Variables before and after two steps with a drop of the learning rate between them, and the gradients."""
+    training = Training(batch_size=8, replica_batch_size=8, weight_decay=0.01)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    with strategy.scope():
+        network = ResNet(20, 10)
+        step = TrainStep(network, strategy, training)
+    seen = {"training": training, "gradients": [], "weights": [], "statistics": []}
+
+    def look():
+        seen["weights"].append([v.numpy() for v in network.trainable_variables])
+        seen["statistics"].append([v.numpy() for norm in network.norms for v in (norm.mean, norm.variance)])
+
+    look()
+    for rate in (0.1, 0.01):
+        seen["gradients"].append(step.gradients(IMAGES, LABELS)[0])
+        seen["batch"] = [m.numpy() for pair in network(tf.constant(IMAGES), training=True)[1] for m in pair]
+        step(IMAGES, LABELS, rate)
+        look()
+    seen["momentum"] = [v.numpy() for v in step.momentum]
+    return seen
+
+
+def test_the_update_is_that_of_caffe_with_the_learning_rate_inside_the_momentum(steps):
+    for before, middle, after, first, second, momentum in zip(
+        *steps["weights"], *steps["gradients"], steps["momentum"], strict=True
+    ):
+        v = 0.1 * (first + 0.01 * before)
+        np.testing.assert_allclose(middle, before - v, rtol=1e-5, atol=1e-7)
+        v = 0.9 * v + 0.01 * (second + 0.01 * middle)
+        np.testing.assert_allclose(momentum, v, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(after, middle - v, rtol=1e-5, atol=1e-7)
+
+
+def test_moving_statistics_follow_the_batch_statistics(steps):
+    before, after = steps["statistics"][1:]
+    for stored, batch, moved in zip(before, steps["batch"], after, strict=True):
+        expected = MOVING_DECAY * stored + (1 - MOVING_DECAY) * batch
+        np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_errors_count_the_right_class_among_the_first_and_the_first_five():
+    logits = tf.constant([[9.0, 1, 2, 3, 4, 5, 6], [1, 9, 2, 3, 4, 5, 6], [9, 8, 7, 6, 5, 1, 0]])
+    top1, top5 = errors(logits, tf.constant([0, 6, 6]))
+    assert (float(top1), float(top5)) == pytest.approx((200 / 3, 100 / 3))
+
+
+def test_with_few_classes_the_top5_error_is_nought():
+    assert float(errors(tf.constant([[1.0, 2, 3]]), tf.constant([0]))[1]) == 0

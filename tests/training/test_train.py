@@ -1,0 +1,136 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resnet.artifacts import Run
+from resnet.progress import ENVIRONMENT
+from resnet.training.log_lines import read_log
+from resnet.weights import read_tensors
+
+OVERRIDES = (
+    "model.image_size=16",
+    "evaluation.shorter_side=16",
+    "training.epochs=3",
+    "training.batch_size=128",
+    "training.replica_batch_size=64",
+    "training.drop_epochs=[2]",
+    "training.checkpoint_steps=5",
+    "augmentation.padding=2",
+)
+
+
+def command(stage: str, artifacts: Path, *more: str) -> list[str]:
+    options = [f"--override={override}" for override in OVERRIDES]
+    return [sys.executable, "-m", "resnet", stage, "--artifacts", str(artifacts), "--workers=2", *options, *more]
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory) -> Path:
+    """Records, and a training that was never interrupted, as run "whole"."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    subprocess.run(command("convert", folder), check=True)
+    subprocess.run(command("train", folder, "--run=whole"), check=True)
+    return folder
+
+
+def interrupt(artifacts: Path, run: str, sign: signal.Signals, after_step: int) -> int:
+    """Train until the trainer tells that it passed a step, send it the signal; returns its exit code."""
+    reading, writing = os.pipe()
+    trainer = subprocess.Popen(
+        command("train", artifacts, f"--run={run}"), env=os.environ | {ENVIRONMENT: str(writing)}, pass_fds=(writing,)
+    )
+    os.close(writing)
+    with open(reading) as news:
+        for line in news:
+            if json.loads(line).get("fraction", 0) * 34 > after_step:  # 3 epochs of 1,438 images make 34 steps
+                trainer.send_signal(sign)
+                break
+        return trainer.wait()
+
+
+def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
+    return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_an_interrupted_training_ends_with_the_very_weights_of_one_that_was_not(artifacts, sign):
+    run = f"interrupted-by-{sign.name}"
+    assert interrupt(artifacts, run, sign, after_step=12) != 0
+    saved = sorted((artifacts / "runs" / run / "train" / "checkpoints").iterdir())
+    assert saved
+    done = subprocess.run(command("train", artifacts, f"--run={run}"), check=True, capture_output=True, text=True)
+    assert f"going on from step {int(saved[-1].stem.split('-')[1])}" in done.stdout
+    whole, resumed = weights(artifacts, "whole"), weights(artifacts, run)
+    assert set(whole) == set(resumed)
+    assert all(whole[name].tobytes() == resumed[name].tobytes() for name in whole)
+    steps = [line["step"] for line in read_log(artifacts / "runs" / run / "train" / "log.jsonl") if "loss" in line]
+    assert steps == sorted(set(steps))
+    record = json.loads((artifacts / "runs" / run / "train" / "stage.json").read_text())
+    assert record["attempts"] == 2
+
+
+def test_the_loss_falls_and_the_learning_rate_drops(artifacts):
+    lines = [line for line in read_log(artifacts / "runs/whole/train/log.jsonl") if "loss" in line]
+    losses = [line["loss"] for line in lines]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    assert {line["learning_rate"] for line in lines} == {0.1, 0.01}
+    named = "step epoch loss top1_error top5_error learning_rate images_per_second data_wait seconds"
+    assert set(lines[0]) == set(named.split())
+
+
+def test_each_epoch_is_validated(artifacts):
+    lines = [line for line in read_log(artifacts / "runs/whole/train/log.jsonl") if "validation_loss" in line]
+    assert [round(line["epoch"]) for line in lines] == [1, 2, 3]
+
+
+def test_a_finished_training_is_not_run_again(artifacts):
+    stage = artifacts / "runs/whole/train/stage.json"
+    before = stage.stat().st_mtime_ns
+    subprocess.run(command("train", artifacts, "--run=whole"), check=True)
+    assert stage.stat().st_mtime_ns == before
+
+
+def test_averaged_statistics_are_those_of_the_batches_that_would_come_next(artifacts):
+    """Recomputed here from the weights, with NumPy for the average."""
+    subprocess.run(command("batchnorm", artifacts, "--run=whole", "--override=batchnorm.batches=3"), check=True)
+    import tensorflow as tf
+
+    from resnet.records.shards import ShardedRecords
+    from resnet.training.train import build_network, training_loader
+    from resnet.weights import assign
+
+    run = Run.of("digits", OVERRIDES, name="whole", artifacts=artifacts)
+    records = ShardedRecords(run.records, "train")
+    network = build_network(run, 10)
+    assign(network.named_variables(), weights(artifacts, "whole"), Path("train"))
+    moments = []
+    with training_loader(run, records, 34, 37) as loader:
+        for batch in loader:
+            for group in (batch.images[:64], batch.images[64:]):
+                moments.append([m.numpy() for pair in network(tf.constant(group), training=True)[1] for m in pair])
+    averaged = [np.mean([m[i] for m in moments], 0) for i in range(len(moments[0]))]
+    found = read_tensors(run.stage_folder("batchnorm") / "weights.safetensors")[0]
+    names = [name for norm in network.norms for name in (norm.mean.name, norm.variance.name)]
+    for name, expected in zip(names, averaged, strict=True):
+        np.testing.assert_allclose(found[name.split(":")[0]], expected, rtol=1e-3, atol=1e-5, err_msg=name)
+    trained = weights(artifacts, "whole")
+    untouched = set(found) - {name.split(":")[0] for name in names}
+    assert all(np.array_equal(found[name], trained[name]) for name in untouched)
+
+
+def test_a_loss_that_is_no_number_stops_training_with_one_message(artifacts):
+    done = subprocess.run(
+        command("train", artifacts, "--run=wild", "--override=training.learning_rate=1e20"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "error: the loss became" in done.stderr
+    assert "A lower training.learning_rate helps" in done.stderr
+    assert "Traceback" not in done.stderr
