@@ -137,7 +137,7 @@ class StageTask(RunTask):
         """Progress and status for the scheduler's page. A scheduler that is down does not stop the work."""
         try:
             if "fraction" in news and self.set_progress_percentage:
-                self.set_progress_percentage(100 * news["fraction"])
+                self.set_progress_percentage(round(100 * news["fraction"], 1))
             if "message" in news and self.set_status_message:
                 self.set_status_message(news["message"])
         except Exception as error:

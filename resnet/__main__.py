@@ -15,6 +15,7 @@ from resnet.artifacts import Machine, Run
 from resnet.errors import HeldElsewhere, UserError
 from resnet.processes import PARENT, die_with_parent
 from resnet.progress import tell
+from resnet.settings import settings_page
 
 # Each stage's function takes a Run. Modules are imported when asked for: TensorFlow takes six seconds.
 STAGES = {
@@ -35,10 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
         die_with_parent(int(os.environ[PARENT]), signal.SIGTERM)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not for the user
     try:
+        if options.command == "settings":
+            print(settings_page(), end="")
+            return 0
         if options.command == "recipe":
             print(Run.of(options.recipe, options.override).recipe.toml(), end="")
             return 0
         run = _run_of(options)
+        tell(message=f"{options.command}: starting")
         with _without_startup_notes():
             module = importlib.import_module(STAGES[options.command][0])
         getattr(module, options.command)(run)
@@ -86,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--cpu-devices", type=int, default=1, help="logical devices to split the processor into")
     for name, (_, what) in STAGES.items():
         commands.add_parser(name, help=what, parents=[which, where])
+    commands.add_parser("settings", help="print every setting with its default and meaning")
     commands.add_parser("recipe", help="print a recipe with every setting spelled out", parents=[which])
     return parser
 

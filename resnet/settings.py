@@ -8,6 +8,7 @@ a file in recipes/ states only what its experiment does differently. What change
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -211,6 +212,21 @@ def declared() -> Iterator[tuple[str, str, Any, str, str]]:
     for section, value in Recipe():
         for key, field in type(value).model_fields.items():
             yield section, key, getattr(value, key), field.json_schema_extra["unit"], field.description or ""
+
+
+def settings_page() -> str:
+    """docs/settings.md: every setting with default, unit and meaning."""
+    lines = [
+        "# Settings of a recipe",
+        "",
+        "Written by `python -m resnet settings`. The defaults are the recipe being reproduced: ResNet-50 on ImageNet.",
+        "",
+        "| setting | default | unit | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for section, key, default, unit, meaning in declared():
+        lines.append(f"| `{section}.{key}` | `{json.dumps(default)}` | {unit} | {meaning} |")
+    return "\n".join(lines) + "\n"
 
 
 def _find(recipe: str) -> Path:
