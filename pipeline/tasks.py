@@ -179,3 +179,14 @@ class FullRun(RunTask, luigi.WrapperTask):
 
     def requires(self) -> luigi.Task:
         return self.clone(Report)
+
+    def complete(self) -> bool:
+        if not super().complete():
+            return False
+        _say_where_the_report_is(self.of)
+        return True
+
+
+@lru_cache  # once a process: Luigi asks more than once
+def _say_where_the_report_is(run: Run) -> None:
+    print(f"FullRun: done; the report is {run.stage_folder('report') / 'report.html'}", flush=True)

@@ -5,17 +5,19 @@ As the original ResNets did: the moving averages of training follow weights that
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import tensorflow as tf
 
 from resnet.artifacts import Run
 from resnet.files import held
-from resnet.model.network import ResNet
+from resnet.loader.streams import training_images
+from resnet.model.network import ResNet, network_of
 from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
 from resnet.training.distribution import device_names, make_strategy
 from resnet.training.schedule import Schedule
-from resnet.training.train import build_network, training_loader
 from resnet.weights import assign, read_tensors, values, write_tensors
 
 
@@ -27,8 +29,8 @@ def batchnorm(run: Run) -> None:
             return
         begun = run.begin("batchnorm")
         records = ShardedRecords(run.records, "train")
-        strategy = make_strategy(run.machine, groups=1)
-        network = build_network(run, len(records.classes))
+        strategy = make_strategy(replace(run.machine, devices=1, cpu_devices=1))
+        network = network_of(run.recipe, len(records.classes))
         trained = run.stage_folder("train") / "weights.safetensors"
         assign(network.named_variables(), read_tensors(trained)[0], trained)
         store(network, average_statistics(run, records, network))
@@ -48,7 +50,7 @@ def average_statistics(run: Run, records: ShardedRecords, network: ResNet) -> li
     sums: list[np.ndarray] = []
     first = Schedule(training, len(records)).steps
     with (
-        training_loader(run, records, first, first + batches) as loader,
+        training_images(run, records, first, first + batches) as loader,
         Progress("averaging statistics", batches, "batches") as progress,
     ):
         for batch in loader:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from scipy.stats import binomtest
 
 from resnet.artifacts import Run
 from resnet.files import atomic, held
-from resnet.loader.loader import Loader
-from resnet.loader.order import EvaluationOrder
-from resnet.model.network import ResNet
+from resnet.loader.loader import Batch
+from resnet.loader.streams import validation_images, validation_steps
+from resnet.model.network import ResNet, network_of
 from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
 from resnet.training.distribution import device_names, make_strategy, share
@@ -27,16 +29,14 @@ VIEW = "1-crop"
 
 def evaluate(run: Run) -> None:
     """The stage."""
-    from resnet.training.train import build_network  # training validates with what is here
-
     folder = run.stage_folder("evaluate")
     with held(folder, wait=10):
         if not run.why_incomplete("evaluate"):
             return
         begun = run.begin("evaluate")
         records = ShardedRecords(run.records, "validation")
-        strategy = make_strategy(run.machine, groups=1)
-        network = build_network(run, len(records.classes))
+        strategy = make_strategy(run.machine)
+        network = network_of(run.recipe, len(records.classes))
         weights = run.stage_folder("batchnorm") / "weights.safetensors"
         assign(network.named_variables(), read_tensors(weights)[0], weights)
         logits, labels, filenames = _predict_all(run, records, Predictor(network, strategy))
@@ -57,8 +57,11 @@ class Predictor:
 
     def __init__(self, network: ResNet, strategy: tf.distribute.Strategy):
         self._strategy = strategy
-        infer = tf.function(lambda images: network(images, training=False)[0], reduce_retracing=True)
-        self._run = tf.function(lambda images: strategy.run(infer, args=(images,)), reduce_retracing=True)
+
+        def logits(images: tf.Tensor) -> tf.Tensor:
+            return network(images, training=False)[0]
+
+        self._run = tf.function(lambda images: strategy.run(logits, args=(images,)), reduce_retracing=True)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Float32 logits [n, classes] of uint8 images [n, size, size, 3], for any n."""
@@ -70,25 +73,9 @@ class Predictor:
         return np.concatenate([part.numpy() for part in logits])[: len(logits[0]) * count - padding]
 
 
-def validation_loader(run: Run, records: ShardedRecords, *, filenames: bool = False) -> Loader:
-    """The validation images in batches, each image once."""
-    order = EvaluationOrder(len(records), run.recipe.training.replica_batch_size)
-    return Loader(
-        records,
-        order,
-        run.recipe.model.image_size,
-        first_step=0,
-        last_step=order.steps,
-        workers=run.machine.workers,
-        shorter_side=run.recipe.evaluation.shorter_side,
-        filenames=filenames,
-    )
-
-
-def evaluate_split(run: Run, records: ShardedRecords, predictor: Predictor) -> dict[str, float]:
-    """Loss and errors (percent) on all of the records."""
-    with validation_loader(run, records) as loader:
-        parts = [(predictor(batch.images), batch.labels) for batch in loader]
+def score_round(run: Run, records: ShardedRecords, batches: Iterator[Batch], predictor: Predictor) -> dict[str, float]:
+    """Loss and errors (percent) on the next round of the validation images."""
+    parts = [(predictor(batch.images), batch.labels) for batch in islice(batches, validation_steps(run, records))]
     return scores(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
 
 
@@ -116,7 +103,7 @@ def summary(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 def _predict_all(run: Run, records: ShardedRecords, predictor: Predictor) -> tuple[np.ndarray, np.ndarray, list[str]]:
     logits, labels, filenames = [], [], []
     with (
-        validation_loader(run, records, filenames=True) as loader,
+        validation_images(run, records, filenames=True) as loader,
         Progress("evaluating", len(records), "images") as progress,
     ):
         for batch in loader:

@@ -57,7 +57,7 @@ def make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: Path, *, wait: float = 0.0, purpose: str = "") -> Iterator[None]:
+def held(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold `folder` for this process, so that no other writes to it; the kernel lets go even of a killed holder.
 
     Waits up to `wait` seconds for another holder to finish, then raises HeldElsewhere with its process id.
@@ -77,7 +77,7 @@ def held(folder: Path, *, wait: float = 0.0, purpose: str = "") -> Iterator[None
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
-                    raise HeldElsewhere(f"another process ({holder}) holds {folder}{purpose}") from None
+                    raise HeldElsewhere(f"another process ({holder}) holds {folder}") from None
                 time.sleep(0.1)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)

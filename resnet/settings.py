@@ -122,7 +122,8 @@ class Training(Section):
         [], "Epochs whose checkpoints are kept for good, beside the newest three.", "epochs", moves_numbers=False
     )
     precision: Literal["float32", "bfloat16"] = setting(
-        "float32", "Type of the activations; weights, statistics and loss are float32 always."
+        "float32",
+        "Type of the activations; float32 is TensorFloat-32 on GPUs that have it. Weights and loss are float32 always.",
     )
 
     @model_validator(mode="after")

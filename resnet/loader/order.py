@@ -47,7 +47,7 @@ class TrainingOrder:
 
 
 class EvaluationOrder:
-    """Every record once, as they lie in the shards; the last batch is as small as it comes out."""
+    """Every record once a round, as they lie in the shards; a round's last batch is as small as it comes out."""
 
     def __init__(self, records: int, batch_size: int):
         self.batch_size = batch_size
@@ -55,7 +55,7 @@ class EvaluationOrder:
         self.steps = -(-records // batch_size)
 
     def batch(self, step: int) -> list[Stretch]:
-        start = step * self.batch_size
+        start = step % self.steps * self.batch_size
         return [Stretch(0, start, np.arange(start, min(start + self.batch_size, self._records)))]
 
 

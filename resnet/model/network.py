@@ -12,6 +12,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from resnet.model.layers import BatchNorm, Conv, Dense, Statistics, pad
+from resnet.settings import Recipe
 
 BASIC, BOTTLENECK = "basic", "bottleneck"
 IMAGENET_DEPTHS: dict[int, tuple[str, tuple[int, ...]]] = {  # Table 1 of the paper: kind of block, blocks a stage
@@ -55,6 +56,12 @@ class Block(tf.Module):
         for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
             x = tf.nn.relu(norm(conv(x), statistics))
         return tf.nn.relu(self.norms[-1](self.convs[-1](x), statistics) + shortcut)
+
+
+def network_of(recipe: Recipe, classes: int) -> ResNet:
+    """The recipe's network, with its initial weights."""
+    model, training = recipe.model, recipe.training
+    return ResNet(model.depth, classes, stride_in=model.stride_in, seed=training.seed, precision=training.precision)
 
 
 class ResNet(tf.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from resnet.artifacts import Run
+from resnet.artifacts import Machine, Run
 from resnet.loader.augmentation import center_box, resize
-from resnet.loader.loader import Loader
-from resnet.loader.order import TrainingOrder
+from resnet.loader.streams import training_images
 from resnet.records import example
 from resnet.records.image_files import decode
 from resnet.records.shards import RecordReader, ShardedRecords
@@ -114,21 +114,14 @@ def published(metrics: dict[str, Any], others: list[Published], path: Path) -> b
 def augmented_images(run: Run, path: Path) -> bool:
     """The first training images of the stream, just as the network gets them."""
     records = ShardedRecords(run.records, "train")
-    recipe = run.recipe
-    order = TrainingOrder(len(records), SHEET, recipe.training.seed)
-    with Loader(
-        records,
-        order,
-        recipe.model.image_size,
-        first_step=0,
-        last_step=1,
-        workers=1,
-        seed=recipe.training.seed,
-        augmentation=recipe.augmentation,
-    ) as loader:
-        batch = next(iter(loader))
-    names = [records.classes[label][1].split(",")[0] for label in batch.labels]
-    _sheet(batch.images, names, 12, path)
+    images, labels = [], []
+    steps = -(-SHEET // run.recipe.training.batch_size)
+    with training_images(replace(run, machine=Machine(workers=1)), records, 0, steps) as loader:
+        for batch in loader:
+            images.append(batch.images)
+            labels.append(batch.labels)
+    names = [records.classes[label][1].split(",")[0] for label in np.concatenate(labels)[:SHEET]]
+    _sheet(np.concatenate(images)[:SHEET], names, 12, path)
     return True
 
 

@@ -16,8 +16,11 @@ import tensorflow as tf
 from resnet.artifacts import Machine
 
 
-def make_strategy(machine: Machine, groups: int) -> tf.distribute.Strategy:
-    """A strategy over the GPUs there are, or over the processor. To be called before TensorFlow runs anything."""
+def make_strategy(machine: Machine, groups: int = 0) -> tf.distribute.Strategy:
+    """A strategy over the GPUs there are, or over the processor. To be called before TensorFlow runs anything.
+
+    `groups`: what the devices must share evenly; 0: they need not.
+    """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)

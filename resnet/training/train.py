@@ -6,6 +6,7 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -13,11 +14,11 @@ import tensorflow as tf
 
 from resnet.artifacts import Run
 from resnet.errors import UserError
-from resnet.evaluation import Predictor, evaluate_split
+from resnet.evaluation import Predictor, score_round
 from resnet.files import held
-from resnet.loader.loader import Loader
-from resnet.loader.order import TrainingOrder
-from resnet.model.network import ResNet
+from resnet.loader.loader import Batch, Loader
+from resnet.loader.streams import training_images, validation_images
+from resnet.model.network import ResNet, network_of
 from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
 from resnet.training.checkpoints import Checkpoints
@@ -38,7 +39,7 @@ def train(run: Run) -> None:
         records = ShardedRecords(run.records, "train")
         strategy = make_strategy(run.machine, settings.groups)
         with strategy.scope():
-            network = build_network(run, len(records.classes))
+            network = network_of(run.recipe, len(records.classes))
             step = TrainStep(network, strategy, settings)
         checkpoints = Checkpoints(folder / "checkpoints", network, step.momentum)
         first = checkpoints.restore_newest()
@@ -48,27 +49,6 @@ def train(run: Run) -> None:
         write_tensors(weights, values(network.named_variables()), {"network": f"resnet{run.recipe.model.depth}"})
         devices = device_names(strategy)
         run.finish(begun, [weights], byproducts=[log], devices=devices, seeds={"training.seed": settings.seed})
-
-
-def build_network(run: Run, classes: int) -> ResNet:
-    """The recipe's network, with its initial weights."""
-    model, training = run.recipe.model, run.recipe.training
-    return ResNet(model.depth, classes, stride_in=model.stride_in, seed=training.seed, precision=training.precision)
-
-
-def training_loader(run: Run, records: ShardedRecords, first_step: int, last_step: int) -> Loader:
-    """The recipe's batches of augmented training images."""
-    training = run.recipe.training
-    return Loader(
-        records,
-        TrainingOrder(len(records), training.batch_size, training.seed),
-        run.recipe.model.image_size,
-        first_step=first_step,
-        last_step=last_step,
-        workers=run.machine.workers,
-        seed=training.seed,
-        augmentation=run.recipe.augmentation,
-    )
 
 
 def _loop(
@@ -88,9 +68,11 @@ def _loop(
     validation = ShardedRecords(run.records, "validation")
     interrupted = _Interrupted()
     with (
-        training_loader(run, records, first, schedule.steps) as loader,
+        training_images(run, records, first, schedule.steps) as loader,
+        validation_images(run, validation, rounds=settings.epochs) as validation_loader,
         Progress("training", schedule.steps, "steps", done=first) as progress,
     ):
+        validation_batches = iter(validation_loader)  # one loader for all epochs: starting workers takes a second
         for batch in meter.timed(loader):
             rate = schedule.learning_rate(batch.step)
             meter.add(step(batch.images, batch.labels, rate))
@@ -100,7 +82,7 @@ def _loop(
             progress.advance(note=note)
             epoch = schedule.epoch(done)
             if ends_epoch:
-                metrics = evaluate_split(run, validation, predictor)
+                metrics = score_round(run, validation, validation_batches, predictor)
                 meter.write_validation(done, metrics)
                 progress.say(_epoch_line(epoch, settings.epochs, note, metrics))
             keep = ends_epoch and epoch in settings.keep_epochs
@@ -126,7 +108,7 @@ class _Meter:
         self._metrics: list[tf.Tensor] = []
         self._start, self._waited = time.monotonic(), 0.0
 
-    def timed(self, loader: Loader):
+    def timed(self, loader: Loader) -> Iterator[Batch]:
         """The loader's batches, counting how long they are waited for."""
         batches = iter(loader)
         while True:

@@ -101,16 +101,17 @@ def test_averaged_statistics_are_those_of_the_batches_that_would_come_next(artif
     subprocess.run(command("batchnorm", artifacts, "--run=whole", "--override=batchnorm.batches=3"), check=True)
     import tensorflow as tf
 
+    from resnet.loader.streams import training_images
+    from resnet.model.network import network_of
     from resnet.records.shards import ShardedRecords
-    from resnet.training.train import build_network, training_loader
     from resnet.weights import assign
 
     run = Run.of("digits", OVERRIDES, name="whole", artifacts=artifacts)
     records = ShardedRecords(run.records, "train")
-    network = build_network(run, 10)
+    network = network_of(run.recipe, 10)
     assign(network.named_variables(), weights(artifacts, "whole"), Path("train"))
     moments = []
-    with training_loader(run, records, 34, 37) as loader:
+    with training_images(run, records, 34, 37) as loader:
         for batch in loader:
             for group in (batch.images[:64], batch.images[64:]):
                 moments.append([m.numpy() for pair in network(tf.constant(group), training=True)[1] for m in pair])
