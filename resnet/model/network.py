@@ -96,14 +96,14 @@ class ResNet(tf.Module):
         """
         statistics: Statistics = []
         kept = statistics if training else None
-        x = tf.cast(images, self.precision) * (1 / 255)
+        x = tf.cast(tf.cast(images, tf.float32) * (1 / 255), self.precision)
         x = tf.nn.relu(self.stem_norm(self.stem(x), kept))
         if self.for_imagenet:
             # 3x3, stride 2, one pixel around, as in torch. Zeros cannot win: after ReLU nothing is below them.
             x = tf.nn.max_pool2d(pad(x, 1), 3, 2, "VALID")
         for block in self.blocks:
             x = block(x, kept)
-        return self.classifier(tf.cast(tf.reduce_mean(x, [1, 2]), tf.float32)), statistics
+        return self.classifier(tf.reduce_mean(tf.cast(x, tf.float32), [1, 2])), statistics
 
     @property
     def norms(self) -> list[BatchNorm]:
