@@ -15,7 +15,7 @@ from resnet.artifacts import STAGES, Run
 from resnet.files import atomic, held, make_folder
 from resnet.records.shards import read_classes
 from resnet.report import figures
-from resnet.report.published import published_errors
+from resnet.report.published import Published, published_errors
 from resnet.training.log_lines import read_log
 
 TEMPLATE = Path(__file__).parent / "page.html"
@@ -50,7 +50,7 @@ def _draw(run: Run, folder: Path) -> dict[str, Path]:
     predictions = read_predictions(run)
     plans: dict[str, Callable[[Path], bool]] = {
         "curves": lambda path: figures.curves(log, path),
-        "published": lambda path: figures.published(_metrics(run), published_errors(run.recipe), path),
+        "published": lambda path: figures.published(_metrics(run), _comparable(run), path),
         "augmented": lambda path: figures.augmented_images(run, path),
         "confusion": lambda path: figures.confusion_matrix(predictions, path),
         "mistakes": lambda path: figures.mistakes(run, predictions, path),
@@ -81,6 +81,11 @@ def _render(run: Run, pictures: dict[str, Path]) -> str:
         toml=recipe.toml(),
         time_text=time_text,
     )
+
+
+def _comparable(run: Run) -> list[Published]:
+    """The published errors that this run's can be held against: all are on ImageNet."""
+    return published_errors(run.recipe) if run.recipe.dataset.source == "imagenet" else []
 
 
 def _metrics(run: Run) -> dict[str, Any]:

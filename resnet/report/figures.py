@@ -74,7 +74,7 @@ def curves(log: list[dict[str, float]], path: Path) -> bool:
             ha="right",
         )
         for axis in axes[0]:
-            axis.legend(loc="upper right")
+            axis.legend(loc="best")
         _save(figure, path)
     return True
 
