@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(Run.of(options.recipe, options.override).recipe.toml(), end="")
             return 0
         run = _run_of(options)
+        run.require_inputs(options.command)
         tell(message=f"{options.command}: starting")
         with _without_startup_notes():
             module = importlib.import_module(STAGES[options.command][0])

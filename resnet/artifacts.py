@@ -174,6 +174,12 @@ class Run:
         records = {name: self.record(name) for name in STAGES[stage].inputs}
         return {name: record["digest"] if record else None for name, record in records.items()}
 
+    def require_inputs(self, stage: str) -> None:
+        """Raise UserError, naming the stage to run first, where one that this builds on is not complete."""
+        for needed in STAGES[stage].inputs:
+            if reason := self.why_incomplete(needed):
+                raise UserError(f"{stage} builds on {needed}, which is to be done first: {reason}")
+
     def begin(self, stage: str) -> dict[str, Any]:
         """Make the stage's folder ready, keeping what an earlier attempt of the same settings and inputs left.
 
