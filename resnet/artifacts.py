@@ -86,7 +86,7 @@ class Run:
     ) -> Run:
         """Resolve what the command line and luigi.cfg say. Raises UserError for anything that does not fit."""
         recipe_name, settings = load_recipe(recipe, overrides)
-        name = name or recipe_name
+        name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", recipe_name).strip(".-") or "run"
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise UserError(f"--run {name!r}: use letters, digits, '.', '_' and '-' only")
         root = Path(data).expanduser().absolute() if data else None
@@ -122,9 +122,14 @@ class Run:
         """The part of the recipe that decides this stage's numbers."""
         return {section: getattr(self.recipe, section).numbers() for section in STAGES[stage].sections}
 
+    def forget_source(self) -> None:
+        """Look at the images anew when next asked: they were downloaded meanwhile."""
+        vars(self).pop("source_fingerprint", None)
+
     def record(self, stage: str) -> dict[str, Any] | None:
-        """The stage's stage.json, or None."""
-        return _read_json(self.stage_folder(stage) / "stage.json")
+        """The stage's stage.json, or None where there is none, or one that is damaged."""
+        record = _read_json(self.stage_folder(stage) / "stage.json")
+        return record if record and {"version", "settings", "inputs", "outputs", "digest"} <= set(record) else None
 
     def made(self, stage: str) -> dict[str, Any]:
         """The stage.json of a stage that is complete."""

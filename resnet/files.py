@@ -16,10 +16,14 @@ from resnet.errors import HeldElsewhere, UserError
 
 @contextlib.contextmanager
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO]:
-    """Open a temporary file that takes `path`'s place when the block ends well, and vanishes when it does not."""
+    """Open a temporary file that takes `path`'s place when the block ends well, and vanishes when it does not.
+
+    Text is UTF-8; names of files that are not are written as the bytes that they are.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
+        with open(temporary, mode, **text) as file:  # type: ignore[call-overload]
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -37,8 +37,11 @@ def setting(default: Any, help: str, unit: str = "", *, moves_numbers: bool = Tr
     return Field(description=help, json_schema_extra=extra, **factory, **bounds)
 
 
+Epoch = Annotated[int, Field(ge=0)]
+
+
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     def numbers(self) -> dict[str, Any]:
         """The settings that decide the numbers, by name."""
@@ -110,7 +113,7 @@ class Training(Section):
     batch_size: int = setting(256, "Images a step, over all replicas.", "images", ge=1)
     replica_batch_size: int = setting(64, "Images that share batch-norm statistics: one replica's.", "images", ge=1)
     learning_rate: float = setting(0.1, "Learning rate at the start.", gt=0)
-    drop_epochs: list[int] = setting([30, 60, 90], "Epochs after which the learning rate drops.", "epochs")
+    drop_epochs: list[Epoch] = setting([30, 60, 90], "Epochs after which the learning rate drops.", "epochs")
     drop_factor: float = setting(0.1, "What the learning rate is multiplied by at a drop.", gt=0, le=1)
     momentum: float = setting(0.9, "Momentum of SGD (He et al. 2015).", ge=0, lt=1)
     weight_decay: float = setting(
@@ -118,7 +121,7 @@ class Training(Section):
     )
     seed: int = setting(0, "Decides initial weights, order of images and augmentation.", ge=0)
     checkpoint_steps: int = setting(1000, "Steps between checkpoints.", "steps", moves_numbers=False, ge=1)
-    keep_epochs: list[int] = setting(
+    keep_epochs: list[Epoch] = setting(
         [], "Epochs whose checkpoints are kept for good, beside the newest three.", "epochs", moves_numbers=False
     )
     precision: Literal["float32", "bfloat16"] = setting(
@@ -197,11 +200,12 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> tuple[str, Recipe
         raise UserError(f"recipe {path}: cannot be read: {error.strerror}") from None
     for override in overrides:
         _apply(override, values)
-    _reject_unknown(values, f"recipe {path}")
+    where = f"recipe {path}" + (f" with {', '.join(overrides)}" if overrides else "")
+    _reject_unknown(values, where)
     try:
         return path.stem, Recipe.model_validate(values)
     except ValidationError as error:
-        raise UserError("\n".join(f"recipe {path}: {line}" for line in _sentences(error))) from None
+        raise UserError("\n".join(f"{where}: {line}" for line in _sentences(error))) from None
 
 
 def shipped_recipes() -> list[str]:
@@ -258,18 +262,22 @@ def _apply(override: str, values: dict[str, Any]) -> None:
 
 
 def _reject_unknown(values: dict[str, Any], where: str) -> None:
-    sections = {name: field.annotation for name, field in Recipe.model_fields.items()}
-    every_key = {f"{s}.{key}" for s, section in sections.items() for key in section.model_fields}  # type: ignore[union-attr]
+    sections = {name: list(type(section).model_fields) for name, section in Recipe()}
     for section, keys in values.items():
         if section not in sections:
             raise UserError(f"{where}: unknown section [{section}]{_nearest(section, list(sections))}")
         if not isinstance(keys, dict):
             raise UserError(f"{where}: {section!r} must be a section: [{section}]")
         for key in keys:
-            if f"{section}.{key}" not in every_key:
-                same_section = [name for name in every_key if name.startswith(f"{section}.")]
-                nearest = _nearest(f"{section}.{key}", same_section) or _nearest(f"{section}.{key}", sorted(every_key))
-                raise UserError(f"{where}: unknown setting {section}.{key}{nearest}")
+            if key not in sections[section]:
+                here = {name: f"{section}.{name}" for name in sections[section]}
+                anywhere = {name: f"{other}.{name}" for other, names in sections.items() for name in names}
+                if key in anywhere:
+                    hint = f"; did you mean {anywhere[key]}?"
+                else:
+                    nearest = difflib.get_close_matches(key, here, n=1) or difflib.get_close_matches(key, anywhere, n=1)
+                    hint = f"; did you mean {(anywhere | here)[nearest[0]]}?" if nearest else "."
+                raise UserError(f"{where}: unknown setting {section}.{key}{hint}")
 
 
 def _nearest(name: str, valid: Sequence[str]) -> str:

@@ -27,35 +27,45 @@ class Folder:
             raise MissingData(f"{root} holds no folders of images: make it ROOT/CLASS/* or ROOT/train/CLASS/*")
 
     def fingerprint(self) -> str:
+        """From the names and sizes of the images, wherever the root lies."""
         digest = hashlib.sha256()
-        for path in _files(self._root):
-            digest.update(f"{path.relative_to(self._root)}\0{path.stat().st_size}\n".encode(errors="surrogateescape"))
+        for parent in [self._root / "train", *self._held()] if (self._root / "train").is_dir() else [self._root]:
+            for path in (path for name in class_names(parent) for path in _files(parent / name)):
+                told = f"{path.relative_to(self._root)}\0{_size(path)}\n"
+                digest.update(told.encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def load(self) -> Dataset:
-        held = [self._root / name for name in VALIDATION if (self._root / name).is_dir()]
+        held = self._held()
         if not (self._root / "train").is_dir():
             if held:
                 raise UserError(f"{self._root} has a folder {held[0].name}, but none called train beside it")
             names = class_names(self._root)
-            images = read_split(self._root, names, self._root)
-            if lonely := [names[i] for i in np.flatnonzero(np.bincount(images.labels) < 2)]:
-                raise UserError(f"{self._root / lonely[0]} has one image: a class needs two, one of them to validate")
-            train, validation = hold_out(images, self._dataset.validation_fraction, self._dataset.split_seed)
+            train, validation = self._part(self._root, names)
         else:
             names = class_names(self._root / "train")
-            train = read_split(self._root / "train", names, self._root)
             if held:
                 if strangers := set(class_names(held[0])) ^ set(names):
                     raise UserError(
                         f"train and {held[0].name} in {self._root} differ in their classes: {_few(strangers)}"
                     )
+                train = read_split(self._root / "train", names, self._root)
                 validation = read_split(held[0], names, self._root)
             else:
-                train, validation = hold_out(train, self._dataset.validation_fraction, self._dataset.split_seed)
+                train, validation = self._part(self._root / "train", names)
         if len(names) < 2:
             raise UserError(f"{self._root} has one class, {names[0]}: there is nothing to tell apart")
         return Dataset([(name, name.replace("_", " ")) for name in names], train, validation)
+
+    def _held(self) -> list[Path]:
+        """The folder of validation images, where there is one."""
+        return [self._root / name for name in VALIDATION if (self._root / name).is_dir()][:1]
+
+    def _part(self, folder: Path, names: list[str]) -> tuple[Split, Split]:
+        images = read_split(folder, names, self._root)
+        if lonely := [names[i] for i in np.flatnonzero(np.bincount(images.labels) < 2)]:
+            raise UserError(f"{folder / lonely[0]} has one image: a class needs two, one of them to validate")
+        return hold_out(images, self._dataset.validation_fraction, self._dataset.split_seed)
 
 
 def class_names(folder: Path) -> list[str]:
@@ -85,6 +95,13 @@ def _files(folder: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
     return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a link to nothing: conversion will report it as unreadable
+        return -1
 
 
 def _few(names: set[str]) -> str:

@@ -12,6 +12,8 @@ import hashlib
 import math
 import struct
 import urllib.request
+import zlib
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +70,7 @@ class IdxFiles:
             try:
                 with urllib.request.urlopen(address, timeout=60) as answer:
                     content = answer.read()
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 raise UserError(
                     f"{address} cannot be downloaded ({error}). Fetch the four files by other means "
                     "and give their folder with --data."
@@ -88,7 +90,7 @@ def _content(folder: Path, name: str) -> bytes:
     path = folder / name
     try:
         return path.read_bytes() if path.exists() else gzip.decompress((folder / f"{name}.gz").read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{folder / name} cannot be read: {error}") from None
 
 
@@ -100,7 +102,8 @@ def _array(folder: Path, name: str, dimensions: int) -> np.ndarray:
         raise UserError(f"{folder / name} is no idx file of bytes in {dimensions} dimensions")
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     if math.prod(shape) != len(content) - header:
-        raise UserError(f"{folder / name} is cut short: {len(content) - header:,} bytes of {math.prod(shape):,}")
+        found, said = len(content) - header, math.prod(shape)
+        raise UserError(f"{folder / name} is cut short or damaged: {found:,} bytes, where its header says {said:,}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 

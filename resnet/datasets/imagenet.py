@@ -10,16 +10,19 @@ the order of its meta.mat: they are mapped through that file. A validation folde
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from resnet import settings
 from resnet.datasets.folder import class_names, read_split
@@ -75,6 +78,8 @@ class ImageNet:
         labels: list[int] = []
         with open(tar, "rb") as file:
             inner = sorted(_members(file, 0, tar.stat().st_size, tar))
+            if not inner:
+                raise UserError(f"{tar} is empty: download it again")
             names = [Path(member.name).stem for member in inner]
             for label, member in enumerate(inner):
                 found = list(_members(file, member.offset, member.size, tar))
@@ -124,14 +129,18 @@ def _split(tar: Path, members: list[Member], labels: list[int]) -> Split:
 
 def _members(file: io.BufferedIOBase, start: int, size: int, tar: Path) -> Iterator[Member]:
     """The regular files of the tar that lies at `start` inside `file`, read by its headers alone."""
+    window = _Window(file, start, size)
     try:
-        with tarfile.open(fileobj=_Window(file, start, size), mode="r:") as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=window, mode="r:") as archive:  # type: ignore[call-overload]
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # tarfile remembers each member: at a million files, that is memory for nothing
                 if member.isfile():
                     if member.offset_data + member.size > size:
                         raise UserError(f"{tar} is cut short inside {member.name}: download it again")
                     yield Member(member.name, start + member.offset_data, member.size)
+            window.seek(archive.offset)
+            if window.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:  # tarfile takes damage for the end
+                raise UserError(f"{tar} is damaged or cut short at byte {start + archive.offset:,}: download it again")
     except tarfile.TarError as error:
         raise UserError(f"{tar} is no whole tar archive ({error}): download it again") from None
 
@@ -166,7 +175,8 @@ def _read_kit(root: Path) -> DevelopmentKit | None:
         if (root / KIT).is_dir():
             files = {name: (root / name).read_bytes() for name in (meta, truth)}
         elif archive.is_file():
-            with tarfile.open(archive) as tar:
+            # Decompressed whole, so that gzip's checksum is looked at: a changed label would go unseen otherwise.
+            with tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive.read_bytes()))) as tar:
                 files = {name: tar.extractfile(name).read() for name in (meta, truth)}  # type: ignore[union-attr]
         else:
             return None
@@ -174,8 +184,10 @@ def _read_kit(root: Path) -> DevelopmentKit | None:
         wordnet_ids = {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in synsets if int(s["num_children"]) == 0}
         words = {str(synset["WNID"]): str(synset["words"]) for synset in synsets}
         truth_ids = [int(line) for line in files[truth].split()]
-    except (OSError, KeyError, ValueError, IndexError, tarfile.TarError, AttributeError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError, MatReadError) as error:
         raise UserError(f"the development kit in {root} cannot be read: {error}") from None
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(f"the development kit in {root} is not the official one: {error!r}") from None
     if any(not re.fullmatch(r"n\d{8}", name) for name in wordnet_ids.values()):
         raise UserError(f"the development kit in {root}: its meta.mat lists something that is no WordNet id")
     if strangers := sorted(set(truth_ids) - set(wordnet_ids)):

@@ -38,6 +38,7 @@ def convert(run: Run) -> None:
         if not run.why_incomplete("convert"):
             return
         dataset = datasets.load(run.recipe.dataset, run.data, run.artifacts)
+        run.forget_source()  # loading may have downloaded it
         begun = run.begin("convert")
         make_folder(folder / "index")
         summaries = _write_shards(run, dataset)
@@ -184,10 +185,14 @@ def _check_rejected(rejected: list[tuple[str, str]], accepted: int, listed: Path
     if len(rejected) > accepted:
         first = "".join(f"\n  {file}: {reason}" for file, reason in rejected[:10])
         raise UserError(
-            f"{len(rejected):,} images cannot be read, and records.max_rejected is {accepted}:{first}\n"
+            f"{_images(len(rejected))} cannot be read, and records.max_rejected is {accepted}:{first}\n"
             f"All of them are listed in {listed}. Mend or remove them, or accept them with "
             f"--override '[\"records.max_rejected={len(rejected)}\"]': the rest is converted already."
         )
+
+
+def _images(number: int, kind: str = "") -> str:
+    return f"1 {kind}image" if number == 1 else f"{number:,} {kind}images"
 
 
 def _count(summaries: dict[str, dict[str, Any]], split: str) -> int:
@@ -201,6 +206,6 @@ def _report(
     for kind, number in sorted(converted.items()):
         print(f"convert: {number:,} stored as PNG, pixels unchanged: {kind}")
     if rejected:
-        print(f"convert: {len(rejected):,} unreadable images left out, listed in {folder / 'rejected.csv'}")
+        print(f"convert: {_images(len(rejected), 'unreadable ')} left out, listed in {folder / 'rejected.csv'}")
     if doubtful:
-        print(f"convert: {len(doubtful):,} images decode with warnings, listed in {folder / 'doubtful.csv'}")
+        print(f"convert: {_images(len(doubtful))} decoded with warnings, listed in {folder / 'doubtful.csv'}")

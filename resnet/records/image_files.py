@@ -3,7 +3,8 @@
 A JPEG of one or three components stays as it is, byte for byte, and so does a PNG of 8-bit grey or RGB. Everything
 else that OpenCV can read (CMYK JPEG, WebP, BMP, TIFF, GIF, palette, 16-bit or transparent PNG) becomes a PNG of just
 the pixels that OpenCV sees, so nothing is lost. What a file is, is told by its content, never by its name: ImageNet
-has a PNG named .JPEG. Orientation tags are ignored, as in the published ResNet figures.
+has a PNG named .JPEG. Orientation tags are ignored, as in the published ResNet figures (but for TIFF, which OpenCV
+always turns upright).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from resnet.errors import UserError
-from resnet.files import atomic
+from resnet.files import atomic, sha256
 from resnet.records.example import LabelledImage, encode
 from resnet.records.tfrecord import CorruptRecord, frame, unframe
 
@@ -81,8 +81,8 @@ class Shard:
         """How the shard came out, or None where it is not finished, or a file of it is gone or cut short."""
         try:
             summary = json.loads(self.summary_path.read_text(encoding="utf-8"))
-            whole = self.path.stat().st_size == summary["bytes"] and self.index_path.exists()
-        except (OSError, ValueError, KeyError):
+            whole = self.path.stat().st_size == summary["bytes"] and sha256(self.index_path) == summary["index_sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         return summary if whole else None
 
@@ -149,7 +149,8 @@ def write_classes(folder: Path, classes: Sequence[tuple[str, str]]) -> Path:
 
 def read_classes(folder: Path) -> list[tuple[str, str]]:
     try:
-        lines = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
+        text = (folder / "classes.txt").read_bytes().decode("utf-8", "surrogateescape")
     except OSError:
         raise UserError(f"{folder / 'classes.txt'} is missing. Run ConvertRecords first.") from None
-    return [(identifier, text) for identifier, _, text in (line.partition("\t") for line in lines)]
+    lines = text.removesuffix("\n").split("\n")  # splitlines would take other characters for ends of lines too
+    return [(identifier, name) for identifier, _, name in (line.partition("\t") for line in lines)]

@@ -46,10 +46,10 @@ def test_an_unreadable_image(luigi, tmp_path, photo_folder):
     options = ["--recipe", "imagefolder", "--data", tmp_path / "images", "--artifacts", tmp_path / "a"]
     result = luigi("ConvertRecords", *options)
     assert result.returncode == 30
-    message(result, "1 images cannot be read", "dog/2.jpg: it is no image that OpenCV can decode")
+    message(result, "1 image cannot be read", "dog/2.jpg: it is no image that OpenCV can decode")
     accepted = luigi("ConvertRecords", *options, "--override", '["records.max_rejected=1"]')
     assert accepted.returncode == 0, accepted.stderr
-    assert "1 unreadable images left out" in accepted.stdout
+    assert "1 unreadable image left out" in accepted.stdout
 
 
 @pytest.mark.parametrize(

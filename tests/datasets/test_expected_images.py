@@ -1,0 +1,59 @@
+"""Images that are not there, or not as many as the recipe says."""
+
+from __future__ import annotations
+
+import pytest
+
+from resnet import settings
+from resnet.datasets import fingerprint
+from resnet.datasets.images import MissingData
+from resnet.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("expected", "what", "found"),
+    [
+        ({"classes": 11}, "classes", "10"),
+        ({"train_images": 1281167}, "training images", "1,438"),
+        ({"validation_images": 50000}, "validation images", "359"),
+        ({"classes": 9}, "classes", "10"),
+        ({"train_images": 1437}, "training images", "1,438"),
+    ],
+)
+def test_another_number_than_the_recipe_expects_is_told_with_both(dataset_of, expected, what, found):
+    with pytest.raises(UserError) as caught:
+        dataset_of("digits", **expected)
+    message = str(caught.value)
+    assert f"found {found} {what}" in message
+    assert f"expects {next(iter(expected.values())):,}" in message
+    assert not isinstance(caught.value, MissingData)
+
+
+def test_the_expected_numbers_are_accepted(dataset_of):
+    loaded = dataset_of("digits", classes=10, train_images=1438, validation_images=359)
+    assert len(loaded.train) == 1438
+
+
+@pytest.mark.parametrize("source", ["folder", "imagenet"])
+def test_images_that_nobody_has_placed_are_missing_data(source_of, source):
+    with pytest.raises(MissingData, match="--data"):
+        source_of(source)
+
+
+@pytest.mark.parametrize("source", ["folder", "imagenet", "idx"])
+def test_a_folder_that_is_not_there_is_missing_data_and_named(source_of, source, tmp_path):
+    with pytest.raises(MissingData, match="--data") as caught:
+        source_of(source, tmp_path / "nowhere", name="")
+    assert str(tmp_path / "nowhere") in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["folder", "imagenet", "idx"])
+def test_an_empty_folder_is_missing_data_and_named(source_of, source, tmp_path):
+    with pytest.raises(MissingData) as caught:
+        source_of(source, tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["folder", "imagenet", "idx"])
+def test_what_cannot_be_seen_has_no_fingerprint(source, tmp_path):
+    assert fingerprint(settings.Dataset(source=source), tmp_path / "nowhere", tmp_path) is None

@@ -1,0 +1,74 @@
+"""The framing of records, and that no damage goes unnoticed."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from resnet.records.tfrecord import CorruptRecord, frame, unframe
+
+unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@given(payload=st.binary(max_size=2000))
+@example(payload=b"")
+@unhurried
+def test_a_framed_payload_is_unframed_the_same(payload):
+    assert unframe(frame(payload)) == payload
+
+
+@given(payload=st.binary(max_size=200), data=st.data())
+@unhurried
+def test_a_record_with_any_one_byte_changed_is_corrupt(payload, data):
+    record = bytearray(frame(payload))
+    position = data.draw(st.integers(0, len(record) - 1))
+    record[position] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(CorruptRecord):
+        unframe(bytes(record))
+
+
+def test_a_record_with_any_one_bit_flipped_is_corrupt():
+    record = frame(b"payload")
+    for bit in range(8 * len(record)):
+        damaged = bytearray(record)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CorruptRecord):
+            unframe(bytes(damaged))
+
+
+@given(payload=st.binary(max_size=200), data=st.data())
+@unhurried
+def test_a_record_cut_short_or_run_together_with_the_next_is_corrupt(payload, data):
+    record = frame(payload)
+    with pytest.raises(CorruptRecord):
+        unframe(record[: data.draw(st.integers(0, len(record) - 1))])
+    with pytest.raises(CorruptRecord):
+        unframe(record + data.draw(st.binary(min_size=1, max_size=20)))
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (b"", "0 bytes are too few"),
+        (bytes(16), "header"),
+        (frame(b"payload")[:-1], "header"),
+        (frame(b"payload")[:-1] + b"\0", "checksum"),
+    ],
+)
+def test_what_is_wrong_with_a_record_is_told(record, reason):
+    with pytest.raises(CorruptRecord, match=reason):
+        unframe(record)
+
+
+def test_the_framing_is_tensorflows():
+    # Masked CRC-32C as its record_writer.h and crc32c.h have it; CRC-32C of "123456789" is 0xE3069283 (RFC 3720's).
+    crc = 0xE3069283
+    masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    record = frame(b"123456789")
+    assert record[:8] == struct.pack("<Q", 9)
+    assert record[12:21] == b"123456789"
+    assert record[21:] == struct.pack("<I", masked)
