@@ -24,6 +24,7 @@ test: $(STAMP)
 
 $(STAMP): requirements/$(EXTRA).lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.10 to 3.13 is needed; say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@if ls $(VENV)/installed-* >/dev/null 2>&1 && ! test -e $@; then rm -rf $(VENV); fi  # it was for the other kind
 	$(PYTHON) -m venv $(VENV) || { echo "error: on Debian and Ubuntu, venv is a package of its own: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$(EXTRA).lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

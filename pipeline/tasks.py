@@ -49,9 +49,10 @@ class Overrides(luigi.ListParameter):
 
     def parse(self, text: str) -> tuple[str, ...]:
         try:
-            return tuple(str(override) for override in super().parse(text))
+            overrides = super().parse(text)
         except ValueError:
             return (text,)
+        return tuple(map(str, overrides)) if isinstance(overrides, (list, tuple)) else (str(overrides),)
 
 
 class RunTask(luigi.Task):
@@ -96,6 +97,9 @@ def _what_is_missing(run: Run) -> str:
         datasets.open_source(run.recipe.dataset, run.data, run.artifacts)
     except MissingData as error:
         print(f"error: no images: {error}", file=sys.stderr)
+        return str(error)
+    except OSError as error:
+        print(f"error: no images: {error.filename} cannot be read: {error.strerror}", file=sys.stderr)
         return str(error)
     return ""
 

@@ -207,8 +207,10 @@ class Run:
             "start": earlier["start"] if same and earlier else _now(),
             "attempts": (earlier.get("attempts", 0) if same and earlier else 0) + 1,
         }
-        (folder / "stage.json").unlink(missing_ok=True)
+        for leftover in folder.rglob(".*.partial"):  # of writers that were killed; this process holds the folder
+            leftover.unlink(missing_ok=True)
         _write_json(folder / "begun.json", begun)
+        (folder / "stage.json").unlink(missing_ok=True)
         if stage != "convert":
             with atomic(self.folder / "recipe.toml", "w") as file:
                 file.write(self.recipe.toml())

@@ -29,7 +29,7 @@ def batchnorm(run: Run) -> None:
             return
         begun = run.begin("batchnorm")
         records = ShardedRecords(run.records, "train")
-        strategy = make_strategy(replace(run.machine, devices=1, cpu_devices=1))
+        strategy = make_strategy(replace(run.machine, cpu_devices=1), groups=1)
         network = network_of(run.recipe, len(records.classes))
         trained = run.stage_folder("train") / "weights.safetensors"
         assign(network.named_variables(), read_tensors(trained)[0], trained)

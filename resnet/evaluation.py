@@ -36,7 +36,8 @@ def evaluate(run: Run) -> None:
         begun = run.begin("evaluate")
         records = ShardedRecords(run.records, "validation")
         strategy = make_strategy(run.machine)
-        network = network_of(run.recipe, len(records.classes))
+        with strategy.scope():
+            network = network_of(run.recipe, len(records.classes))
         weights = run.stage_folder("batchnorm") / "weights.safetensors"
         assign(network.named_variables(), read_tensors(weights)[0], weights)
         logits, labels, filenames = _predict_all(run, records, Predictor(network, strategy))
@@ -82,7 +83,8 @@ def score_round(run: Run, records: ShardedRecords, batches: Iterator[Batch], pre
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Mean cross-entropy, top-1 and top-5 error in percent."""
     rows = np.arange(len(labels))
-    rank = (logits > logits[rows, labels][:, None]).sum(1)  # classes before the right one
+    # Classes not behind the right one: a network that answers the same for all classes, or no number, is wrong.
+    rank = (~(logits < logits[rows, labels][:, None])).sum(1) - 1
     return {
         "loss": float(-log_softmax(logits.astype(np.float64), 1)[rows, labels].mean()),
         "top1_error": float(100 * np.mean(rank >= 1)),

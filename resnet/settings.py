@@ -61,9 +61,13 @@ class Dataset(Section):
     )
     split_seed: int = setting(0, "Decides which images are held out.", ge=0)
     class_names: list[str] = setting([], "Names of the classes, for sources that store only their numbers (idx).")
-    train_images: int = setting(0, "Training images that must be found; 0: as many as there are.", "images", ge=0)
-    validation_images: int = setting(0, "Validation images that must be found; 0: any number.", "images", ge=0)
-    classes: int = setting(0, "Classes that must be found; 0: any number.", "classes", ge=0)
+    train_images: int = setting(
+        0, "Training images that must be found; 0: any number.", "images", moves_numbers=False, ge=0
+    )
+    validation_images: int = setting(
+        0, "Validation images that must be found; 0: any number.", "images", moves_numbers=False, ge=0
+    )
+    classes: int = setting(0, "Classes that must be found; 0: any number.", "classes", moves_numbers=False, ge=0)
 
 
 class Records(Section):
@@ -173,6 +177,10 @@ class Recipe(Section):
         if self.augmentation.crop == "scale" and self.augmentation.scale_min < size:
             raise ValueError(
                 f"augmentation.scale_min ({self.augmentation.scale_min}) is less than model.image_size ({size})"
+            )
+        if self.augmentation.crop == "pad" and self.augmentation.padding >= size:
+            raise ValueError(
+                f"augmentation.padding ({self.augmentation.padding}) leaves nothing of model.image_size ({size})"
             )
         if self.evaluation.shorter_side < size:
             raise ValueError(

@@ -29,6 +29,15 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise UserError(f"{path} is no whole safetensors file: {error}") from None
 
 
+def read_facts(path: Path) -> dict[str, str]:
+    """The facts of a safetensors file, from its header alone; none for a file that cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
+
+
 def values(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray]:
     return {name: variable.numpy() for name, variable in variables.items()}
 

@@ -19,6 +19,13 @@ def test_scores_count_the_images_whose_class_is_not_among_the_likeliest(seed, im
     assert found["top5_error"] == pytest.approx(100 * np.mean(np.array(places) >= 5))
 
 
+@pytest.mark.parametrize("answer", [0.0, np.nan])
+def test_a_network_that_answers_the_same_for_all_classes_or_no_number_is_always_wrong(answer):
+    found = scores(np.full((3, 10), answer, np.float32), np.array([0, 4, 9]))
+    assert found["top1_error"] == 100
+    assert found["top5_error"] == 100
+
+
 def test_the_loss_is_the_cross_entropy():
     found = scores(np.log(np.array([[0.2, 0.8], [0.5, 0.5]], np.float32)), np.array([1, 0]))
     assert found["loss"] == pytest.approx((-np.log(0.8) - np.log(0.5)) / 2)

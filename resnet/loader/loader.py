@@ -111,6 +111,8 @@ class Loader:
         self._ready = threading.Condition()
         self._error: str | None = None
         self._stopping = False
+        self._closed = False
+        self._waking = threading.RLock()  # the collector may give a slot back in the middle of anything
         self._wake_read, self._wake_write = os.pipe()
         self._folder = Path(tempfile.mkdtemp(prefix="resnet-loader-"))  # private to this user: mode 0700
         self._thread = threading.Thread(target=self._serve, name="loader", daemon=True)
@@ -124,8 +126,8 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         while self._step_to_give < self._last_step:
-            yield self._take(self._step_to_give)
             self._step_to_give += 1
+            yield self._take(self._step_to_give - 1)
 
     def close(self) -> None:
         """End the workers and let go of the memory. Arrays handed out before stay valid."""
@@ -150,10 +152,9 @@ class Loader:
         self._wake()
 
     def _wake(self) -> None:
-        try:
-            os.write(self._wake_write, b"\0")
-        except OSError:  # the loader is closed: nobody waits for the slot
-            pass
+        with self._waking:  # an array may outlive the loader, and its pipe's number may be another file's by then
+            if not self._closed:
+                os.write(self._wake_write, b"\0")
 
     def _serve(self) -> None:
         """The thread: all sockets and processes are its own. Its end is the workers' end."""
@@ -187,8 +188,10 @@ class Loader:
             socket.close(linger=0)
             context.term()
             self._ring.close()
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+            with self._waking:
+                self._closed = True
+                os.close(self._wake_read)
+                os.close(self._wake_write)
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _look_after_workers(self, address: str) -> None:

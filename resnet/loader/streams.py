@@ -47,4 +47,4 @@ def validation_steps(run: Run, records: ShardedRecords) -> int:
 
 
 def _validation_order(run: Run, records: ShardedRecords) -> EvaluationOrder:
-    return EvaluationOrder(len(records), run.recipe.training.replica_batch_size)
+    return EvaluationOrder(len(records), run.recipe.training.batch_size)

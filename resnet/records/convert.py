@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import concurrent.futures as futures
 import csv
+import hashlib
 import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import numpy as np
 
 from resnet import datasets
 from resnet.artifacts import Run
-from resnet.datasets.images import Dataset, Image
+from resnet.datasets.images import Dataset, Image, Split
 from resnet.errors import UserError
 from resnet.files import atomic, held, make_folder
 from resnet.processes import die_with_parent
@@ -75,7 +77,9 @@ def _write_shards(run: Run, dataset: Dataset) -> dict[str, dict[str, Any]]:
         )
         for number, members in enumerate(assign(len(images), count, records.seed))
     }
-    summaries = {name: Shard(run.records, name).summary() for name in plan}
+    lists = {name: _list_digest(images, members) for name, (images, members) in plan.items()}
+    accepts = records.max_rejected > 0
+    summaries = {name: _finished(Shard(run.records, name), lists[name], accepts) for name in plan}
     missing = [name for name, summary in summaries.items() if summary is None]
     total, done = (sum(len(plan[name][1]) for name in names) for names in (plan, set(plan) - set(missing)))
 
@@ -98,10 +102,20 @@ def _write_shards(run: Run, dataset: Dataset) -> dict[str, dict[str, Any]]:
                 more = order is not None
                 if order:
                     name, images_of_shard = order
-                    waiting.add(pool.submit(_write_shard, run.records, name, images_of_shard, list(dataset.classes)))
+                    waiting.add(
+                        pool.submit(
+                            _write_shard, run.records, name, images_of_shard, list(dataset.classes), lists[name]
+                        )
+                    )
             finished, waiting = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
             for future in finished:
-                name, summary = future.result()
+                try:
+                    name, summary = future.result()
+                except BrokenProcessPool:
+                    raise UserError(
+                        "a conversion process was killed: by hand, or by the kernel for want of memory (see dmesg). "
+                        "The shards that are done are kept; fewer workers in luigi.cfg take less memory."
+                    ) from None
                 summaries[name] = summary
                 progress.advance(summary["records"] + len(summary["rejected"]))
     return {name: summary for name, summary in summaries.items() if summary}
@@ -110,6 +124,25 @@ def _write_shards(run: Run, dataset: Dataset) -> dict[str, dict[str, Any]]:
 def assign(images: int, shards: int, seed: int) -> list[np.ndarray]:
     """Which images go to which shard: a random permutation, cut into parts whose sizes differ by one at most."""
     return np.array_split(np.random.default_rng(seed).permutation(images), shards)
+
+
+def _list_digest(images: Split, members: np.ndarray) -> str:
+    """Which images, in which order and with which labels, a shard is of."""
+    digest = hashlib.sha256()
+    for i in members:
+        digest.update(f"{images.image(int(i)).filename}\0{images.labels[i]}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _finished(shard: Shard, list_digest: str, accepts_rejected: bool) -> dict[str, Any] | None:
+    """The summary of a shard that an earlier attempt finished, of just these images.
+
+    One with rejected images is made again where their loss is not accepted: they may have been mended.
+    """
+    summary = shard.summary()
+    if not summary or summary.get("list") != list_digest:
+        return None
+    return summary if accepts_rejected or not summary["rejected"] else None
 
 
 def _start_worker(parent: int) -> None:
@@ -121,7 +154,7 @@ def _start_worker(parent: int) -> None:
 
 
 def _write_shard(
-    folder: Path, name: str, images: list[tuple[Image, int]], classes: list[tuple[str, str]]
+    folder: Path, name: str, images: list[tuple[Image, int]], classes: list[tuple[str, str]], list_digest: str
 ) -> tuple[str, dict[str, Any]]:
     rejected: list[tuple[str, str]] = []
     doubtful: list[tuple[str, str]] = []
@@ -142,7 +175,9 @@ def _write_shard(
                     converted[stored.converted_from] += 1
                 yield LabelledImage(*stored[:4], label, *classes[label], image.filename)
 
-    summary = Shard(folder, name).write(readable(), rejected=rejected, doubtful=doubtful, converted=converted)
+    summary = Shard(folder, name).write(
+        readable(), list=list_digest, rejected=rejected, doubtful=doubtful, converted=converted
+    )
     return name, summary
 
 
@@ -187,7 +222,7 @@ def _check_rejected(rejected: list[tuple[str, str]], accepted: int, listed: Path
         raise UserError(
             f"{_images(len(rejected))} cannot be read, and records.max_rejected is {accepted}:{first}\n"
             f"All of them are listed in {listed}. Mend or remove them, or accept them with "
-            f"--override '[\"records.max_rejected={len(rejected)}\"]': the rest is converted already."
+            f"--override '[\"records.max_rejected={len(rejected)}\"]': the other shards are done."
         )
 
 

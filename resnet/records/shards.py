@@ -119,15 +119,18 @@ class ShardedRecords:
 
 
 class RecordReader:
-    """Reads records by shard, offset and length; keeps the shards' files open."""
+    """Reads records by shard, offset and length; keeps up to `most_open` of the shards' files open."""
 
-    def __init__(self, shards: Sequence[Path]):
+    def __init__(self, shards: Sequence[Path], most_open: int = 512):
         self._shards = shards
+        self._most_open = most_open  # a process may open 1,024 files on many systems, and ImageNet has 1,024 shards
         self._descriptors: dict[int, int] = {}
 
     def payload(self, shard: int, offset: int, length: int) -> bytes:
         """The serialised Example. Raises CorruptRecord, naming the shard and the offset."""
         if shard not in self._descriptors:
+            if len(self._descriptors) >= self._most_open:
+                os.close(self._descriptors.pop(next(iter(self._descriptors))))
             self._descriptors[shard] = os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
         try:
             return unframe(os.pread(self._descriptors[shard], length, offset))

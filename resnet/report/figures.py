@@ -118,7 +118,7 @@ def augmented_images(run: Run, path: Path) -> bool:
     steps = -(-SHEET // run.recipe.training.batch_size)
     with training_images(replace(run, machine=Machine(workers=1)), records, 0, steps) as loader:
         for batch in loader:
-            images.append(batch.images)
+            images.append(batch.images.copy())  # more batches may be needed than the ring has slots
             labels.append(batch.labels)
     names = [records.classes[label][1].split(",")[0] for label in np.concatenate(labels)[:SHEET]]
     _sheet(np.concatenate(images)[:SHEET], names, 12, path)

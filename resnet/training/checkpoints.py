@@ -10,12 +10,13 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from resnet.errors import UserError
 from resnet.files import make_folder
 from resnet.model.network import ResNet
-from resnet.weights import assign, read_tensors, values, write_tensors
+from resnet.weights import assign, read_facts, read_tensors, values, write_tensors
 
 NEWEST = 3  # checkpoints that are kept, beside those of the epochs asked for
 
@@ -29,16 +30,25 @@ class Checkpoints:
 
     def save(self, step: int, *, keep: bool = False) -> Path:
         """Write the state after `step` steps; older ones go, but for those saved with `keep`."""
-        path = self._folder / f"step-{step:08d}.safetensors"
-        write_tensors(path, values(self._variables), {"step": str(step), "keep": "yes" if keep else "no"})
+        state = values(self._variables)
+        if odd := [name for name, value in state.items() if not np.isfinite(value).all()]:
+            raise UserError(
+                f"{odd[0]} is no number any more at step {step} ({len(odd)} such variables); the checkpoint before "
+                "is kept. A lower training.learning_rate helps; so does looking at the images and labels."
+            )
+        write_tensors(self._path(step), state, {"step": str(step), "keep": "yes" if keep else "no"})
         for old in self.steps()[:-NEWEST]:
-            if read_tensors(self._path(old))[1].get("keep") != "yes":
+            if read_facts(self._path(old)).get("keep") == "no":  # neither asked for nor unreadable
                 self._path(old).unlink()
-        return path
+        return self._path(step)
 
     def restore_newest(self) -> int:
-        """Load the newest whole checkpoint; returns the steps done. 0 when there is none: training starts anew."""
-        for step in reversed(self.steps()):
+        """Load the newest whole checkpoint; returns the steps done. 0 when there is none: training starts anew.
+
+        Raises UserError when there are checkpoints and none is whole: days of training are not thrown away silently.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
             try:
                 tensors, facts = read_tensors(self._path(step))
             except UserError as error:
@@ -46,6 +56,8 @@ class Checkpoints:
                 continue
             assign(self._variables, tensors, self._path(step))
             return int(facts["step"])
+        if steps:
+            raise UserError(f"none of the checkpoints in {self._folder} can be read. Move them away to start anew.")
         return 0
 
     def steps(self) -> list[int]:

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet.artifacts import Machine
+from resnet.errors import UserError
 
 
 def make_strategy(machine: Machine, groups: int = 0) -> tf.distribute.Strategy:
@@ -29,9 +30,11 @@ def make_strategy(machine: Machine, groups: int = 0) -> tf.distribute.Strategy:
         parts = [tf.config.LogicalDeviceConfiguration()] * machine.cpu_devices
         tf.config.set_logical_device_configuration(cpu, parts)
     devices = [device.name for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")]
+    if machine.devices > len(devices) or (machine.devices and not gpus):
+        raise UserError(f"{machine.devices} GPUs are asked for (devices), but TensorFlow finds {len(gpus)}")
     devices = devices[: machine.devices or None]
     used = max(count for count in range(1, len(devices) + 1) if groups % count == 0)
-    if used < len(devices):
+    if groups > 1 and used < len(devices):
         print(
             f"train: {used} of {len(devices)} devices are used, since the recipe's {groups} groups of "
             "images cannot be shared evenly among more",
@@ -56,12 +59,13 @@ def device_names(strategy: tf.distribute.Strategy) -> list[str]:
 
 
 def share(strategy: tf.distribute.Strategy, batch: np.ndarray) -> tf.Tensor:
-    """Part a batch evenly among the devices, in order. The array's memory is used as it is where that is possible."""
+    """Part a batch evenly among the devices, in order: a value for each, to hand to `strategy.run`."""
     count = strategy.num_replicas_in_sync
     size = len(batch) // count
 
     def part(context: tf.distribute.distribute_lib.ValueContext) -> tf.Tensor:
         index = context.replica_id_in_sync_group
-        return tf.convert_to_tensor(batch[index * size : (index + 1) * size])
+        with tf.device(strategy.extended.worker_devices[index]):
+            return tf.convert_to_tensor(batch[index * size : (index + 1) * size])
 
     return strategy.experimental_distribute_values_from_function(part)

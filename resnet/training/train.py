@@ -81,7 +81,7 @@ def _loop(
             note = meter.write(done, rate) if done % schedule.log_steps == 0 or ends_epoch else ""
             progress.advance(note=note)
             epoch = schedule.epoch(done)
-            if ends_epoch:
+            if ends_epoch and not interrupted.asked:
                 metrics = score_round(run, validation, validation_batches, predictor)
                 meter.write_validation(done, metrics)
                 progress.say(_epoch_line(epoch, settings.epochs, note, metrics))
@@ -156,7 +156,11 @@ class _Meter:
 
 
 class _Interrupted:
-    """Turns the first Ctrl-C or SIGTERM into a wish: the loop saves a checkpoint after the step it is in, and ends."""
+    """Turns Ctrl-C and SIGTERM into a wish: the loop saves a checkpoint after the step it is in, and ends.
+
+    A second Ctrl-C ends at once. A second SIGTERM does not: one sent to the whole group is followed by the kernel's,
+    for the parent that ended of the first.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -164,9 +168,10 @@ class _Interrupted:
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if not self.asked:
+            print("train: saving a checkpoint before stopping ...", file=sys.stderr)
         self.asked = True
-        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
-        print("train: saving a checkpoint before stopping ...", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _what(run: Run, network: ResNet, strategy: tf.distribute.Strategy, images: int, first: int) -> str:

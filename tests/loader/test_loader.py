@@ -14,7 +14,7 @@ from resnet.errors import UserError
 from resnet.loader import loader as loader_module
 from resnet.loader.loader import Batch, Loader
 from resnet.loader.order import EvaluationOrder, TrainingOrder
-from resnet.records.shards import ShardedRecords
+from resnet.records.shards import RecordReader, ShardedRecords
 from resnet.settings import Augmentation
 
 
@@ -155,7 +155,7 @@ import sys, time
 from pathlib import Path
 from resnet.loader.loader import Loader
 from resnet.loader.order import TrainingOrder
-from resnet.records.shards import ShardedRecords
+from resnet.records.shards import RecordReader, ShardedRecords
 records = ShardedRecords(Path({str(folder)!r}), "train")
 loader = Loader(records, TrainingOrder(50, 8, 0), 32, first_step=0, last_step=10**6, workers=2, shorter_side=32)
 next(iter(loader))
@@ -177,6 +177,29 @@ def _ends_within(pid_descriptor: int, seconds: float) -> bool:
     import select
 
     return bool(select.select([pid_descriptor], [], [], seconds)[0])
+
+
+def test_a_batch_that_outlives_the_loader_writes_to_no_file(photo_records, tmp_path):
+    loader = training(photo_records, last=1)
+    kept = next(iter(loader)).images
+    loader.close()
+    with open(tmp_path / "file", "wb") as file:  # may get the number of the loader's pipe
+        others = [os.dup(file.fileno()) for _ in range(20)]
+        del kept
+        gc.collect()
+        for descriptor in others:
+            os.close(descriptor)
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_a_worker_reads_more_shards_than_it_may_open_files(tmp_path):
+    write_records(tmp_path, "train", photographs(12), shards=6)
+    records = ShardedRecords(tmp_path, "train")
+    reader = RecordReader(records.shards, most_open=2)
+    for shard, offset, length, _ in records.index.tolist() * 2:
+        assert reader.payload(shard, offset, length)
+        assert len(reader._descriptors) <= 2
+    reader.close()
 
 
 def test_no_slot_is_lost_when_batches_are_dropped_by_the_collector(photo_records):

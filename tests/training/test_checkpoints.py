@@ -53,6 +53,27 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_said_so(checkpoints, tmp
     assert "step-00000020.safetensors is no whole safetensors file" in capsys.readouterr().err
 
 
+def test_weights_that_are_no_numbers_are_not_saved(checkpoints, network):
+    checkpoints.save(10)
+    network.classifier.bias.assign([0, np.nan, 0])
+    with pytest.raises(UserError, match=r"weights/classifier/bias is no number any more at step 20"):
+        checkpoints.save(20)
+    assert checkpoints.steps() == [10]
+
+
+def test_training_does_not_start_anew_where_no_checkpoint_can_be_read(checkpoints):
+    checkpoints.save(10).write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"none of the checkpoints in .* can be read"):
+        checkpoints.restore_newest()
+
+
+def test_an_unreadable_old_checkpoint_stops_nothing_and_stays(checkpoints):
+    checkpoints.save(10).write_bytes(b"damaged")
+    for step in (20, 30, 40, 50):
+        checkpoints.save(step)
+    assert checkpoints.steps() == [10, 30, 40, 50]
+
+
 def test_a_save_that_fails_half_way_leaves_the_earlier_ones_and_no_rubbish(checkpoints, tmp_path, monkeypatch):
     checkpoints.save(10)
 
