@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,8 @@ from resnet.errors import HeldElsewhere, UserError
 from resnet.files import held
 
 logger = logging.getLogger("luigi-interface")
+SPARE_SECONDS = 300.0  # without news for a scheduler that did not answer
+
 _held = contextlib.ExitStack()  # this process's hold on its run, until it ends
 
 
@@ -109,6 +112,7 @@ class StageTask(RunTask):
 
     stage: str
     needs: type[RunTask]
+    _scheduler_is_spared_until = 0.0
 
     def requires(self) -> luigi.Task:
         return self.clone(self.needs)
@@ -138,7 +142,11 @@ class StageTask(RunTask):
         return options + [f"--override={override}" for override in self.override]
 
     def _show(self, news: dict[str, Any]) -> None:
-        """Progress and status for the scheduler's page. A scheduler that is down does not stop the work."""
+        """Progress and status for the scheduler's page. A scheduler that is down does not stop the work: Luigi tries
+        each message for a minute, so for some minutes it is spared the next ones.
+        """
+        if time.monotonic() < self._scheduler_is_spared_until:
+            return
         try:
             if "fraction" in news and self.set_progress_percentage:
                 self.set_progress_percentage(round(100 * news["fraction"], 1))
@@ -146,6 +154,7 @@ class StageTask(RunTask):
                 self.set_status_message(news["message"])
         except Exception as error:
             logger.warning("the scheduler was not told of the progress: %s", error)
+            self._scheduler_is_spared_until = time.monotonic() + SPARE_SECONDS
 
 
 class ConvertRecords(StageTask):

@@ -22,7 +22,7 @@ from resnet.weights import assign, read_tensors, values, write_tensors
 
 
 def batchnorm(run: Run) -> None:
-    """The stage."""
+    """The stage: the trained weights again, with averaged statistics."""
     folder = run.stage_folder("batchnorm")
     with held(folder, wait=10):
         if not run.why_incomplete("batchnorm"):

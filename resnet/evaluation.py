@@ -28,7 +28,7 @@ VIEW = "1-crop"
 
 
 def evaluate(run: Run) -> None:
-    """The stage."""
+    """The stage: metrics and predictions of the weights with averaged statistics."""
     folder = run.stage_folder("evaluate")
     with held(folder, wait=10):
         if not run.why_incomplete("evaluate"):

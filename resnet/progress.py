@@ -54,6 +54,8 @@ def tell(**news: Any) -> bool:
     if descriptor is None:
         return False
     try:
+        if "error" in news:
+            os.set_blocking(int(descriptor), True)  # this one must arrive
         os.write(int(descriptor), (json.dumps(news) + "\n").encode())
     except BlockingIOError:  # nobody reads at the moment: this line is lost, and the work goes on
         pass

@@ -29,7 +29,7 @@ TITLES = {
 
 
 def report(run: Run) -> None:
-    """The stage."""
+    """The stage: report.html, and its figures beside it."""
     folder = run.stage_folder("report")
     with held(folder, wait=10):
         if not run.why_incomplete("report"):

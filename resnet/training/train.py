@@ -30,7 +30,7 @@ from resnet.weights import values, write_tensors
 
 
 def train(run: Run) -> None:
-    """The stage."""
+    """The stage: a run's records to trained weights, from the newest checkpoint where there is one."""
     folder, settings = run.stage_folder("train"), run.recipe.training
     with held(folder, wait=10):  # a killed run's trainer may take a moment to end
         if not run.why_incomplete("train"):
@@ -77,7 +77,6 @@ def _loop(
             rate = schedule.learning_rate(batch.step)
             meter.add(step(batch.images, batch.labels, rate))
             done, ends_epoch = batch.step + 1, schedule.ends_epoch(batch.step)
-            del batch  # its slot is free for the loader
             note = meter.write(done, rate) if done % schedule.log_steps == 0 or ends_epoch else ""
             progress.advance(note=note)
             epoch = schedule.epoch(done)
@@ -118,7 +117,6 @@ class _Meter:
             if batch is None:
                 return
             yield batch
-            del batch
 
     def add(self, metrics: tf.Tensor) -> None:
         self._metrics.append(metrics)  # read when a line is written: reading waits for the device
