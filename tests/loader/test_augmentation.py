@@ -1,7 +1,6 @@
 import math
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -117,11 +116,10 @@ def test_half_of_the_images_are_mirrored():
 
 
 def test_shrinking_far_averages_and_does_not_skip_pixels():
-    checkerboard = np.indices((320, 320)).sum(0)[:, :, None].repeat(3, 2) % 2 * np.uint8(255)
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
     out = np.empty((32, 32, 3), np.uint8)
-    a.resize(checkerboard.astype(np.uint8), a.Box(0, 0, 320, 320), out)
-    assert abs(int(out.mean()) - 127) <= 1
-    assert out.std() < 2
+    a.resize(noise, a.Box(0, 0, 320, 320), out)
+    assert out.std() < 10  # the mean of 100 pixels each: 74 / sqrt(100); linear interpolation sees four, and gives 37
 
 
 def stepwise(pixels, draw, position) -> np.ndarray:
@@ -173,4 +171,3 @@ def test_opencv_is_not_given_more_than_it_writes():
     a.augment(PHOTO, a.draws(0, 0, 0, 1)[0], 0, settings(flip=True, color=True), 32, out[0])
     assert out[0].any()
     assert not out[1].any()
-    assert cv2.__version__
