@@ -1,4 +1,4 @@
-"""What happens to a decoded image on its way into a batch: crop, resize, flip, colour.
+"""What happens to an image on its way into a batch: crop, resize, flip, colour.
 
 Every random decision is a pure function of (seed, epoch, position in the epoch): one Philox key for seed and epoch,
 and a fixed share of its counter for each position. So it does not matter which process draws, or when.
@@ -7,10 +7,13 @@ and a fixed share of its counter for each position. So it does not matter which 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+from resnet.records.regions import Box, IndexedJpeg, WholeImage
 
 if TYPE_CHECKING:  # pydantic stays out of the worker processes
     from resnet.settings import Augmentation
@@ -26,15 +29,11 @@ HUE_DELTA = 0.2 * math.pi
 
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])  # NTSC
 FROM_YIQ = np.linalg.inv(TO_YIQ)
-
-
-class Box(NamedTuple):
-    """A rectangle of an image, in whole pixels."""
-
-    x: int
-    y: int
-    width: int
-    height: int
+# What keeps luma, stretches the colour plane, and turns it, as seen from RGB: matrices of 3x3.
+LUMA, CHROMA, TURN = (
+    (FROM_YIQ @ change @ TO_YIQ).tolist()
+    for change in (np.diag([1, 0, 0]), np.diag([0, 1, 1]), np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]))
+)
 
 
 def draws(seed: int, epoch: int, position: int, count: int) -> np.ndarray:
@@ -44,27 +43,21 @@ def draws(seed: int, epoch: int, position: int, count: int) -> np.ndarray:
     return (philox.random_raw(count * DRAWS) >> np.uint64(11)).reshape(count, DRAWS) * 2.0**-53
 
 
-def augment(
-    pixels: np.ndarray, draw: np.ndarray, position: int, settings: Augmentation, size: int, out: np.ndarray
-) -> None:
-    """One training image: `pixels` uint8 [height, width, 3] to `out` uint8 [size, size, 3].
-
-    `draw` is the image's row of `draws`; even and odd positions take the colour steps in different orders.
-    """
-    height, width = pixels.shape[:2]
-    if settings.crop == "scale":
-        resize(pixels, scale_box(width, height, size, draw, settings), out)
-    elif settings.crop == "area":
-        resize(pixels, area_box(width, height, draw, settings), out)
+def augment(image: IndexedJpeg | WholeImage, draw: Sequence[float], settings: Augmentation, out: np.ndarray) -> None:
+    """One training image to `out`, uint8 [size, size, 3]. `draw` is the image's row of `draws`."""
+    flip = settings.flip and draw[FLIP] < 0.5
+    plain = np.empty_like(out) if settings.color else out
+    if settings.crop == "pad":
+        pad_and_crop(image, settings.padding, draw, plain)
     else:
-        pad_and_crop(pixels, settings.padding, draw, out)
-    if settings.flip and draw[FLIP] < 0.5:
-        cv2.flip(out, 1, dst=out)
+        resize(image, crop_box(image.width, image.height, out.shape[0], draw, settings), plain)
+    if flip:
+        cv2.flip(plain, 1, dst=plain)
     if settings.color:
-        cv2.transform(out.copy(), color_matrix(cv2.mean(out)[:3], draw, position), dst=out)
+        cv2.transform(plain, color_map(cv2.mean(plain)[:3], draw), dst=out)
 
 
-def resize(pixels: np.ndarray, box: Box, out: np.ndarray) -> None:
+def resize(image: IndexedJpeg | WholeImage, box: Box, out: np.ndarray) -> None:
     """Scale a rectangle of an image to the size of `out`; training and evaluation share this very function.
 
     Down to half size, linear interpolation looks at every pixel of the source, as in Caffe, whose input the published
@@ -72,21 +65,28 @@ def resize(pixels: np.ndarray, box: Box, out: np.ndarray) -> None:
     """
     size = out.shape[0]
     interpolation = cv2.INTER_AREA if min(box.width, box.height) > 2 * size else cv2.INTER_LINEAR
-    crop = pixels[box.y : box.y + box.height, box.x : box.x + box.width]
-    cv2.resize(crop, (size, size), dst=out, interpolation=interpolation)
+    cv2.resize(image.region(box), (size, size), dst=out, interpolation=interpolation)
 
 
-def scale_box(width: int, height: int, size: int, draw: np.ndarray, settings: Augmentation) -> Box:
+def crop_box(width: int, height: int, size: int, draw: Sequence[float], settings: Augmentation) -> Box:
+    """The random crop that the settings ask for."""
+    if settings.crop == "scale":
+        return scale_box(width, height, size, draw, settings)
+    return area_box(width, height, draw, settings)
+
+
+def scale_box(width: int, height: int, size: int, draw: Sequence[float], settings: Augmentation) -> Box:
     """The paper's crop, seen from the original: scale the shorter side to a random length, crop at random."""
     shorter = settings.scale_min + int(draw[SCALE] * (settings.scale_max - settings.scale_min + 1))
     side = max(round(size * min(width, height) / shorter), 1)
     return Box(int(draw[X] * (width - side + 1)), int(draw[Y] * (height - side + 1)), side, side)
 
 
-def area_box(width: int, height: int, draw: np.ndarray, settings: Augmentation) -> Box:
+def area_box(width: int, height: int, draw: Sequence[float], settings: Augmentation) -> Box:
     """A crop of random area and aspect ratio; the whole image's centre, bounded in aspect, where none would fit."""
     spread = math.log(settings.aspect_max)
-    for area, aspect in draw[AREA : AREA + 2 * AREA_TRIES].reshape(AREA_TRIES, 2):
+    for i in range(AREA, AREA + 2 * AREA_TRIES, 2):
+        area, aspect = draw[i], draw[i + 1]
         target = (settings.area_min + area * (1 - settings.area_min)) * width * height
         ratio = math.exp((2 * aspect - 1) * spread)
         w, h = max(round(math.sqrt(target * ratio)), 1), max(round(math.sqrt(target / ratio)), 1)
@@ -103,14 +103,14 @@ def center_box(width: int, height: int, size: int, shorter_side: int) -> Box:
     return Box((width - side) // 2, (height - side) // 2, side, side)
 
 
-def pad_and_crop(pixels: np.ndarray, padding: int, draw: np.ndarray, out: np.ndarray) -> None:
+def pad_and_crop(image: IndexedJpeg | WholeImage, padding: int, draw: Sequence[float], out: np.ndarray) -> None:
     """The image at the size of `out`, moved by up to `padding` pixels each way, zeros behind it."""
     size = out.shape[0]
-    height, width = pixels.shape[:2]
-    if (height, width) != (size, size):
-        whole = np.empty_like(out)
-        resize(pixels, center_box(width, height, size, size), whole)
-        pixels = whole
+    if (image.height, image.width) == (size, size):
+        pixels = image.region(Box(0, 0, size, size))
+    else:
+        pixels = np.empty_like(out)
+        resize(image, center_box(image.width, image.height, size, size), pixels)
     dx = int(draw[X] * (2 * padding + 1)) - padding
     dy = int(draw[Y] * (2 * padding + 1)) - padding
     out[:] = 0
@@ -119,28 +119,26 @@ def pad_and_crop(pixels: np.ndarray, padding: int, draw: np.ndarray, out: np.nda
     ]
 
 
-def color_matrix(mean: tuple[float, ...], draw: np.ndarray, position: int) -> np.ndarray:
-    """Brightness, saturation, hue and contrast as one affine map of RGB: float32 [3, 4].
+def color_map(mean: Sequence[float], draw: Sequence[float]) -> np.ndarray:
+    """Brightness, saturation, hue and contrast as one affine map of RGB: float64 [3, 4].
 
-    `mean` is the image's mean colour: contrast stretches about it, and it goes along with the steps before. Even
-    positions take brightness, saturation, hue, contrast; odd ones brightness, contrast, saturation, hue. Saturation
-    and hue scale and turn the colour plane of YIQ. Nothing is clipped between the steps (all of this as in
-    tf_cnn_benchmarks): the one rounding and clipping to 0..255 is cv2.transform's, at the end.
+    `mean` is the image's mean colour: contrast stretches about it, and it goes along with the steps before. Saturation
+    and hue stretch and turn the colour plane of YIQ. tf_cnn_benchmarks takes contrast last at even positions of a batch
+    and second at odd ones: the same map, for stretching about the mean commutes with what is linear, and nothing is
+    clipped between the steps. The one rounding and clipping to 0..255 is cv2.transform's, at the end.
     """
-    matrix, offset = np.eye(3), np.full(3, _between(draw[BRIGHTNESS], -BRIGHTNESS_DELTA, BRIGHTNESS_DELTA))
-    angle = _between(draw[HUE], -HUE_DELTA, HUE_DELTA)
+    brightness = _between(draw[BRIGHTNESS], -BRIGHTNESS_DELTA, BRIGHTNESS_DELTA)
     saturation = _between(draw[SATURATION], *SATURATION_RANGE)
-    cos, sin = saturation * math.cos(angle), saturation * math.sin(angle)
-    hue_and_saturation = FROM_YIQ @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ TO_YIQ
+    angle = _between(draw[HUE], -HUE_DELTA, HUE_DELTA)
     contrast = _between(draw[CONTRAST], *CONTRAST_RANGE)
-    for step in ("color", "contrast") if position % 2 == 0 else ("contrast", "color"):
-        if step == "color":
-            matrix, offset = hue_and_saturation @ matrix, hue_and_saturation @ offset
-        else:
-            center = matrix @ np.array(mean) + offset
-            matrix, offset = contrast * matrix, contrast * (offset - center) + center
-    return np.column_stack((matrix, offset)).astype(np.float32)
+    chroma, turn = saturation * math.cos(angle), saturation * math.sin(angle)
+    r, g, b = [(1 - contrast) * channel + brightness for channel in mean]
+    affine = []
+    for luma, i, q in zip(LUMA, CHROMA, TURN, strict=True):  # plain numbers: NumPy takes longer over nine of them
+        x, y, z = [one + chroma * two + turn * three for one, two, three in zip(luma, i, q, strict=True)]
+        affine.append([contrast * x, contrast * y, contrast * z, x * r + y * g + z * b])
+    return np.array(affine)
 
 
 def _between(draw: float, low: float, high: float) -> float:
-    return low + float(draw) * (high - low)
+    return low + draw * (high - low)

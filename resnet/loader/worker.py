@@ -22,7 +22,8 @@ from resnet.loader.messages import DONE, FAILED, HELLO, ORDER, SETUP, OrderHeade
 from resnet.loader.ring import Ring
 from resnet.processes import die_with_parent
 from resnet.records import example
-from resnet.records.image_files import Unreadable, decode
+from resnet.records.image_files import Unreadable
+from resnet.records.regions import open_image
 from resnet.records.shards import RecordReader
 from resnet.records.tfrecord import CorruptRecord
 
@@ -44,25 +45,23 @@ class Worker:
     def fill(self, order: OrderHeader, records: np.ndarray) -> list[str]:
         """Write the order's images into its rows; returns their file names where they are asked for."""
         rows = self._ring.pixels(order.slot)[order.row : order.row + len(records)]
-        random = draws(self._setup["seed"], order.epoch, order.position, len(records)) if self._augmentation else None
+        random = draws(self._setup["seed"], order.epoch, order.position, len(records)).tolist()
         filenames = []
-        for i, record in enumerate(records):
-            shard, offset, length, _ = record.item()
+        for i, (shard, offset, length, _) in enumerate(records.tolist()):
             payload = self._reader.payload(shard, offset, length)
             try:
                 if self._setup["filenames"]:
-                    image = example.decode(payload)
-                    filenames.append(image.filename)
-                    pixels = decode(image.encoded)
+                    stored = example.decode(payload)
+                    filenames.append(stored.filename)
+                    image = open_image(stored.encoded)
                 else:
-                    pixels = decode(example.encoded_image(payload))
+                    image = open_image(example.encoded_image(payload))
             except Unreadable as error:
                 raise CorruptRecord(f"{self._setup['shards'][shard]}: record at byte {offset}: {error}") from None
-            if self._augmentation is not None and random is not None:
-                augment(pixels, random[i], order.position + i, self._augmentation, self._size, rows[i])  # type: ignore[arg-type]
+            if self._augmentation:
+                augment(image, random[i], self._augmentation, rows[i])  # type: ignore[arg-type]
             else:
-                height, width = pixels.shape[:2]
-                resize(pixels, center_box(width, height, self._size, self._setup["shorter_side"]), rows[i])
+                resize(image, center_box(image.width, image.height, self._size, self._setup["shorter_side"]), rows[i])
         return filenames
 
 

@@ -29,8 +29,9 @@ from resnet.files import atomic, held, make_folder
 from resnet.processes import die_with_parent
 from resnet.progress import Progress
 from resnet.records.example import LabelledImage
-from resnet.records.image_files import Unreadable, to_stored
+from resnet.records.image_files import Unreadable
 from resnet.records.shards import SPLITS, Shard, shard_name, write_classes
+from resnet.records.stored import to_stored
 
 
 def convert(run: Run) -> None:
@@ -49,8 +50,8 @@ def convert(run: Run) -> None:
         rejected_path = _write_rows(folder / "rejected.csv", rejected)
         doubtful_path = _write_rows(folder / "doubtful.csv", doubtful)
         _check_rejected(rejected, run.recipe.records.max_rejected, rejected_path)
-        converted = sum((Counter(summary["converted"]) for summary in summaries.values()), Counter())
-        _report(summaries, rejected, doubtful, converted, folder)
+        converted, left_whole = (_total(summaries, kind) for kind in ("converted", "left_whole"))
+        _report(summaries, rejected, doubtful, converted, left_whole, folder)
         checksums = {name: summary["sha256"] for name, summary in summaries.items()}
         checksums |= {f"index/{name}.npy": summary["index_sha256"] for name, summary in summaries.items()}
         run.finish(
@@ -61,7 +62,8 @@ def convert(run: Run) -> None:
             images={split: _count(summaries, split) for split in SPLITS},
             rejected=len(rejected),
             doubtful=len(doubtful),
-            converted=dict(converted),
+            converted=converted,
+            left_whole=left_whole,
             seeds={"records.seed": run.recipe.records.seed, "dataset.split_seed": run.recipe.dataset.split_seed},
         )
 
@@ -159,6 +161,7 @@ def _write_shard(
     rejected: list[tuple[str, str]] = []
     doubtful: list[tuple[str, str]] = []
     converted: Counter[str] = Counter()
+    left_whole: Counter[str] = Counter()
 
     def readable() -> Iterator[LabelledImage]:
         with _DecoderWarnings() as warnings:
@@ -173,10 +176,17 @@ def _write_shard(
                     doubtful.append((image.filename, warning))
                 if stored.converted_from:
                     converted[stored.converted_from] += 1
+                if stored.left_whole:
+                    left_whole[stored.left_whole] += 1
                 yield LabelledImage(*stored[:4], label, *classes[label], image.filename)
 
     summary = Shard(folder, name).write(
-        readable(), list=list_digest, rejected=rejected, doubtful=doubtful, converted=converted
+        readable(),
+        list=list_digest,
+        rejected=rejected,
+        doubtful=doubtful,
+        converted=converted,
+        left_whole=left_whole,
     )
     return name, summary
 
@@ -234,12 +244,24 @@ def _count(summaries: dict[str, dict[str, Any]], split: str) -> int:
     return sum(summary["records"] for name, summary in summaries.items() if name.startswith(f"{split}-"))
 
 
+def _total(summaries: dict[str, dict[str, Any]], kind: str) -> dict[str, int]:
+    """A count by reason, over all shards."""
+    return dict(sum((Counter(summary[kind]) for summary in summaries.values()), Counter()))
+
+
 def _report(
-    summaries: dict[str, dict[str, Any]], rejected: list, doubtful: list, converted: Counter[str], folder: Path
+    summaries: dict[str, dict[str, Any]],
+    rejected: list,
+    doubtful: list,
+    converted: dict[str, int],
+    left_whole: dict[str, int],
+    folder: Path,
 ) -> None:
     print(f"convert: {_count(summaries, 'train'):,} training and {_count(summaries, 'validation'):,} validation images")
     for kind, number in sorted(converted.items()):
         print(f"convert: {number:,} stored as PNG, pixels unchanged: {kind}")
+    for reason, number in sorted(left_whole.items()):
+        print(f"convert: {number:,} JPEG stored as they are, to be decoded whole: {reason}")
     if rejected:
         print(f"convert: {_images(len(rejected), 'unreadable ')} left out, listed in {folder / 'rejected.csv'}")
     if doubtful:

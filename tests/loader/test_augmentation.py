@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet.loader import augmentation as a
+from resnet.records.regions import Box, WholeImage
 from resnet.settings import Augmentation
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
@@ -16,9 +17,9 @@ def settings(**changes) -> Augmentation:
     return Augmentation(**{"flip": False, "color": False} | changes)
 
 
-def augmented(pixels, draw, position=0, size=32, **changes) -> np.ndarray:
+def augmented(pixels, draw, size=32, **changes) -> np.ndarray:
     out = np.empty((size, size, 3), np.uint8)
-    a.augment(pixels, draw, position, settings(**changes), size, out)
+    a.augment(WholeImage(pixels), draw, settings(**changes), out)
     return out
 
 
@@ -78,12 +79,12 @@ def test_the_area_crop_keeps_to_its_area_and_aspect():
 
 
 def test_an_image_too_narrow_for_any_area_crop_gives_its_centre():
-    assert a.area_box(2, 1000, a.draws(0, 0, 0, 1)[0], settings()) == a.Box(0, 498, 2, 3)
+    assert a.area_box(2, 1000, a.draws(0, 0, 0, 1)[0], settings()) == Box(0, 498, 2, 3)
 
 
 def test_evaluation_sees_the_centre():
-    assert a.center_box(500, 375, 224, 256) == a.Box(86, 23, 328, 328)
-    assert a.center_box(28, 28, 28, 28) == a.Box(0, 0, 28, 28)
+    assert a.center_box(500, 375, 224, 256) == Box(86, 23, 328, 328)
+    assert a.center_box(28, 28, 28, 28) == Box(0, 0, 28, 28)
 
 
 def test_padding_moves_the_image_by_up_to_its_width_each_way():
@@ -118,7 +119,7 @@ def test_half_of_the_images_are_mirrored():
 def test_shrinking_far_averages_and_does_not_skip_pixels():
     noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
     out = np.empty((32, 32, 3), np.uint8)
-    a.resize(noise, a.Box(0, 0, 320, 320), out)
+    a.resize(WholeImage(noise), Box(0, 0, 320, 320), out)
     assert out.std() < 10  # the mean of 100 pixels each: 74 / sqrt(100); linear interpolation sees four, and gives 37
 
 
@@ -147,8 +148,8 @@ def stepwise(pixels, draw, position) -> np.ndarray:
 @pytest.mark.parametrize("position", [0, 1])
 def test_the_one_colour_matrix_does_what_the_steps_do_one_by_one(position):
     for draw in a.draws(5, 0, 0, 50):
-        plain = augmented(PHOTO, draw, position)
-        colored = augmented(PHOTO, draw, position, color=True)
+        plain = augmented(PHOTO, draw)
+        colored = augmented(PHOTO, draw, color=True)
         # One rounding at the end, of a product with the coefficients that OpenCV's fixed-point arithmetic has.
         np.testing.assert_allclose(colored, stepwise(plain, draw, position), atol=0.75)
 
@@ -162,12 +163,12 @@ def test_settings_reach_the_workers_as_plain_values():
     draw = a.draws(0, 0, 0, 1)[0]
     plain = SimpleNamespace(**settings(color=True).model_dump())
     out = np.empty((32, 32, 3), np.uint8)
-    a.augment(PHOTO, draw, 0, plain, 32, out)
+    a.augment(WholeImage(PHOTO), draw, plain, out)
     np.testing.assert_array_equal(out, augmented(PHOTO, draw, color=True))
 
 
 def test_opencv_is_not_given_more_than_it_writes():
     out = np.zeros((2, 32, 32, 3), np.uint8)
-    a.augment(PHOTO, a.draws(0, 0, 0, 1)[0], 0, settings(flip=True, color=True), 32, out[0])
+    a.augment(WholeImage(PHOTO), a.draws(0, 0, 0, 1)[0], settings(flip=True, color=True), out[0])
     assert out[0].any()
     assert not out[1].any()

@@ -24,7 +24,8 @@ from resnet.datasets.images import MissingData
 from resnet.errors import UserError
 from resnet.progress import ENVIRONMENT
 from resnet.records.convert import convert
-from resnet.records.image_files import decode, to_stored
+from resnet.records.image_files import decode
+from resnet.records.stored import to_stored
 from resnet.records.shards import SPLITS, ShardedRecords, read_classes
 
 SHARDS = [f"train-{i:05d}-of-00003" for i in range(3)] + [f"validation-{i:05d}-of-00002" for i in range(2)]

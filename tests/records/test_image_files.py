@@ -14,7 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from resnet.records.image_files import Unreadable, decode, png, to_stored
+from resnet.records.image_files import Unreadable, decode, png
+from resnet.records.stored import to_stored
 
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
