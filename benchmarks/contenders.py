@@ -52,10 +52,10 @@ def ours_alone(work: Work) -> Iterator[Any]:
     """One worker's work in this very process, without transport: what the pipeline could do at best, per worker."""
     import cv2
 
-    from resnet.loader.messages import OrderHeader
+    from resnet.loader.messages import RECORD_TYPE, OrderHeader
     from resnet.loader.order import TrainingOrder, in_pieces
     from resnet.loader.ring import Ring
-    from resnet.loader.worker import RECORD_TYPE, Worker
+    from resnet.loader.worker import Worker
     from resnet.records.shards import ShardedRecords
     from resnet.settings import Augmentation
 

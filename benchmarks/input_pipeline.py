@@ -3,8 +3,8 @@
     python benchmarks/input_pipeline.py [--images DIR] [--workers 2] [--no-color] [--json FILE]
 
 tf.data is always measured; tensorpack, DALI and PyTorch with Pillow where they are installed (one folder of packages
-can be given with --peers). Each pipeline lives in processes of its own, which are stopped while the others are measured: they
-would use the time to make batches in advance.
+can be given with --peers). Each pipeline lives in processes of its own, which are stopped while the
+others are measured: they would use the time to make batches in advance.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-
-sys.path[:0] = [str(Path(__file__).parents[1])]
 from contenders import CONTENDERS, Work
 from photographs import photographs
 
@@ -199,10 +197,8 @@ def installed(module: str, peers: str | None) -> bool:
 
 
 def table(results: dict[str, dict[str, dict[str, Any]]], options: argparse.Namespace) -> None:
-    print(
-        f"\n{options.workers} workers, batches of {options.batch}, {options.count:,} images; median of {options.rounds} "
-        f"rounds of {options.seconds:g} s, alternating (least to greatest)"
-    )
+    what = f"{options.workers} workers, batches of {options.batch}, {options.count:,} images"
+    print(f"\n{what}; median of {options.rounds} rounds of {options.seconds:g} s, alternating (least to greatest)")
     for kind, figures in results.items():
         print(f"\n{kind}:")
         peers = [f["rate"] for name, f in figures.items() if not name.startswith("resnet")]

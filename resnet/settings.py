@@ -77,6 +77,14 @@ class Records(Section):
     max_rejected: int = setting(
         0, "Unreadable images to accept before conversion fails.", "images", moves_numbers=False, ge=0
     )
+    max_corrupt: int = setting(
+        0,
+        "Records damaged since conversion that may give way to other images before training stops; "
+        "evaluation accepts none.",
+        "records",
+        moves_numbers=False,
+        ge=0,
+    )
 
 
 class Model(Section):

@@ -3,11 +3,12 @@
 What it promises:
 - order: the batches of `order`, from `first_step` to `last_step`, each one exactly once, pixels a pure function of
   (seed, epoch, position): the same for any number of workers, and for a start at any step;
-- a worker that ends, in whatever way, is replaced and its orders are given out again: the stream does not change.
-  Workers that keep ending without finishing anything stop the loader with an error;
-- a record that cannot be read stops the loader with an error that names the shard and the place;
+- workers that end or get stuck are replaced, and the stream does not change (see `resnet.loader.crew`);
+- a damaged record is read a second time, then named on standard error and counted. Up to `max_corrupt` of them another
+  image takes the place, the next one in the order of the shards, wherever and whenever the stream is read. One more
+  stops the loader with an error that names the shard and the place;
 - when the process that holds the loader ends, in whatever way, its workers end and the shared memory is freed;
-- memory: `slots` batches of pixels, and the workers.
+- memory: `slots` batches of pixels, and 60 MB a worker.
 
 A thread of the trainer's process hands out orders and takes in completions, so the workers are fed while a step runs.
 Pixels never pass through it: they lie in the ring, and a slot is used again once the batch's array is gone.
@@ -15,36 +16,27 @@ Pixels never pass through it: they lie in the ring, and a slot is used again onc
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import threading
-import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import zmq
 
 from resnet import settings
 from resnet.errors import UserError
-from resnet.loader.messages import FAILED, HELLO, ORDER, SETUP, OrderHeader
-from resnet.loader.order import Order, in_pieces
+from resnet.loader.crew import AHEAD, Crew, Order
+from resnet.loader.messages import RECORD_TYPE, Filled, OrderHeader
+from resnet.loader.order import BatchOrder, in_pieces
 from resnet.loader.ring import Ring
-from resnet.loader.worker import RECORD_TYPE
 from resnet.records.shards import ShardedRecords
 
-SLOTS = 4  # one with the trainer, one ready, two being filled
-PIECE = 32  # images an order: some 40 ms of work at ImageNet's sizes, so that the wait for the slowest is short
-AHEAD = 2  # orders that a worker holds, so that it never waits for the next
-FRUITLESS_STARTS = 3  # times that each worker may start anew before anything is finished
-LOOK_SECONDS = 0.2  # how often the workers are looked after
+PIECE = 32  # images an order: some 20 ms of work at ImageNet's sizes, so that the wait for the slowest is short
+LEAST_SLOTS = 4  # one with the trainer, one ready, two being filled
+LONG_WAIT = 30.0  # seconds without a batch after which the trainer says what it waits for
 
 
 class Batch(NamedTuple):
@@ -56,27 +48,24 @@ class Batch(NamedTuple):
 
 @dataclass
 class _BatchInWork:
+    step: int
     slot: int
-    rows: int
+    records: np.ndarray  # which, int [n]
     labels: np.ndarray
     waiting: int  # orders still out
-    filenames: dict[int, list[str]] = field(default_factory=dict)  # by row
-
-
-@dataclass
-class _WorkerProcess:
-    process: subprocess.Popen
-    identity: bytes | None = None  # ZeroMQ's name of it, known from its first word
-    orders: dict[int, list[bytes]] = field(default_factory=dict)
+    filenames: dict[int, Sequence[str]] = field(default_factory=dict)  # by row
 
 
 class Loader:
-    """Iterate over it, as a context manager. `augmentation` for training images, else evaluation's centre crop."""
+    """Iterate over it, as a context manager. `augmentation` for training images, else evaluation's centre crop.
+
+    `damaged` lists the records that could not be read, `second_reads` counts those that could at the second attempt.
+    """
 
     def __init__(
         self,
         records: ShardedRecords,
-        order: Order,
+        order: BatchOrder,
         size: int,
         *,
         first_step: int,
@@ -86,13 +75,17 @@ class Loader:
         augmentation: settings.Augmentation | None = None,
         shorter_side: int = 0,
         filenames: bool = False,
+        max_corrupt: int = 0,
     ):
+        self.damaged: list[str] = []
+        self.second_reads = 0
         self._records = records
         self._order = order
         self._last_step = last_step
         self._step_to_order, self._step_to_give = first_step, first_step
-        self._ring = Ring(min(SLOTS, max(last_step - first_step, 1)), order.batch_size, size)
-        self._setup = {
+        slots = max(LEAST_SLOTS, 2 + -(-AHEAD * workers * min(PIECE, order.batch_size) // order.batch_size))
+        self._ring = Ring(min(slots, max(last_step - first_step, 1)), order.batch_size, size)
+        setup = {
             "shards": [str(path) for path in records.shards],
             "ring": [self._ring.slots, order.batch_size, size],
             "seed": seed,
@@ -100,21 +93,18 @@ class Loader:
             "shorter_side": shorter_side,
             "filenames": filenames,
         }
-        self._wanted_workers = workers
-        self._workers: list[_WorkerProcess] = []
-        self._starts_left = workers * (1 + FRUITLESS_STARTS)
+        self._crew = Crew(workers, setup, self._ring.descriptor, self._describe)
+        self._max_corrupt = max_corrupt
         self._free = deque(range(self._ring.slots))
-        self._to_do: deque[tuple[int, list[bytes]]] = deque()
-        self._in_work: dict[int, _BatchInWork] = {}
-        self._step_of_order: dict[int, int] = {}
+        self._in_work: dict[int, _BatchInWork] = {}  # by step
+        self._batch_of_order: dict[int, _BatchInWork] = {}
         self._next_order = 0
         self._ready = threading.Condition()
-        self._error: str | None = None
+        self._error: Exception | None = None
         self._stopping = False
         self._closed = False
         self._waking = threading.RLock()  # the collector may give a slot back in the middle of anything
         self._wake_read, self._wake_write = os.pipe()
-        self._folder = Path(tempfile.mkdtemp(prefix="resnet-loader-"))  # private to this user: mode 0700
         self._thread = threading.Thread(target=self._serve, name="loader", daemon=True)
         self._thread.start()
 
@@ -138,11 +128,12 @@ class Loader:
     def _take(self, step: int) -> Batch:
         with self._ready:
             while not self._error and not (step in self._in_work and self._in_work[step].waiting == 0):
-                self._ready.wait()
+                if not self._ready.wait(LONG_WAIT):
+                    self._say(f"no images of step {step:,} for {LONG_WAIT:.0f} s; is {self._records.folder} slow?")
             if self._error:
-                raise UserError(self._error)
+                raise self._error
             done = self._in_work.pop(step)
-        images = self._ring.lend(done.slot, done.rows, self._give_back)
+        images = self._ring.lend(done.slot, len(done.records), self._give_back)
         return Batch(
             step, images, done.labels, [name for row in sorted(done.filenames) for name in done.filenames[row]]
         )
@@ -157,76 +148,23 @@ class Loader:
                 os.write(self._wake_write, b"\0")
 
     def _serve(self) -> None:
-        """The thread: all sockets and processes are its own. Its end is the workers' end."""
-        context = zmq.Context()
-        socket = context.socket(zmq.ROUTER)
+        """The thread, which alone calls the crew. Its end is the workers' end."""
         try:
-            address = f"ipc://{self._folder}/orders"
-            socket.bind(address)
-            poller = zmq.Poller()
-            poller.register(socket, zmq.POLLIN)
-            poller.register(self._wake_read, zmq.POLLIN)
-            looked = 0.0
             while not self._stopping:
-                if time.monotonic() - looked >= LOOK_SECONDS:
-                    self._look_after_workers(address)
-                    looked = time.monotonic()
-                events = dict(poller.poll(round(LOOK_SECONDS * 1000)))
-                if self._wake_read in events:
-                    os.read(self._wake_read, 4096)
-                while socket.poll(0):
-                    self._hear(socket, *socket.recv_multipart())
                 self._order_batches()
-                self._hand_out(socket)
+                for order, filled in self._crew.done(self._wake_read):
+                    self._take_in(order, filled)
         except Exception as error:
-            self._fail(str(error) if isinstance(error, UserError) else f"the loader failed: {error!r}")
+            with self._ready:
+                self._error = error
+                self._ready.notify_all()
         finally:
-            for worker in self._workers:
-                worker.process.kill()
-            for worker in self._workers:
-                worker.process.wait()
-            socket.close(linger=0)
-            context.term()
+            self._crew.close()
             self._ring.close()
             with self._waking:
                 self._closed = True
                 os.close(self._wake_read)
                 os.close(self._wake_write)
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _look_after_workers(self, address: str) -> None:
-        for worker in [worker for worker in self._workers if worker.process.poll() is not None]:
-            self._workers.remove(worker)
-            self._to_do.extendleft(reversed(worker.orders.items()))
-            print(f"loader: a worker ended (exit code {worker.process.returncode}); replacing it", file=sys.stderr)
-        while len(self._workers) < self._wanted_workers:
-            if self._starts_left == 0:
-                raise UserError(
-                    f"the loader's workers keep ending before they finish anything ({self._wanted_workers} workers, "
-                    f"{1 + FRUITLESS_STARTS} starts each): see their messages above, and whether memory is short"
-                )
-            self._starts_left -= 1
-            self._workers.append(_WorkerProcess(_start_worker(address, self._ring.descriptor)))
-
-    def _hear(self, socket: zmq.Socket, identity: bytes, kind: bytes, *parts: bytes) -> None:
-        if kind == HELLO:
-            for newcomer in self._workers:
-                if newcomer.process.pid == int(parts[0]):
-                    newcomer.identity = identity
-                    socket.send_multipart([identity, SETUP, json.dumps(self._setup).encode()])
-            return
-        worker = next((worker for worker in self._workers if worker.identity == identity), None)
-        header = OrderHeader.unpack(parts[0])
-        if worker is None or worker.orders.pop(header.number, None) is None:
-            return  # the last word of a worker that was replaced meanwhile
-        if kind == FAILED:
-            raise UserError(parts[1].decode())
-        self._starts_left = self._wanted_workers * (1 + FRUITLESS_STARTS)
-        with self._ready:
-            batch = self._in_work[self._step_of_order.pop(header.number)]
-            batch.filenames[header.row] = json.loads(parts[1])
-            batch.waiting -= 1
-            self._ready.notify()
 
     def _order_batches(self) -> None:
         """Cut the next batches into orders, as far as there are free slots."""
@@ -234,36 +172,51 @@ class Loader:
             slot, step = self._free.popleft(), self._step_to_order
             self._step_to_order += 1
             stretches = self._order.batch(step)
-            labels = np.concatenate([self._records.index["label"][stretch.records] for stretch in stretches])
+            members = np.concatenate([stretch.records for stretch in stretches])
+            labels = self._records.index["label"][members].astype(np.int32)
             pieces = list(in_pieces(stretches, PIECE))
+            batch = _BatchInWork(step, slot, members, labels, len(pieces))
             with self._ready:
-                self._in_work[step] = _BatchInWork(slot, len(labels), labels.astype(np.int32), len(pieces))
-            for row, (epoch, position, members) in pieces:
-                header = OrderHeader(self._next_order, slot, row, epoch, position)
-                records = self._records.index[members].astype(RECORD_TYPE)
-                self._step_of_order[self._next_order] = step
-                self._to_do.append((self._next_order, [ORDER, header.pack(), records.tobytes()]))
-                self._next_order += 1
+                self._in_work[step] = batch
+            for row, (epoch, position, records) in pieces:
+                self._submit(batch, row, epoch, position, records)
 
-    def _hand_out(self, socket: zmq.Socket) -> None:
-        """Give each worker its next orders, to the least busy first."""
-        for held in range(AHEAD):
-            for worker in self._workers:
-                if worker.identity and len(worker.orders) <= held and self._to_do:
-                    number, message = self._to_do.popleft()
-                    worker.orders[number] = message
-                    socket.send_multipart([worker.identity, *message])
+    def _submit(self, batch: _BatchInWork, row: int, epoch: int, position: int, records: np.ndarray) -> None:
+        header = OrderHeader(self._next_order, batch.slot, row, epoch, position)
+        self._next_order += 1
+        self._batch_of_order[header.number] = batch
+        self._crew.submit(Order(header, self._records.index[records].astype(RECORD_TYPE, copy=False)))
 
-    def _fail(self, message: str) -> None:
+    def _take_in(self, order: Order, filled: Filled) -> None:
+        batch, header = self._batch_of_order.pop(order.header.number), order.header
+        self.second_reads += filled.second_reads
+        if filled.second_reads:
+            self._say(f"{filled.second_reads} records matched their checksum only when read a second time")
+        for i, reason in filled.damaged:
+            self._note_damaged(reason)
+            row = header.row + i
+            batch.records[row] = (batch.records[row] + 1) % len(self._records)
+            batch.labels[row] = self._records.index["label"][batch.records[row]]
+            self._submit(batch, row, header.epoch, header.position + i, batch.records[row : row + 1])
         with self._ready:
-            self._error = message
-            self._ready.notify_all()
+            batch.filenames[header.row] = filled.filenames
+            batch.waiting += len(filled.damaged) - 1
+            self._ready.notify()
 
+    def _note_damaged(self, reason: str) -> None:
+        if reason in self.damaged:
+            return
+        if len(self.damaged) >= self._max_corrupt:
+            raise UserError(
+                f"{reason}. records.max_corrupt is {self._max_corrupt}: so many damaged records may give way to other "
+                "images. To make the shard anew, delete its .json in the folder index, and run ConvertRecords."
+            )
+        self.damaged.append(reason)
+        self._say(f"{reason}; the next image takes its place ({len(self.damaged)} of {self._max_corrupt} such records)")
 
-def _start_worker(address: str, descriptor: int) -> subprocess.Popen:
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "resnet.loader.worker", address, str(descriptor), str(os.getpid())],
-        pass_fds=(descriptor,),
-        env=os.environ | one_thread,
-    )
+    def _describe(self, order: Order) -> str:
+        shard, offset = self._records.shards[order.records["shard"][0]], order.records["offset"][0]
+        return f"{len(order.records)} records, the first one at byte {offset} of {shard}"
+
+    def _say(self, what: str) -> None:
+        print(f"loader: {what}", file=sys.stderr, flush=True)

@@ -23,7 +23,7 @@ class Stretch(NamedTuple):
     records: np.ndarray  # which records, int [n]
 
 
-class Order(Protocol):
+class BatchOrder(Protocol):
     batch_size: int
 
     def batch(self, step: int) -> list[Stretch]:

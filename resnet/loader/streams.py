@@ -20,6 +20,7 @@ def training_images(run: Run, records: ShardedRecords, first_step: int, last_ste
         workers=run.machine.workers,
         seed=training.seed,
         augmentation=run.recipe.augmentation,
+        max_corrupt=run.recipe.records.max_corrupt,
     )
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,16 +19,15 @@ import numpy as np
 import zmq
 
 from resnet.loader.augmentation import augment, center_box, draws, resize
-from resnet.loader.messages import DONE, FAILED, HELLO, ORDER, SETUP, OrderHeader
+from resnet.loader.messages import DONE, FAILED, FAULT, HELLO, ORDER, RECORD_TYPE, SETUP, Filled, OrderHeader
 from resnet.loader.ring import Ring
 from resnet.processes import die_with_parent
 from resnet.records import example
 from resnet.records.image_files import Unreadable
-from resnet.records.regions import open_image
+from resnet.records.regions import IndexedJpeg, WholeImage, open_image
 from resnet.records.shards import RecordReader
 from resnet.records.tfrecord import CorruptRecord
 
-RECORD_TYPE = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
 POLL_MILLISECONDS = 1000
 
 
@@ -42,27 +42,26 @@ class Worker:
         self._setup = setup
         self._augmentation = SimpleNamespace(**setup["augmentation"]) if setup["augmentation"] else None
 
-    def fill(self, order: OrderHeader, records: np.ndarray) -> list[str]:
-        """Write the order's images into its rows; returns their file names where they are asked for."""
+    def fill(self, order: OrderHeader, records: np.ndarray) -> Filled:
+        """Write the order's images into its rows. `records` is RECORD_TYPE [n]. Raises OSError for files."""
         rows = self._ring.pixels(order.slot)[order.row : order.row + len(records)]
         random = draws(self._setup["seed"], order.epoch, order.position, len(records)).tolist()
-        filenames = []
+        filenames, damaged, second_reads = [], [], self._reader.second_reads
         for i, (shard, offset, length, _) in enumerate(records.tolist()):
-            payload = self._reader.payload(shard, offset, length)
             try:
+                payload = self._reader.payload(shard, offset, length)
                 if self._setup["filenames"]:
-                    stored = example.decode(payload)
-                    filenames.append(stored.filename)
-                    image = open_image(stored.encoded)
-                else:
-                    image = open_image(example.encoded_image(payload))
-            except Unreadable as error:
-                raise CorruptRecord(f"{self._setup['shards'][shard]}: record at byte {offset}: {error}") from None
-            if self._augmentation:
-                augment(image, random[i], self._augmentation, rows[i])  # type: ignore[arg-type]
-            else:
-                resize(image, center_box(image.width, image.height, self._size, self._setup["shorter_side"]), rows[i])
-        return filenames
+                    filenames.append(example.decode(payload).filename)
+                self._show(open_image(example.encoded_image(payload)), random[i], rows[i])
+            except (CorruptRecord, Unreadable, example.Malformed) as error:
+                damaged.append((i, f"{self._setup['shards'][shard]}: the record at byte {offset} is damaged: {error}"))
+        return Filled(filenames, damaged, self._reader.second_reads - second_reads)
+
+    def _show(self, image: IndexedJpeg | WholeImage, draw: list[float], out: np.ndarray) -> None:
+        if self._augmentation:
+            augment(image, draw, self._augmentation, out)  # type: ignore[arg-type]
+        else:
+            resize(image, center_box(image.width, image.height, self._size, self._setup["shorter_side"]), out)
 
 
 def main() -> None:
@@ -82,13 +81,18 @@ def main() -> None:
         if kind == SETUP:
             worker = Worker(json.loads(parts[0]), descriptor)
         elif kind == ORDER and worker is not None:
-            order = OrderHeader.unpack(parts[0])
-            try:
-                filenames = worker.fill(order, np.frombuffer(parts[1], RECORD_TYPE))
-            except (CorruptRecord, OSError) as error:
-                socket.send_multipart([FAILED, parts[0], str(error).encode()])
-            else:
-                socket.send_multipart([DONE, parts[0], json.dumps(filenames).encode()])
+            socket.send_multipart(answer(worker, *parts))
+
+
+def answer(worker: Worker, header: bytes, records: bytes) -> list[bytes]:
+    """Do an order; what to say of it."""
+    try:
+        filled = worker.fill(OrderHeader.unpack(header), np.frombuffer(records, RECORD_TYPE))
+        return [DONE, header, filled.pack()]
+    except OSError as error:
+        return [FAILED, header, f"cannot read {error.filename}: {error.strerror}".encode()]
+    except Exception:
+        return [FAULT, header, traceback.format_exc().encode()]
 
 
 if __name__ == "__main__":

@@ -112,7 +112,8 @@ def walk(clean, restarts, intervals, interval, mcus, component_of_block, dc_look
     """Find every block's bits and DC value.
 
     `component_of_block` is the order of blocks within an MCU; `interval` is the MCUs between restarts, 0 for none.
-    `blocks` (int64 [mcus x blocks, 2]) gets the bit after the DC code and the bit after the block; `values` (int32) the DC.
+    `blocks` (int64 [mcus x blocks, 2]) gets the bit after each DC code and the bit after each block, `values`
+    (int32 [mcus x blocks]) the DC values.
     """
     components = len(dc_lookups)
     predictions = np.zeros(components, np.int64)

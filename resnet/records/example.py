@@ -6,9 +6,15 @@ which registers the same names in processes that import both. Schema: tensorflow
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+
+class Malformed(Exception):
+    """What is wrong with a serialised Example."""
 
 
 class LabelledImage(NamedTuple):
@@ -48,30 +54,70 @@ def encode(image: LabelledImage) -> bytes:
 
 
 def decode(payload: bytes) -> LabelledImage:
-    """The inverse of `encode`."""
-    features = _Example.FromString(payload).features.feature
+    """The inverse of `encode`. Raises Malformed."""
+    try:
+        features = _Example.FromString(payload).features.feature
+    except DecodeError:
+        raise Malformed("it is no tf.train.Example") from None
+
+    def value(name: str, kind: str) -> Any:
+        values = getattr(features[name], kind).value if name in features else []
+        if not values:
+            raise Malformed(f"it has no {name}")
+        return values[0]
 
     def text(name: str) -> str:
-        return features[name].bytes_list.value[0].decode("utf-8", "surrogateescape")
-
-    def number(name: str) -> int:
-        return features[name].int64_list.value[0]
+        return value(name, "bytes_list").decode("utf-8", "surrogateescape")
 
     return LabelledImage(
-        features["image/encoded"].bytes_list.value[0],
+        value("image/encoded", "bytes_list"),
         text("image/format"),
-        number("image/height"),
-        number("image/width"),
-        number("image/class/label"),
+        value("image/height", "int64_list"),
+        value("image/width", "int64_list"),
+        value("image/class/label", "int64_list"),
         text("image/class/synset"),
         text("image/class/text"),
         text("image/filename"),
     )
 
 
-def encoded_image(payload: bytes) -> bytes:
-    """Only the image file of a serialised Example: what a loader's worker needs of it."""
-    return _Example.FromString(payload).features.feature["image/encoded"].bytes_list.value[0]
+def encoded_image(payload: bytes) -> memoryview:
+    """Only the image file of a serialised Example, in place: what a loader's worker needs of it.
+
+    The message is walked by its wire format, for parsing it would copy the image twice. Raises Malformed.
+    """
+    try:
+        for start, end in _fields(payload, *_only(payload, 0, len(payload))):  # the entries of Features' map
+            (key_start, key_end), (value_start, value_end) = _fields(payload, start, end)
+            if payload[key_start:key_end] == b"image/encoded":
+                start, end = _only(payload, *_only(payload, value_start, value_end))  # Feature, then BytesList
+                return memoryview(payload)[start:end]
+    except (IndexError, ValueError):
+        raise Malformed("it is no tf.train.Example") from None
+    raise Malformed("it has no image/encoded")
+
+
+def _fields(payload: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the contents of a message's fields lie, which must all be of the kind that begins with a length."""
+    while position < end:
+        if payload[position] & 7 != 2:
+            raise ValueError("a field without a length")
+        size, shift, position = 0, 0, position + 1
+        while True:
+            byte = payload[position]
+            size |= (byte & 0x7F) << shift
+            shift, position = shift + 7, position + 1
+            if byte < 0x80:
+                break
+        if position + size > end:
+            raise ValueError("a field that goes beyond its message")
+        yield position, position + size
+        position += size
+
+
+def _only(payload: bytes, position: int, end: int) -> tuple[int, int]:
+    ((start, end),) = _fields(payload, position, end)
+    return start, end
 
 
 def _declare() -> Any:

@@ -15,7 +15,7 @@ class Unreadable(Exception):
     """Why an image cannot be used."""
 
 
-def decode(encoded: bytes) -> np.ndarray:
+def decode(encoded: bytes | bytearray | memoryview) -> np.ndarray:
     """The image as RGB, uint8 [height, width, 3]. Raises Unreadable."""
     if not encoded:
         raise Unreadable("the file is empty")

@@ -46,7 +46,7 @@ class Frame:
 
     @cached_property
     def mcu(self) -> tuple[int, int]:
-        """Width and height in pixels of what a scan of all components codes at a time: a block where there is but one."""
+        """Width and height in pixels of what a scan codes at a time: a block where there is but one component."""
         if len(self.components) == 1:
             return 8, 8
         return (

@@ -56,7 +56,7 @@ class WholeImage:
 class IndexedJpeg:
     """A JPEG with an index of its restart intervals; decodes what a region needs."""
 
-    def __init__(self, encoded: bytes, index: RestartIndex):
+    def __init__(self, encoded: bytes | memoryview, index: RestartIndex):
         self._encoded, self._index = encoded, index
         self.height, self.width = index.frame.height, index.frame.width
         self._rows, self._columns = index.lengths.shape  # in intervals
@@ -94,14 +94,14 @@ class IndexedJpeg:
         width = min(right * self._unit_width, self.width) - left * self._unit_width
         header = len(SOI) + index.scan - index.end
         struct.pack_into(">HH", spliced, header - (index.scan - index.frame_start) + 1, height, width)
-        markers = index.lengths[top:bottom, left:right].ravel().cumsum()  # where each interval's marker ends
+        markers = index.lengths[top:bottom, left:right].cumsum(dtype=np.int64)  # where each interval's marker ends
         markers += header - 1
         np.frombuffer(spliced, np.uint8)[markers] = RESTARTS[: len(markers)]
         spliced[-2:] = EOI
         return spliced
 
 
-def open_image(encoded: bytes) -> IndexedJpeg | WholeImage:
+def open_image(encoded: bytes | memoryview) -> IndexedJpeg | WholeImage:
     """A stored image, ready to give any region of it. Raises Unreadable."""
     try:
         return IndexedJpeg(encoded, read_index(encoded))

@@ -6,7 +6,8 @@ It comes first, so that nothing needs to be searched for:
 
 `frame` and `scan` (4 bytes each, as all of JPEG's numbers the most significant first) are where the frame header's
 content and the entropy-coded bits begin, `interval` (2 bytes) is the MCUs between restarts, of which a row of MCUs
-holds a whole number, and `lengths` (2 bytes each) are those of the intervals, with the marker that ends each.
+holds a whole number, and `lengths` (2 bytes each) are those of the intervals, with the marker that ends each: these
+alone the least significant first, for they are used as they lie there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from resnet.records.jpeg import SOI, Frame, Malformed, read_frame
 APP7 = 0xE7
 HEAD = struct.Struct(">2sBBH8sIIH")  # from the file's beginning
 NAME = b"RESTARTS"
-LENGTH_TYPE = np.dtype(">u2")
+LENGTH_TYPE = np.dtype("<u2")
 MOST_INTERVALS = 32_000  # of what fits into a segment
 LONGEST = 65_535
 
@@ -32,7 +33,7 @@ class RestartIndex(NamedTuple):
     end: int  # of the index: where the JPEG's own segments begin
     scan: int
     interval: int
-    lengths: np.ndarray  # int64 [rows of MCUs, intervals in a row]
+    lengths: np.ndarray  # uint16 [rows of MCUs, intervals in a row]
     starts: np.ndarray  # int64 [intervals + 1], the last is the file's end
 
 
@@ -43,23 +44,23 @@ def with_index(header: bytes, frame_start: int, interval: int, bits: bytes, leng
     return b"".join((head, lengths.astype(LENGTH_TYPE).tobytes(), header, bits))
 
 
-def read_index(encoded: bytes) -> RestartIndex:
+def read_index(encoded: bytes | memoryview) -> RestartIndex:
     """The index of a file that has one, checked against the file's size. Raises Malformed."""
     if encoded[6:14] != NAME or encoded[2:4] != bytes((0xFF, APP7)):
         raise Malformed("it has no index of restart intervals")
     try:
         _, _, _, size, _, frame_start, scan, interval = HEAD.unpack_from(encoded)
         (frame_size,) = struct.unpack_from(">H", encoded, frame_start - 2)
-        frame = read_frame(encoded[frame_start - 3], encoded[frame_start : frame_start + frame_size - 2])
+        frame = read_frame(encoded[frame_start - 3], bytes(encoded[frame_start : frame_start + frame_size - 2]))
         end, (columns, rows) = 4 + size, frame.mcus
         lengths = np.frombuffer(encoded, LENGTH_TYPE, (end - HEAD.size) // LENGTH_TYPE.itemsize, HEAD.size)
-        lengths = lengths.astype(np.int64).reshape(rows, columns // interval)
+        starts = np.empty(len(lengths) + 1, np.int64)
+        lengths.cumsum(dtype=np.int64, out=starts[1:])
+        lengths = lengths.reshape(rows, columns // interval)
     except (struct.error, ValueError, ZeroDivisionError, IndexError) as error:
         raise Malformed(f"its index of restart intervals is damaged: {error}") from None
-    starts = np.empty(lengths.size + 1, np.int64)
-    starts[0] = scan
-    lengths.cumsum(out=starts[1:])
-    starts[1:] += scan
+    starts[0] = 0
+    starts += scan
     if columns % interval or starts[-1] != len(encoded) or not end < frame_start < scan:
         raise Malformed("its index of restart intervals does not match the file")
     return RestartIndex(frame, frame_start, end, scan, interval, lengths, starts)

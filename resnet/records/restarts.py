@@ -35,7 +35,7 @@ from resnet.records.restart_index import LONGEST, MOST_INTERVALS, with_index
 WHY = {
     entropy.BAD_CODE: "damaged bits",
     entropy.OUT_OF_DATA: "damaged bits",
-    entropy.BAD_RESTART: "misplaced restart markers",
+    entropy.BAD_RESTART: "unexpected markers",
     entropy.TOO_LARGE: "DC values out of range",
 }
 DC, AC = 0, 1
@@ -149,7 +149,7 @@ def _check(result: int) -> None:
 
 
 class _Header:
-    """What a JPEG's header declares: the last word on each table. Raises Unusual, Malformed, struct.error, IndexError."""
+    """What a JPEG's header declares. Raises Unusual, Malformed, struct.error, IndexError."""
 
     def __init__(self, encoded: bytes):
         self.interval = 0

@@ -23,7 +23,7 @@ import numpy as np
 from resnet.errors import UserError
 from resnet.files import atomic, sha256
 from resnet.records.example import LabelledImage, encode
-from resnet.records.tfrecord import CorruptRecord, frame, unframe
+from resnet.records.tfrecord import FOOTER, HEADER, CorruptRecord, check, frame
 
 INDEX_TYPE = np.dtype([("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
 SPLITS = ("train", "validation")
@@ -97,6 +97,7 @@ class ShardedRecords:
         paths = sorted((folder / "index").glob(f"{split}-*.npy"))
         if not paths:
             raise UserError(f"{folder} holds no {split} records. Run ConvertRecords first.")
+        self.folder = folder
         self.shards = [folder / path.stem for path in paths]
         self.classes = read_classes(folder)
         parts = []
@@ -119,23 +120,46 @@ class ShardedRecords:
 
 
 class RecordReader:
-    """Reads records by shard, offset and length; keeps up to `most_open` of the shards' files open."""
+    """Reads records by shard, offset and length; keeps up to `most_open` of the shards' files open.
+
+    A record that does not match its checksum is read once more, past the page cache: memory and buses err more often
+    than disks do. `second_reads` counts those that matched then.
+    """
 
     def __init__(self, shards: Sequence[Path], most_open: int = 512):
         self._shards = shards
         self._most_open = most_open  # a process may open 1,024 files on many systems, and ImageNet has 1,024 shards
         self._descriptors: dict[int, int] = {}
+        self.second_reads = 0
 
     def payload(self, shard: int, offset: int, length: int) -> bytes:
-        """The serialised Example. Raises CorruptRecord, naming the shard and the offset."""
+        """The serialised Example. Raises CorruptRecord, and OSError with the shard's name."""
+        try:
+            descriptor = self._open(shard)
+            try:
+                return self._read(descriptor, offset, length)
+            except CorruptRecord:
+                if hasattr(os, "posix_fadvise"):
+                    os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)
+                payload = self._read(descriptor, offset, length)
+                self.second_reads += 1
+                return payload
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._shards[shard])) from None
+
+    def _open(self, shard: int) -> int:
         if shard not in self._descriptors:
             if len(self._descriptors) >= self._most_open:
                 os.close(self._descriptors.pop(next(iter(self._descriptors))))
             self._descriptors[shard] = os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return unframe(os.pread(self._descriptors[shard], length, offset))
-        except CorruptRecord as error:
-            raise CorruptRecord(f"{self._shards[shard]}: the record at byte {offset} is damaged: {error}") from None
+        return self._descriptors[shard]
+
+    def _read(self, descriptor: int, offset: int, length: int) -> bytes:
+        size = max(length - HEADER - FOOTER, 0)
+        header = os.pread(descriptor, HEADER, offset)
+        payload = os.pread(descriptor, size, offset + HEADER)  # on its own, so that nobody need copy it
+        check(header, payload, os.pread(descriptor, FOOTER, offset + HEADER + size))
+        return payload
 
     def close(self) -> None:
         for descriptor in self._descriptors.values():

@@ -25,15 +25,19 @@ def frame(payload: bytes) -> bytes:
 
 def unframe(record: bytes) -> bytes:
     """The payload of one whole record. Raises CorruptRecord where length or checksum do not match."""
-    if len(record) < HEADER + FOOTER:
-        raise CorruptRecord(f"{len(record)} bytes are too few for a record")
-    (length,) = struct.unpack_from("<Q", record)
-    if length != len(record) - HEADER - FOOTER or record[8:HEADER] != _masked_crc(record[:8]):
-        raise CorruptRecord("its header is damaged")
     payload = record[HEADER:-FOOTER]
-    if record[-FOOTER:] != _masked_crc(payload):
-        raise CorruptRecord("its checksum does not match")
+    check(record[:HEADER], payload, record[-FOOTER:])
     return payload
+
+
+def check(header: bytes, payload: bytes, footer: bytes) -> None:
+    """Raises CorruptRecord where a record's parts do not match."""
+    if len(header) < HEADER or len(footer) < FOOTER:
+        raise CorruptRecord("it is cut short")
+    if struct.unpack_from("<Q", header)[0] != len(payload) or header[8:] != _masked_crc(header[:8]):
+        raise CorruptRecord("its header is damaged")
+    if footer != _masked_crc(payload):
+        raise CorruptRecord("its checksum does not match")
 
 
 def _masked_crc(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from resnet.artifacts import Machine, Run
 from resnet.loader.augmentation import center_box, resize
 from resnet.loader.streams import training_images
 from resnet.records import example
-from resnet.records.image_files import decode
+from resnet.records.regions import open_image
 from resnet.records.shards import RecordReader, ShardedRecords
 from resnet.report.published import Published
 
@@ -139,9 +139,9 @@ def mistakes(run: Run, predictions: pd.DataFrame, path: Path, most: int = 24) ->
     for i, row in worst.iterrows():
         entry = records.index[i]
         payload = reader.payload(int(entry["shard"]), int(entry["offset"]), int(entry["length"]))
-        pixels = decode(example.encoded_image(payload))
+        image = open_image(example.encoded_image(payload))
         shown = np.empty((size, size, 3), np.uint8)
-        resize(pixels, center_box(pixels.shape[1], pixels.shape[0], size, shorter), shown)
+        resize(image, center_box(image.width, image.height, size, shorter), shown)
         images.append(shown)
         captions.append(f"{text[row['label']]}\ntaken for {text[row['class1']]}\n{100 * row['probability1']:.0f} %")
     reader.close()

@@ -44,11 +44,18 @@ def train(run: Run) -> None:
         checkpoints = Checkpoints(folder / "checkpoints", network, step.momentum)
         first = checkpoints.restore_newest()
         print(_what(run, network, strategy, len(records), first), flush=True)
-        log = _loop(run, records, network, step, Predictor(network, strategy), checkpoints, first)
+        log, damaged = _loop(run, records, network, step, Predictor(network, strategy), checkpoints, first)
         weights = folder / "weights.safetensors"
         write_tensors(weights, values(network.named_variables()), {"network": f"resnet{run.recipe.model.depth}"})
         devices = device_names(strategy)
-        run.finish(begun, [weights], byproducts=[log], devices=devices, seeds={"training.seed": settings.seed})
+        run.finish(
+            begun,
+            [weights],
+            byproducts=[log],
+            devices=devices,
+            seeds={"training.seed": settings.seed},
+            damaged_records=damaged,
+        )
 
 
 def _loop(
@@ -59,8 +66,8 @@ def _loop(
     predictor: Predictor,
     checkpoints: Checkpoints,
     first: int,
-) -> Path:
-    """Train from step `first` to the end; returns the log's path."""
+) -> tuple[Path, list[str]]:
+    """Train from step `first` to the end; returns the log's path, and the damaged records that were met."""
     settings = run.recipe.training
     schedule = Schedule(settings, len(records))
     log = TrainingLog(run.stage_folder("train"), first)
@@ -73,7 +80,7 @@ def _loop(
         Progress("training", schedule.steps, "steps", done=first) as progress,
     ):
         validation_batches = iter(validation_loader)  # one loader for all epochs: starting workers takes a second
-        for batch in meter.timed(loader):
+        for batch in meter.timed(_or_save(loader, checkpoints, first)):
             rate = schedule.learning_rate(batch.step)
             meter.add(step(batch.images, batch.labels, rate))
             done, ends_epoch = batch.step + 1, schedule.ends_epoch(batch.step)
@@ -91,7 +98,23 @@ def _loop(
             if interrupted.asked:
                 raise KeyboardInterrupt
     log.close()
-    return log.path
+    return log.path, loader.damaged
+
+
+def _or_save(loader: Loader, checkpoints: Checkpoints, first: int) -> Iterator[Batch]:
+    """The loader's batches; where it fails to bring the next, a checkpoint of all steps before, then its error."""
+    batches, done = iter(loader), first
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception:
+            if done not in {0, *checkpoints.steps()}:
+                checkpoints.save(done)
+            raise
+        if batch is None:
+            return
+        yield batch
+        done = batch.step + 1
 
 
 class _Meter:
@@ -107,9 +130,8 @@ class _Meter:
         self._metrics: list[tf.Tensor] = []
         self._start, self._waited = time.monotonic(), 0.0
 
-    def timed(self, loader: Loader) -> Iterator[Batch]:
-        """The loader's batches, counting how long they are waited for."""
-        batches = iter(loader)
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches, counting how long they are waited for."""
         while True:
             start = time.monotonic()
             batch = next(batches, None)

@@ -11,14 +11,20 @@ import pytest
 from sample_images import photographs, write_records
 
 from resnet.errors import UserError
+from resnet.loader import crew as crew_module
 from resnet.loader import loader as loader_module
+from resnet.loader.augmentation import augment, draws
 from resnet.loader.loader import Batch, Loader
 from resnet.loader.order import EvaluationOrder, TrainingOrder
+from resnet.records.example import encoded_image
+from resnet.records.regions import open_image
 from resnet.records.shards import RecordReader, ShardedRecords
 from resnet.settings import Augmentation
 
 
-def training(records, *, first=0, last=12, workers=2, batch_size=16, size=32, seed=1, **changes) -> Loader:
+def training(
+    records, *, first=0, last=12, workers=2, batch_size=16, size=32, seed=1, max_corrupt=0, **changes
+) -> Loader:
     return Loader(
         records,
         TrainingOrder(len(records), batch_size, seed),
@@ -28,6 +34,7 @@ def training(records, *, first=0, last=12, workers=2, batch_size=16, size=32, se
         workers=workers,
         seed=seed,
         augmentation=Augmentation(**{"scale_min": 40, "scale_max": 60} | changes),
+        max_corrupt=max_corrupt,
     )
 
 
@@ -55,7 +62,7 @@ def test_a_killed_worker_is_replaced_and_the_stream_does_not_change(photo_record
     with training(photo_records) as loader:
         for batch in loader:
             if batch.step in (2, 6):
-                os.kill(loader._workers[0].process.pid, signal.SIGKILL)
+                os.kill(loader._crew._workers[0].process.pid, signal.SIGKILL)
             found.append(hashlib.sha256(batch.images.tobytes() + batch.labels.tobytes()).hexdigest())
             del batch
     assert found == expected
@@ -96,11 +103,11 @@ def test_evaluation_shows_every_image_once_with_its_name_at_any_batch_size(squar
 
 
 def test_a_batch_keeps_its_pixels_for_as_long_as_anything_refers_to_them(photo_records, expected):
-    with training(photo_records, last=loader_module.SLOTS + 4) as loader:
+    with training(photo_records, last=loader_module.LEAST_SLOTS + 4) as loader:
         batches = iter(loader)
         kept = next(batches).images[3:5]  # a slice alone keeps the slot
         before = kept.copy()
-        for _ in range(loader_module.SLOTS + 2):
+        for _ in range(loader_module.LEAST_SLOTS + 2):
             next(batches)  # and nothing of it is kept
         np.testing.assert_array_equal(kept, before)
 
@@ -116,28 +123,152 @@ def test_pixels_are_aligned_as_tensorflow_wants_them_and_outlive_the_loader(phot
     np.testing.assert_array_equal(batch.images, before)
 
 
-def test_a_record_that_does_not_match_its_checksum_is_named_with_its_place(tmp_path):
-    write_records(tmp_path, "train", photographs(6), shards=1)
-    shard = tmp_path / "train-00000-of-00001"
-    content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 1
-    shard.write_bytes(content)
-    with pytest.raises(UserError, match=r"train-00000-of-00001: the record at byte \d+ is damaged"):
-        digests(training(ShardedRecords(tmp_path, "train")))
+def damage(folder: Path, record: int) -> tuple[int, int]:
+    """Change a byte of a record's image; returns shard and offset of the record."""
+    shard, offset, length, _ = ShardedRecords(folder, "train").index[record].item()
+    path = ShardedRecords(folder, "train").shards[shard]
+    content = bytearray(path.read_bytes())
+    content[offset + length // 2] ^= 1
+    path.write_bytes(content)
+    return shard, offset
 
 
-def test_workers_that_keep_ending_stop_the_loader_with_one_clear_error(photo_records, monkeypatch):
-    command = [sys.executable, "-c", "raise SystemExit(7)"]
-    monkeypatch.setattr(loader_module, "_start_worker", lambda address, descriptor: subprocess.Popen(command))
-    monkeypatch.setattr(loader_module, "LOOK_SECONDS", 0.01)
-    with pytest.raises(UserError, match="workers keep ending before they finish anything"):
+@pytest.fixture
+def some_records(tmp_path) -> Path:
+    write_records(tmp_path, "train", photographs(20), shards=2)
+    return tmp_path
+
+
+def test_a_damaged_record_stops_the_loader_and_is_named_with_its_place(some_records):
+    shard, offset = damage(some_records, 7)
+    with pytest.raises(UserError) as error:
+        digests(training(ShardedRecords(some_records, "train")))
+    assert f"train-0000{shard}-of-00002: the record at byte {offset} is damaged: its checksum" in str(error.value)
+    assert "records.max_corrupt is 0" in str(error.value)
+    assert "run ConvertRecords" in str(error.value)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_damaged_records_up_to_the_cap_give_way_to_the_next_images_of_the_shards(some_records, capfd, workers):
+    whole = ShardedRecords(some_records, "train")
+    damage(some_records, 7)
+    damage(some_records, 8)
+    order = TrainingOrder(20, 10, seed=1)
+    with training(whole, batch_size=10, last=4, workers=workers, max_corrupt=2) as loader:
+        batches = [(batch.images.copy(), batch.labels) for batch in loader]
+        assert len(loader.damaged) == 2
+    printed = capfd.readouterr().err
+    assert printed.count("its checksum does not match; the next image takes its place") == 2  # once, not every epoch
+    for step, (_, labels) in enumerate(batches):
+        members = order.batch(step)[0].records
+        members = np.where((members == 7) | (members == 8), 9, members)
+        np.testing.assert_array_equal(labels, whole.index["label"][members])
+    # The pixels are the substitute's, with the crop and colour of the place.
+    (crowd,) = (step for step in (0, 1) if 7 in order.batch(step)[0].records)
+    records = order.batch(crowd)[0].records
+    row, position = int(np.flatnonzero(records == 7)[0]), order.batch(crowd)[0].position
+    reader, out = RecordReader(whole.shards), np.empty((32, 32, 3), np.uint8)
+    shard, offset, length, _ = whole.index[9].item()
+    image = open_image(encoded_image(reader.payload(shard, offset, length)))
+    augment(image, draws(1, 0, position + row, 1)[0].tolist(), Augmentation(scale_min=40, scale_max=60), out)
+    np.testing.assert_array_equal(batches[crowd][0][row], out)
+
+
+def test_one_damaged_record_more_than_the_cap_stops_the_loader(some_records):
+    for record in (3, 7, 11):
+        damage(some_records, record)
+    with pytest.raises(UserError, match=r"records.max_corrupt is 2"):
+        digests(training(ShardedRecords(some_records, "train"), max_corrupt=2))
+
+
+def test_a_record_that_is_right_at_the_second_reading_is_used_and_counted(some_records, monkeypatch):
+    records = ShardedRecords(some_records, "train")
+    reader, reads, pread = RecordReader(records.shards), [], os.pread
+
+    def wrong_once(descriptor: int, size: int, offset: int) -> bytes:
+        reads.append(offset)
+        content = pread(descriptor, size, offset)
+        return bytes(size) if len(reads) == 2 else content
+
+    monkeypatch.setattr(os, "pread", wrong_once)
+    shard, offset, length, _ = records.index[0].item()
+    assert encoded_image(reader.payload(shard, offset, length))[:2] == b"\xff\xd8"
+    assert (reader.second_reads, len(reads)) == (1, 6)
+
+
+def test_a_shard_that_is_gone_is_named(some_records):
+    records = ShardedRecords(some_records, "train")
+    records.shards[1].unlink()
+    with pytest.raises(UserError, match=r"cannot read .*train-00001-of-00002: No such file"):
+        digests(training(records))
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """What takes minutes otherwise."""
+    monkeypatch.setattr(crew_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(crew_module, "STALLED_SECONDS", 0.3)
+
+
+def test_a_stuck_worker_is_replaced_and_the_stream_does_not_change(photo_records, soon, capfd):
+    expected, found = digests(training(photo_records, last=40)), []
+    with training(photo_records, last=40) as loader:
+        for batch in loader:
+            if batch.step == 2:
+                os.kill(loader._crew._workers[0].process.pid, signal.SIGSTOP)
+            found.append(hashlib.sha256(batch.images.tobytes() + batch.labels.tobytes()).hexdigest())
+            del batch
+    assert found == expected
+    assert "a worker was stuck" in capfd.readouterr().err
+
+
+def test_images_that_no_worker_survives_are_named(photo_records, soon, monkeypatch):
+    deadly = """
+import os, sys, resnet.loader.worker as w
+w.Worker.fill = lambda self, order, records: os._exit(9) if order.number == 1 else w.Filled()
+w.main()
+"""
+    command = [sys.executable, "-c", deadly]
+
+    def start(address: str, descriptor: int) -> subprocess.Popen:
+        return subprocess.Popen([*command, address, str(descriptor), str(os.getpid())], pass_fds=(descriptor,))
+
+    monkeypatch.setattr(crew_module, "start_process", start)
+    with pytest.raises(
+        UserError, match=r"3 workers .* ended \(exit code 9\): 16 records, .* at byte \d+ of .*train-0000"
+    ):
         digests(training(photo_records))
+
+
+def test_a_fault_in_a_workers_code_shows_its_traceback(photo_records, monkeypatch):
+    wrong = "import resnet.loader.worker as w; w.draws = None; w.main()"
+
+    def start(address: str, descriptor: int) -> subprocess.Popen:
+        arguments = [address, str(descriptor), str(os.getpid())]
+        return subprocess.Popen([sys.executable, "-c", wrong, *arguments], pass_fds=(descriptor,))
+
+    monkeypatch.setattr(crew_module, "start_process", start)
+    with pytest.raises(RuntimeError, match=r"(?s)a worker of the loader failed:.*'NoneType' object is not callable"):
+        digests(training(photo_records))
+
+
+def test_eight_workers_that_keep_ending_stop_the_loader_with_one_clear_error(photo_records, soon, monkeypatch):
+    command, started = [sys.executable, "-c", "raise SystemExit(7)"], []
+
+    def start(address: str, descriptor: int) -> subprocess.Popen:
+        started.append(subprocess.Popen(command))
+        return started[-1]
+
+    monkeypatch.setattr(crew_module, "start_process", start)
+    with pytest.raises(UserError, match="workers keep ending before they finish anything"):
+        digests(training(photo_records, workers=8))
+    assert len(started) == 8 * 4
 
 
 def test_closing_early_leaves_no_process_and_no_file(photo_records):
     loader = training(photo_records, last=1000)
     next(iter(loader))
-    processes, folder = [worker.process for worker in loader._workers], loader._folder
+    processes, folder = [worker.process for worker in loader._crew._workers], loader._crew._folder
     loader.close()
     assert all(process.poll() is not None for process in processes)
     assert not folder.exists()
@@ -145,7 +276,7 @@ def test_closing_early_leaves_no_process_and_no_file(photo_records):
 
 def test_the_socket_lies_in_a_folder_that_only_its_user_can_enter(photo_records):
     with training(photo_records, last=1) as loader:
-        assert loader._folder.stat().st_mode & 0o077 == 0
+        assert loader._crew._folder.stat().st_mode & 0o077 == 0
 
 
 def test_workers_end_with_a_trainer_that_is_killed(photo_records):
@@ -155,11 +286,13 @@ import sys, time
 from pathlib import Path
 from resnet.loader.loader import Loader
 from resnet.loader.order import TrainingOrder
+from resnet.records.example import encoded_image
+from resnet.records.regions import open_image
 from resnet.records.shards import RecordReader, ShardedRecords
 records = ShardedRecords(Path({str(folder)!r}), "train")
 loader = Loader(records, TrainingOrder(50, 8, 0), 32, first_step=0, last_step=10**6, workers=2, shorter_side=32)
 next(iter(loader))
-print(*(worker.process.pid for worker in loader._workers), flush=True)
+print(*(worker.process.pid for worker in loader._crew._workers), flush=True)
 sys.stdin.read()
 """
     trainer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
@@ -203,7 +336,7 @@ def test_a_worker_reads_more_shards_than_it_may_open_files(tmp_path):
 
 
 def test_no_slot_is_lost_when_batches_are_dropped_by_the_collector(photo_records):
-    with training(photo_records, last=3 * loader_module.SLOTS) as loader:
+    with training(photo_records, last=3 * loader_module.LEAST_SLOTS) as loader:
         for batch in loader:
             cycle: list = [batch]
             cycle.append(cycle)

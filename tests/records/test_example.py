@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from resnet.records.example import LabelledImage, decode, encode, encoded_image
+from resnet.records.example import LabelledImage, Malformed, decode, encode, encoded_image
 
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -47,5 +46,5 @@ def test_the_same_image_is_encoded_to_the_same_bytes(image):
 
 
 def test_what_is_no_example_is_not_decoded():
-    with pytest.raises(DecodeError):
+    with pytest.raises(Malformed):
         encoded_image(b"\xff\xff\xff")

@@ -14,7 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from resnet.records import restarts
 from resnet.records.image_files import Unreadable, decode, png
+from resnet.records.regions import IndexedJpeg, open_image
 from resnet.records.stored import to_stored
 
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -57,12 +59,33 @@ def test_every_kind_of_file_is_tried_here(image_files):
     assert set(image_files) == set(KEPT) | set(CHANGED)
 
 
-@pytest.mark.parametrize("kind", KEPT)
-def test_a_plain_jpeg_or_png_is_kept_byte_for_byte(image_files, kind):
+@pytest.mark.parametrize("kind", ["progressive JPEG", "PNG", "grey PNG"])
+def test_a_plain_png_and_an_unusual_jpeg_are_kept_byte_for_byte(image_files, kind):
     stored = to_stored(image_files[kind])
     assert stored.encoded == image_files[kind]
-    assert stored.format == KEPT[kind]
-    assert stored.converted_from == ""
+    assert (stored.format, stored.converted_from) == (KEPT[kind], "")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KEPT if "JPEG" in kind and kind != "progressive JPEG"])
+def test_a_sequential_jpeg_is_stored_restart_indexed(image_files, kind):
+    stored = to_stored(image_files[kind])
+    assert isinstance(open_image(stored.encoded), IndexedJpeg)
+    assert (stored.format, stored.converted_from, stored.left_whole) == ("JPEG", "", "")
+
+
+def test_a_progressive_jpeg_says_why_it_is_left_whole(image_files):
+    assert to_stored(image_files["progressive JPEG"]).left_whole == "progressive"
+
+
+def test_a_jpeg_that_would_show_other_pixels_is_left_as_it_is(image_files, monkeypatch):
+    def with_another_quantization(encoded: bytes) -> bytes:
+        changed = bytearray(encoded)
+        changed[encoded.find(b"\xff\xdb") + 6] ^= 7
+        return bytes(changed)
+
+    monkeypatch.setattr(restarts, "insert_restarts", with_another_quantization)
+    stored = to_stored(image_files["JPEG"])
+    assert (stored.encoded, stored.left_whole) == (image_files["JPEG"], "pixels would change")
 
 
 @pytest.mark.parametrize("kind", CHANGED)
@@ -119,7 +142,7 @@ def test_a_jpeg_with_a_thumbnail_inside_is_told_by_its_own_header(picture, encod
     assert to_stored(cmyk[:2] + segment + cmyk[2:]).converted_from == CHANGED["CMYK JPEG"]
     rgb = encoded(picture(), "JPEG")
     whole = rgb[:2] + segment + rgb[2:]
-    assert to_stored(whole).encoded == whole
+    np.testing.assert_array_equal(decode(to_stored(whole).encoded), as_opencv_sees(rgb))
     with pytest.raises(Unreadable):
         to_stored(whole[:-2])
 
@@ -130,12 +153,12 @@ def test_fill_bytes_before_a_marker_are_allowed(image_files, marker, count):
     content = image_files["JPEG"]
     place = content.find(marker)
     filled = content[:place] + b"\xff" * count + content[place:]
-    assert to_stored(filled).encoded == filled
+    assert to_stored(filled) == to_stored(content)
 
 
 def test_bytes_after_the_end_of_a_jpeg_are_allowed(image_files):
-    content = image_files["JPEG"] + b"written by a camera"
-    assert to_stored(content).encoded == content
+    content = image_files["JPEG"]
+    assert to_stored(content + b"written by a camera") == to_stored(content)
 
 
 @pytest.mark.parametrize("kind", [*KEPT, *CHANGED])
