@@ -44,7 +44,7 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("convert", 1, ("dataset", "records"), ()),
+        Stage("convert", 2, ("dataset", "records"), ()),
         Stage("train", 1, ("model", "augmentation", "training"), ("convert",)),
         Stage("batchnorm", 1, ("batchnorm",), ("convert", "train")),
         Stage("evaluate", 1, ("evaluation",), ("convert", "batchnorm")),

@@ -50,7 +50,9 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    source: Literal["imagenet", "folder", "idx", "digits"] = setting("imagenet", "Where labelled images come from.")
+    source: Literal["imagenet", "folder", "tfrecords", "idx", "digits"] = setting(
+        "imagenet", "Where labelled images come from."
+    )
     name: str = setting(
         "",
         "Names the folder of records; empty: the name of the data folder, or of the source.",
@@ -60,7 +62,12 @@ class Dataset(Section):
         0.2, "Part of each class held out where the source has no validation set of its own.", gt=0, lt=1
     )
     split_seed: int = setting(0, "Decides which images are held out.", ge=0)
-    class_names: list[str] = setting([], "Names of the classes, for sources that store only their numbers (idx).")
+    class_names: list[str] = setting(
+        [], "Names of the classes, for sources that store only their numbers (idx, some TFRecords)."
+    )
+    first_label: int = setting(
+        -1, "tfrecords: the label of the first class, 0 or 1; -1: recognised, where that is certain.", ge=-1, le=1
+    )
     train_images: int = setting(
         0, "Training images that must be found; 0: any number.", "images", moves_numbers=False, ge=0
     )
@@ -74,6 +81,11 @@ class Records(Section):
     train_shards: int = setting(1024, "Files that the training images are spread over.", "files", ge=1, le=99999)
     validation_shards: int = setting(128, "Files that the validation images are spread over.", "files", ge=1, le=99999)
     seed: int = setting(0, "Decides which image goes to which shard.", ge=0)
+    in_place: bool = setting(
+        False,
+        "Leave TFRecords made elsewhere where they are, and index them only: no second copy, but a crop of theirs "
+        "costs a full decode.",
+    )
     max_rejected: int = setting(
         0, "Unreadable images to accept before conversion fails.", "images", moves_numbers=False, ge=0
     )
@@ -181,6 +193,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _crops_fit(self) -> Recipe:
+        if self.records.in_place and self.dataset.source != "tfrecords":
+            raise ValueError('records.in_place is for dataset.source = "tfrecords"')
         size = self.model.image_size
         if self.augmentation.crop == "scale" and self.augmentation.scale_min < size:
             raise ValueError(

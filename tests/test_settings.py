@@ -376,7 +376,12 @@ def test_settings_that_do_not_move_the_numbers_are_no_part_of_them():
         for key in set(type(values).model_fields) - set(values.numbers())
     }
     expectations = {"dataset.train_images", "dataset.validation_images", "dataset.classes"}
-    assert left_out == expectations | {"records.max_rejected", "training.checkpoint_steps", "training.keep_epochs"}
+    assert left_out == expectations | {
+        "records.max_rejected",
+        "records.max_corrupt",
+        "training.checkpoint_steps",
+        "training.keep_epochs",
+    }
 
 
 def test_the_numbers_are_the_settings_values():

@@ -30,6 +30,10 @@ def open_source(dataset: settings.Dataset, data: Path | None, artifacts: Path) -
         from resnet.datasets.imagenet import ImageNet
 
         return ImageNet(dataset, data)
+    if dataset.source == "tfrecords":
+        from resnet.datasets.tfrecords import TFRecords
+
+        return TFRecords(dataset, data)
     from resnet.datasets.folder import Folder
 
     return Folder(dataset, data)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class FileImage:
             file.seek(self.offset)
             return file.read(self.size)
 
+    def name(self) -> str:
+        return self.filename
+
 
 @dataclass(frozen=True)
 class PixelImage:
@@ -42,8 +45,32 @@ class PixelImage:
     def read(self) -> bytes:
         return png(self.pixels)
 
+    def name(self) -> str:
+        return self.filename
 
-Image = FileImage | PixelImage
+
+class Image(Protocol):
+    """One image of a data set."""
+
+    @property
+    def filename(self) -> str:
+        """Tells it from all others."""
+
+    def read(self) -> bytes:
+        """The image file. Raises OSError."""
+
+    def name(self) -> str:
+        """What its record is to call it."""
+
+
+class IndexedFile(NamedTuple):
+    """A TFRecord file that is there already: where its records lie, and their labels, 0-based."""
+
+    path: Path
+    offsets: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +93,7 @@ class Dataset:
     classes: Sequence[tuple[str, str]]  # identifier and name of each, in the order of the labels
     train: Split
     validation: Split
+    files: dict[str, list[IndexedFile]] = field(default_factory=dict)  # of sources that are records already, by split
 
 
 class Source(Protocol):

@@ -51,9 +51,11 @@ class Worker:
             try:
                 payload = self._reader.payload(shard, offset, length)
                 if self._setup["filenames"]:
-                    filenames.append(example.decode(payload).filename)
+                    filenames.append(example.describe(payload).filename)
                 self._show(open_image(example.encoded_image(payload)), random[i], rows[i])
-            except (CorruptRecord, Unreadable, example.Malformed) as error:
+            except CorruptRecord as error:
+                damaged.append((i, str(error)))
+            except (Unreadable, example.Malformed) as error:
                 damaged.append((i, f"{self._setup['shards'][shard]}: the record at byte {offset} is damaged: {error}"))
         return Filled(filenames, damaged, self._reader.second_reads - second_reads)
 

@@ -30,7 +30,7 @@ from resnet.processes import die_with_parent
 from resnet.progress import Progress
 from resnet.records.example import LabelledImage
 from resnet.records.image_files import Unreadable
-from resnet.records.shards import SPLITS, Shard, shard_name, write_classes
+from resnet.records.shards import INDEX_TYPE, SPLITS, Shard, shard_name, write_classes
 from resnet.records.stored import to_stored
 
 
@@ -44,7 +44,7 @@ def convert(run: Run) -> None:
         run.forget_source()  # loading may have downloaded it
         begun = run.begin("convert")
         make_folder(folder / "index")
-        summaries = _write_shards(run, dataset)
+        summaries = link_shards(folder, dataset) if run.recipe.records.in_place else _write_shards(run, dataset)
         rejected = [row for summary in summaries.values() for row in summary["rejected"]]
         doubtful = [row for summary in summaries.values() for row in summary["doubtful"]]
         rejected_path = _write_rows(folder / "rejected.csv", rejected)
@@ -123,6 +123,23 @@ def _write_shards(run: Run, dataset: Dataset) -> dict[str, dict[str, Any]]:
     return {name: summary for name, summary in summaries.items() if summary}
 
 
+def link_shards(folder: Path, dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Stand for the data set's own TFRecord files: links to them and indices of them; return the summaries by name."""
+    summaries = {}
+    for split in SPLITS:
+        files = dataset.files[split]
+        if not files:
+            raise UserError(f"records.in_place: there are no {split} records, and none can be held out in place")
+        for number, file in enumerate(files):
+            index = np.empty(len(file.labels), INDEX_TYPE)
+            index["offset"], index["length"], index["label"] = file.offsets, file.lengths, file.labels
+            shard = Shard(folder, shard_name(split, number, len(files)))
+            nothing: dict[str, Any] = {"rejected": [], "doubtful": [], "converted": {}}
+            whole = {"in place": len(index)}
+            summaries[shard.name] = shard.link(file.path, index, file.sha256, left_whole=whole, **nothing)
+    return summaries
+
+
 def assign(images: int, shards: int, seed: int) -> list[np.ndarray]:
     """Which images go to which shard: a random permutation, cut into parts whose sizes differ by one at most."""
     return np.array_split(np.random.default_rng(seed).permutation(images), shards)
@@ -178,7 +195,7 @@ def _write_shard(
                     converted[stored.converted_from] += 1
                 if stored.left_whole:
                     left_whole[stored.left_whole] += 1
-                yield LabelledImage(*stored[:4], label, *classes[label], image.filename)
+                yield LabelledImage(*stored[:4], label, *classes[label], image.name())
 
     summary = Shard(folder, name).write(
         readable(),

@@ -1,5 +1,7 @@
 """tf.train.Example without TensorFlow, under the field names of TensorFlow's own ImageNet scripts.
 
+Records made elsewhere are read too: by those scripts, or by TensorFlow Datasets, whose names are fewer and shorter.
+
 The message types are declared here, in a descriptor pool of their own: the default pool belongs to TensorFlow,
 which registers the same names in processes that import both. Schema: tensorflow/core/example/{example,feature}.proto.
 """
@@ -11,6 +13,10 @@ from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+
+# By TensorFlow's ImageNet scripts (and here), and by TensorFlow Datasets.
+IMAGES = (b"image/encoded", b"image")
+LABELS, FILENAMES = ("image/class/label", "label"), ("image/filename", "file_name")
 
 
 class Malformed(Exception):
@@ -53,12 +59,32 @@ def encode(image: LabelledImage) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
+class Described(NamedTuple):
+    """What a record of any maker says of its image; empty where it says nothing."""
+
+    label: int  # as it stands there: from 0 or from 1 on
+    synset: str
+    text: str
+    filename: str
+
+
+def describe(payload: bytes) -> Described:
+    """The label and names of an image. Raises Malformed."""
+    features = _features(payload)
+    labels: list[int] = next((features[name].int64_list.value for name in LABELS if name in features), [])
+    if len(labels) != 1:
+        raise Malformed(f"it has no {' or '.join(LABELS)}")
+
+    def text(*names: str) -> str:
+        values: list[bytes] = next((features[name].bytes_list.value for name in names if name in features), [])
+        return values[0].decode("utf-8", "surrogateescape") if values else ""
+
+    return Described(labels[0], text("image/class/synset"), text("image/class/text"), text(*FILENAMES))
+
+
 def decode(payload: bytes) -> LabelledImage:
     """The inverse of `encode`. Raises Malformed."""
-    try:
-        features = _Example.FromString(payload).features.feature
-    except DecodeError:
-        raise Malformed("it is no tf.train.Example") from None
+    features = _features(payload)
 
     def value(name: str, kind: str) -> Any:
         values = getattr(features[name], kind).value if name in features else []
@@ -81,6 +107,13 @@ def decode(payload: bytes) -> LabelledImage:
     )
 
 
+def _features(payload: bytes) -> Any:
+    try:
+        return _Example.FromString(payload).features.feature
+    except DecodeError:
+        raise Malformed("it is no tf.train.Example") from None
+
+
 def encoded_image(payload: bytes) -> memoryview:
     """Only the image file of a serialised Example, in place: what a loader's worker needs of it.
 
@@ -89,12 +122,12 @@ def encoded_image(payload: bytes) -> memoryview:
     try:
         for start, end in _fields(payload, *_only(payload, 0, len(payload))):  # the entries of Features' map
             (key_start, key_end), (value_start, value_end) = _fields(payload, start, end)
-            if payload[key_start:key_end] == b"image/encoded":
+            if payload[key_start:key_end] in IMAGES:
                 start, end = _only(payload, *_only(payload, value_start, value_end))  # Feature, then BytesList
                 return memoryview(payload)[start:end]
     except (IndexError, ValueError):
         raise Malformed("it is no tf.train.Example") from None
-    raise Malformed("it has no image/encoded")
+    raise Malformed("it has no image/encoded or image")
 
 
 def _fields(payload: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:

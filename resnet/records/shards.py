@@ -62,17 +62,22 @@ class Shard:
                 digest.update(record)
                 entries.append((offset, len(record), image.label))
                 offset += len(record)
+        return self._describe(np.array(entries, INDEX_TYPE), offset, digest.hexdigest(), facts)
+
+    def link(self, path: Path, index: np.ndarray, sha256: str, **facts: Any) -> dict[str, Any]:
+        """Stand for a TFRecord file elsewhere: a link to it, its index (INDEX_TYPE) and summary, which is returned."""
+        temporary = self.path.with_name(f".{self.name}.{os.getpid()}.partial")
+        temporary.symlink_to(path)
+        os.replace(temporary, self.path)
+        return self._describe(index, path.stat().st_size, sha256, facts)
+
+    def _describe(self, entries: np.ndarray, size: int, sha256: str, facts: dict[str, Any]) -> dict[str, Any]:
         index = io.BytesIO()
-        np.save(index, np.array(entries, INDEX_TYPE), allow_pickle=False)
+        np.save(index, entries, allow_pickle=False)
         with atomic(self.index_path) as file:
             file.write(index.getvalue())
-        summary = {
-            "records": len(entries),
-            "bytes": offset,
-            "sha256": digest.hexdigest(),
-            "index_sha256": hashlib.sha256(index.getvalue()).hexdigest(),
-            **facts,
-        }
+        index_sha256 = hashlib.sha256(index.getvalue()).hexdigest()
+        summary = {"records": len(entries), "bytes": size, "sha256": sha256, "index_sha256": index_sha256, **facts}
         with atomic(self.summary_path, "w") as file:
             json.dump(summary, file)
         return summary
@@ -100,23 +105,28 @@ class ShardedRecords:
         self.folder = folder
         self.shards = [folder / path.stem for path in paths]
         self.classes = read_classes(folder)
-        parts = []
-        for number, path in enumerate(paths):
-            try:
-                entries = np.load(path, allow_pickle=False)
-                if entries.dtype != INDEX_TYPE:
-                    raise ValueError(f"entries of type {entries.dtype}")
-            except (ValueError, EOFError) as error:
-                raise UserError(f"{path} is no index of a shard ({error}). Delete it and run ConvertRecords.") from None
-            part = np.empty(len(entries), [("shard", "<i4"), *INDEX_TYPE.descr])
+        indices = [_read_index(path) for path in paths]
+        self.index = np.empty(sum(map(len, indices)), [("shard", "<i4"), *INDEX_TYPE.descr])
+        start = 0
+        for number, entries in enumerate(indices):
+            part = self.index[start : start + len(entries)]
             part["shard"] = number
             for field in INDEX_TYPE.names or ():
                 part[field] = entries[field]
-            parts.append(part)
-        self.index = np.concatenate(parts)
+            start += len(entries)
 
     def __len__(self) -> int:
         return len(self.index)
+
+
+def _read_index(path: Path) -> np.ndarray:
+    try:
+        entries = np.load(path, mmap_mode="r", allow_pickle=False)
+        if entries.dtype != INDEX_TYPE:
+            raise ValueError(f"entries of type {entries.dtype}")
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path} is no index of a shard ({error}). Delete it and run ConvertRecords.") from None
+    return entries
 
 
 class RecordReader:
@@ -133,7 +143,7 @@ class RecordReader:
         self.second_reads = 0
 
     def payload(self, shard: int, offset: int, length: int) -> bytes:
-        """The serialised Example. Raises CorruptRecord, and OSError with the shard's name."""
+        """The serialised Example. Raises CorruptRecord and OSError, which name the shard."""
         try:
             descriptor = self._open(shard)
             try:
@@ -144,6 +154,8 @@ class RecordReader:
                 payload = self._read(descriptor, offset, length)
                 self.second_reads += 1
                 return payload
+        except CorruptRecord as error:
+            raise CorruptRecord(f"{self._shards[shard]}: the record at byte {offset} is damaged: {error}") from None
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._shards[shard])) from None
 

@@ -6,6 +6,8 @@ Layout and checksum masking are TensorFlow's (tensorflow/core/lib/io/record_writ
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import google_crc32c
 
@@ -21,6 +23,21 @@ def frame(payload: bytes) -> bytes:
     """The payload as a record of a TFRecord file."""
     length = struct.pack("<Q", len(payload))
     return b"".join((length, _masked_crc(length), payload, _masked_crc(payload)))
+
+
+def records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Offset and payload of each record from the file's beginning on. Raises CorruptRecord, which names the offset."""
+    offset = 0
+    while header := file.read(HEADER):
+        try:
+            if len(header) < HEADER or header[8:] != _masked_crc(header[:8]):
+                raise CorruptRecord("its header is damaged, or this is no TFRecord file")
+            payload = file.read(struct.unpack_from("<Q", header)[0])
+            check(header, payload, file.read(FOOTER))
+        except CorruptRecord as error:
+            raise CorruptRecord(f"the record at byte {offset} is damaged: {error}") from None
+        yield offset, payload
+        offset += HEADER + len(payload) + FOOTER
 
 
 def unframe(record: bytes) -> bytes:

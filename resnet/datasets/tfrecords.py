@@ -1,0 +1,232 @@
+"""TFRecord files made elsewhere: by TensorFlow's ImageNet scripts, by TensorFlow Datasets, or by this project.
+
+Files are told by their names: FOLDER/train-00000-of-01024, FOLDER/imagenet2012-validation.tfrecord-00000-of-00064.
+All of them are read once, which proves every checksum, to learn where the records lie and what their labels are.
+
+TensorFlow's scripts count classes from 1, keeping 0 for a background that no image has; others count from 0. Where
+there is a label 0, they count from 0. Where there is none, and the labels go up to the number of classes, or leave none
+out, they count from 1, which is said. What remains doubtful must be declared (`dataset.first_label`), never guessed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from array import array
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from resnet import settings
+from resnet.datasets.images import Dataset, IndexedFile, MissingData, Split, hold_out
+from resnet.errors import UserError
+from resnet.progress import Progress
+from resnet.records import example, tfrecord
+
+NAME = re.compile(r"(?:.*[-_.])?(?P<split>train|val|valid|validation)(?:[-_.].*)?-(?P<number>\d{5})-of-(?P<of>\d{5})")
+
+
+@dataclass(frozen=True)
+class RecordImage:
+    """The image of a record."""
+
+    path: Path
+    offset: int
+    size: int
+
+    @property
+    def filename(self) -> str:
+        return f"{self.path.name}@{self.offset}"
+
+    def read(self) -> bytes:
+        return bytes(example.encoded_image(self._payload()))
+
+    def name(self) -> str:
+        """The name that the record gives to its image."""
+        return example.describe(self._payload()).filename or self.filename
+
+    def _payload(self) -> bytes:
+        return _payload(self.path, self.offset, self.size)
+
+
+@lru_cache(maxsize=1)  # read and name come one after the other
+def _payload(path: Path, offset: int, size: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        try:
+            return tfrecord.unframe(file.read(size))
+        except tfrecord.CorruptRecord as error:
+            raise UserError(f"{path}: the record at byte {offset} is damaged: {error}") from None
+
+
+@dataclass
+class _Scanned:
+    """A file's records: where they lie, their labels as they stand there, and what they call them."""
+
+    path: Path
+    offsets: np.ndarray
+    labels: np.ndarray
+    size: int
+    sha256: str
+    names: dict[int, set[tuple[str, str]]]  # synset and text, by label
+
+
+class TFRecords:
+    def __init__(self, dataset: settings.Dataset, root: Path):
+        self._dataset, self._root = dataset, root
+        self._files: dict[str, list[Path]] = {"train": [], "validation": []}
+        for path in sorted(root.iterdir()):
+            if found := NAME.fullmatch(path.name):
+                self._files["train" if found["split"] == "train" else "validation"].append(path)
+        if not self._files["train"]:
+            raise MissingData(f"{root} holds no TFRecord files whose names are like train-00000-of-01024")
+        for paths in self._files.values():
+            _check_complete(paths)
+
+    def fingerprint(self) -> str:
+        """From the files' names, sizes and times of change: reading them takes too long."""
+        digest = hashlib.sha256()
+        for path in (path for paths in self._files.values() for path in paths):
+            told = path.stat()
+            digest.update(f"{path.name}\0{told.st_size}\0{told.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def load(self) -> Dataset:
+        scanned = {split: _scan_all(paths) for split, paths in self._files.items()}
+        everything = [file for files in scanned.values() for file in files]
+        names = _names(everything)
+        first, count = self._first_label(everything, names)
+        classes = _classes(names, first, count, self._dataset.class_names, self._root)
+        train = _split(scanned["train"], first)
+        if scanned["validation"]:
+            validation = _split(scanned["validation"], first)
+        else:
+            train, validation = hold_out(train, self._dataset.validation_fraction, self._dataset.split_seed)
+        files = {split: [_indexed(file, first) for file in some] for split, some in scanned.items()}
+        return Dataset(classes, train, validation, files)
+
+    def _first_label(self, files: list[_Scanned], names: dict[int, tuple[str, str]]) -> tuple[int, int]:
+        """The label of the first class, and the number of classes. Raises UserError where that is not certain."""
+        labels = np.unique(np.concatenate([file.labels for file in files]))
+        low, high, declared = int(labels[0]), int(labels[-1]), self._dataset.first_label
+        known = self._dataset.classes or len(self._dataset.class_names)
+        if low < 0:
+            raise UserError(f"{self._root}: a record has the label {low}; labels begin with 0 or 1")
+        synsets = [names[label][0] for label in sorted(names) if names[label][0]]
+        if synsets and (synsets != sorted(synsets) or len(set(synsets)) < len(synsets)):
+            raise UserError(f"{self._root}: the labels do not follow the sorted order of the synsets that go with them")
+        if declared >= 0:
+            first = declared
+        elif low == 0:
+            first = 0
+        elif known == high or (not known and len(labels) == high):  # a class 0 would have no image
+            first = 1
+            print(f"convert: labels go from {low} to {high}, so they are taken to count from 1")
+        else:
+            raise UserError(
+                f"{self._root}: labels go from {low} to {high}, and nothing tells whether the first class is 0 or 1. "
+                "Say it: --override '[\"dataset.first_label=1\"]', or 0."
+            )
+        if low < first or (known and high - first >= known):
+            wrong = f"dataset.first_label is {declared}" if declared >= 0 else f"the first class is {first}"
+            raise UserError(f"{self._root}: labels go from {low} to {high}, but {wrong}, and there are {known} classes")
+        return first, known or high - first + 1
+
+
+def _check_complete(paths: Sequence[Path]) -> None:
+    """Raise UserError where the names tell that files are missing."""
+    if not paths:
+        return
+    matches = [NAME.fullmatch(path.name) for path in paths]
+    numbers = sorted(int(match["number"]) for match in matches if match)
+    wanted = {int(match["of"]) for match in matches if match}
+    if len(wanted) > 1 or numbers != list(range(wanted.pop())):
+        raise UserError(f"{paths[0].parent}: of the files like {paths[0].name} some are missing, or there are too many")
+
+
+def _scan_all(paths: Sequence[Path]) -> list[_Scanned]:
+    if not paths:
+        return []
+    with (
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        Progress(f"reading {paths[0].name.partition('-of-')[0][:-6]}", len(paths), "files") as progress,
+    ):
+        scanned = []
+        for one in pool.map(_scan, paths):
+            scanned.append(one)
+            progress.advance()
+        return scanned
+
+
+def _scan(path: Path) -> _Scanned:
+    offsets, labels, digest, end = array("q"), array("q"), hashlib.sha256(), 0
+    names: dict[int, set[tuple[str, str]]] = {}
+    try:
+        with open(path, "rb") as file:
+            for offset, payload in tfrecord.records(file):
+                told = example.describe(payload)
+                offsets.append(offset)
+                labels.append(told.label)
+                if told.synset or told.text:
+                    names.setdefault(told.label, set()).add((told.synset, told.text))
+                digest.update(tfrecord.frame(payload))
+                end = file.tell()
+    except (tfrecord.CorruptRecord, example.Malformed) as error:
+        raise UserError(f"{path}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if not offsets:
+        raise UserError(f"{path} holds no records")
+    return _Scanned(path, np.array(offsets, np.int64), np.array(labels, np.int64), end, digest.hexdigest(), names)
+
+
+def _names(files: Iterable[_Scanned]) -> dict[int, tuple[str, str]]:
+    """Synset and text of each label. Raises UserError where records disagree."""
+    names: dict[int, tuple[str, str]] = {}
+    for file in files:
+        for label, found in file.names.items():
+            for one in found:
+                if names.setdefault(label, one) != one:
+                    raise UserError(
+                        f"{file.path}: label {label} is {one[0] or one[1]}, but elsewhere {names[label][0]}"
+                    )
+    return names
+
+
+def _classes(
+    names: dict[int, tuple[str, str]], first: int, count: int, declared: Sequence[str], root: Path
+) -> list[tuple[str, str]]:
+    """Identifier and name of each class: from the records, from the recipe, or else its number."""
+    if declared and len(declared) != count:
+        raise UserError(f"{root}: dataset.class_names has {len(declared)} names for {count} classes")
+    classes = []
+    for number in range(count):
+        synset, text = names.get(number + first, ("", ""))
+        identifier = synset or (declared[number] if declared else str(number))
+        classes.append((identifier, text or identifier))
+    return classes
+
+
+def _split(files: list[_Scanned], first: int) -> Split:
+    labels = np.concatenate([file.labels - first for file in files]).astype(np.int32)
+    bounds = np.cumsum([0, *(len(file.labels) for file in files)])
+
+    def image(i: int) -> RecordImage:
+        number = int(np.searchsorted(bounds, i, "right")) - 1
+        file, record = files[number], i - int(bounds[number])
+        return RecordImage(file.path, int(file.offsets[record]), int(_lengths(file)[record]))
+
+    return Split(labels, image)
+
+
+def _lengths(file: _Scanned) -> np.ndarray:
+    return np.diff(file.offsets, append=file.size)
+
+
+def _indexed(file: _Scanned, first: int) -> IndexedFile:
+    return IndexedFile(file.path, file.offsets, _lengths(file), (file.labels - first).astype(np.int32), file.sha256)
