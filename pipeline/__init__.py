@@ -17,6 +17,7 @@ for _path in (Path(__file__).parent.parent / "luigi.cfg", "luigi.cfg", os.enviro
 # The tasks' defaults come from the configuration.
 from pipeline.tasks import (  # noqa: E402
     BatchNormStatistics,
+    ConvertPart,
     ConvertRecords,
     Evaluate,
     FullRun,
@@ -25,4 +26,4 @@ from pipeline.tasks import (  # noqa: E402
     Train,
 )
 
-__all__ = ["BatchNormStatistics", "ConvertRecords", "Evaluate", "FullRun", "Images", "Report", "Train"]
+__all__ = ["BatchNormStatistics", "ConvertPart", "ConvertRecords", "Evaluate", "FullRun", "Images", "Report", "Train"]

@@ -114,14 +114,15 @@ class StageTask(RunTask):
     needs: type[RunTask]
     _scheduler_is_spared_until = 0.0
 
-    def requires(self) -> luigi.Task:
+    def requires(self) -> luigi.Task | list[luigi.Task]:
         return self.clone(self.needs)
 
     def complete(self) -> bool:
         try:
             if not self.of.why_incomplete(self.stage):
                 return True
-            _hold(self.of)
+            if self.stage != "convert":  # several hosts may convert: records have locks of their own
+                _hold(self.of)
         except UserError as error:
             stop(str(error))
         return False
@@ -157,10 +158,27 @@ class StageTask(RunTask):
             self._scheduler_is_spared_until = time.monotonic() + SPARE_SECONDS
 
 
+class ConvertPart(StageTask):
+    """Some of the TFRecord shards: one of `records.parts` tasks, which several hosts can share."""
+
+    stage, needs = "convert", Images
+    part = luigi.IntParameter(description="which part, counted from 0")
+
+    def complete(self) -> bool:
+        return self.of.part_is_done(self.part)
+
+    def run(self) -> None:
+        run_stage(self.stage, [*self._options(), f"--part={self.part}"], self._show)
+
+
 class ConvertRecords(StageTask):
     """Images to TFRecord shards."""
 
     stage, needs = "convert", Images
+
+    def requires(self) -> luigi.Task | list[luigi.Task]:
+        parts = self.of.recipe.records.parts
+        return [self.clone(ConvertPart, part=part) for part in range(parts)] if parts > 1 else super().requires()
 
 
 class Train(StageTask):

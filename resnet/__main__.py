@@ -47,7 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         tell(message=f"{options.command}: starting")
         with _without_startup_notes():
             module = importlib.import_module(STAGES[options.command][0])
-        getattr(module, options.command)(run)
+        if getattr(options, "part", None) is not None:
+            module.convert_part(run, options.part)
+        else:
+            getattr(module, options.command)(run)
         return 0
     except UserError as error:
         return _fail(str(error), EXIT_HELD if isinstance(error, HeldElsewhere) else EXIT_FAILED)
@@ -91,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--devices", type=int, default=0, help="GPUs to train on (default: all)")
     where.add_argument("--cpu-devices", type=int, default=1, help="logical devices to split the processor into")
     for name, (_, what) in STAGES.items():
-        commands.add_parser(name, help=what, parents=[which, where])
+        command = commands.add_parser(name, help=what, parents=[which, where])
+        if name == "convert":
+            command.add_argument("--part", type=int, help="only this one of records.parts, counted from 0")
     commands.add_parser("settings", help="print every setting with its default and meaning")
     commands.add_parser("recipe", help="print a recipe with every setting spelled out", parents=[which])
     return parser

@@ -9,15 +9,17 @@ to the trash folder.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
@@ -25,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet.errors import UserError
-from resnet.files import atomic, make_folder, sha256
+from resnet.files import atomic, held, make_folder, sha256
 from resnet.settings import Recipe, load_recipe
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "numpy", "opencv-python-headless", "luigi", "pyzmq", "pandas", "keras")
@@ -179,6 +181,55 @@ class Run:
         records = {name: self.record(name) for name in STAGES[stage].inputs}
         return {name: record["digest"] if record else None for name, record in records.items()}
 
+    @contextlib.contextmanager
+    def at_work(self, stage: str) -> Iterator[dict[str, Any] | None]:
+        """Hold the stage's folder, and the records that it reads together with other readers, while it works.
+
+        Gives begun.json's content, to be handed to `finish`; None where the stage is complete already.
+        """
+        with (
+            held(self.records, shared=True, wait=math.inf),
+            held(self.stage_folder(stage), wait=10),  # a killed run's trainer may take a moment to end
+        ):
+            yield self.begin(stage) if self.why_incomplete(stage) else None
+
+    @contextlib.contextmanager
+    def at_work_on_part(self) -> Iterator[None]:
+        """Hold the records together with those who work on other parts of the conversion, once it is begun."""
+        while True:
+            with held(self.records, shared=True, wait=math.inf):
+                if self._is_begun("convert") or not self.why_incomplete("convert"):
+                    yield
+                    return
+            with held(self.records, wait=math.inf):
+                if not self._is_begun("convert") and self.why_incomplete("convert"):
+                    self.begin("convert")
+
+    def part_is_done(self, part: int) -> bool:
+        """Whether the shards of a part of the conversion have been made, for the settings and images wanted now."""
+        return _read_json(self._part(part)) == self._identity("convert") or not self.why_incomplete("convert")
+
+    def finish_part(self, part: int) -> None:
+        make_folder(self._part(part).parent)
+        _write_json(self._part(part), self._identity("convert"))
+
+    def _part(self, part: int) -> Path:
+        return self.records / "parts" / f"{part:05d}-of-{self.recipe.records.parts:05d}.json"
+
+    def _identity(self, stage: str) -> dict[str, Any]:
+        """What a stage is of: two attempts of the same belong together."""
+        return {
+            "stage": stage,
+            "version": STAGES[stage].version,
+            "settings": self.settings(stage),
+            "inputs": self._inputs(stage),
+        }
+
+    def _is_begun(self, stage: str) -> bool:
+        """Whether an attempt of the very same was begun, and may be continued."""
+        begun, wanted = _read_json(self.stage_folder(stage) / "begun.json"), self._identity(stage)
+        return begun is not None and all(begun.get(key) == value for key, value in wanted.items())
+
     def require_inputs(self, stage: str) -> None:
         """Raise UserError, naming the stage to run first, where one that this builds on is not complete."""
         for needed in STAGES[stage].inputs:
@@ -193,12 +244,7 @@ class Run:
         """
         folder = self.stage_folder(stage)
         make_folder(folder)
-        wanted = {
-            "stage": stage,
-            "version": STAGES[stage].version,
-            "settings": self.settings(stage),
-            "inputs": self._inputs(stage),
-        }
+        wanted = self._identity(stage)
         earlier = _read_json(folder / "begun.json") or self.record(stage)
         same = earlier is not None and all(earlier.get(key) == value for key, value in wanted.items())
         if not same and any(entry.name != ".lock" for entry in folder.iterdir()):

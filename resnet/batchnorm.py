@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from resnet.artifacts import Run
-from resnet.files import held
 from resnet.loader.streams import training_images
 from resnet.model.network import ResNet, network_of
 from resnet.progress import Progress
@@ -24,10 +23,9 @@ from resnet.weights import assign, read_tensors, values, write_tensors
 def batchnorm(run: Run) -> None:
     """The stage: the trained weights again, with averaged statistics."""
     folder = run.stage_folder("batchnorm")
-    with held(folder, wait=10):
-        if not run.why_incomplete("batchnorm"):
+    with run.at_work("batchnorm") as begun:
+        if begun is None:
             return
-        begun = run.begin("batchnorm")
         records = ShardedRecords(run.records, "train")
         strategy = make_strategy(replace(run.machine, cpu_devices=1), groups=1)
         network = network_of(run.recipe, len(records.classes))

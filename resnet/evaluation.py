@@ -15,7 +15,7 @@ from scipy.special import log_softmax
 from scipy.stats import binomtest
 
 from resnet.artifacts import Run
-from resnet.files import atomic, held
+from resnet.files import atomic
 from resnet.loader.loader import Batch
 from resnet.loader.streams import validation_images, validation_steps
 from resnet.model.network import ResNet, network_of
@@ -30,10 +30,9 @@ VIEW = "1-crop"
 def evaluate(run: Run) -> None:
     """The stage: metrics and predictions of the weights with averaged statistics."""
     folder = run.stage_folder("evaluate")
-    with held(folder, wait=10):
-        if not run.why_incomplete("evaluate"):
+    with run.at_work("evaluate") as begun:
+        if begun is None:
             return
-        begun = run.begin("evaluate")
         records = ShardedRecords(run.records, "validation")
         strategy = make_strategy(run.machine)
         with strategy.scope():

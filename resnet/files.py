@@ -6,12 +6,15 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from resnet.errors import HeldElsewhere, UserError
+
+WORTH_SAYING = 2.0  # seconds of waiting for another process
 
 
 @contextlib.contextmanager
@@ -61,30 +64,41 @@ def make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
+def held(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator[None]:
     """Hold `folder` for this process, so that no other writes to it; the kernel lets go even of a killed holder.
 
-    Waits up to `wait` seconds for another holder to finish, then raises HeldElsewhere with its process id.
+    Several processes can hold it `shared`: no other can hold it alone meanwhile. Waits up to `wait` seconds for other
+    holders to finish, which is said, then raises HeldElsewhere with the process id of one that holds it alone.
     """
     make_folder(folder)
     path = folder / ".lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        mode = os.O_RDONLY if shared else os.O_RDWR  # records may lie where this user can only read
+        descriptor = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise UserError(f"cannot write in {folder}: {error.strerror}. Give another folder with --artifacts.") from None
     try:
-        deadline = time.monotonic() + wait
+        begun, said = time.monotonic(), False
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "unknown"
+                waited = time.monotonic() - begun
+                holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "one that reads from it"
+                if waited >= wait:
                     raise HeldElsewhere(f"another process ({holder}) holds {folder}") from None
+                if waited > WORTH_SAYING and not said:
+                    print(f"waiting for another process ({holder}) that holds {folder}", file=sys.stderr, flush=True)
+                    said = True
                 time.sleep(0.1)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)
-        yield
+        if not shared:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)
+        try:
+            yield
+        finally:
+            if not shared:
+                os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)

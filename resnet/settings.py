@@ -86,6 +86,13 @@ class Records(Section):
         "Leave TFRecords made elsewhere where they are, and index them only: no second copy, but a crop of theirs "
         "costs a full decode.",
     )
+    parts: int = setting(
+        1,
+        "Luigi tasks that conversion is split into, for several hosts under one scheduler.",
+        "tasks",
+        moves_numbers=False,
+        ge=1,
+    )
     max_rejected: int = setting(
         0, "Unreadable images to accept before conversion fails.", "images", moves_numbers=False, ge=0
     )
@@ -193,6 +200,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _crops_fit(self) -> Recipe:
+        if self.records.in_place and self.records.parts > 1:
+            raise ValueError("records.parts: what stays in place is not converted, so there is nothing to split")
         if self.records.in_place and self.dataset.source != "tfrecords":
             raise ValueError('records.in_place is for dataset.source = "tfrecords"')
         size = self.model.image_size

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from resnet import files
 from resnet.errors import HeldElsewhere, UserError
 from resnet.files import atomic, held, make_folder, sha256
 
@@ -214,3 +215,23 @@ def test_holding_a_folder_touches_nothing_in_it(tmp_path):
         pass
     assert [name for name in entries(tmp_path) if not name.startswith(".")] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_several_may_hold_a_folder_together_but_then_nobody_alone(tmp_path):
+    together = held(tmp_path, shared=True), held(tmp_path, shared=True)
+    with together[0], together[1], pytest.raises(HeldElsewhere, match="one that reads from it"), held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass
+
+
+def test_a_folder_that_one_holds_alone_is_not_shared(tmp_path, holder):
+    with pytest.raises(HeldElsewhere, match=f"pid {holder.pid}"), held(tmp_path, shared=True):
+        pass
+
+
+def test_waiting_for_another_is_said(tmp_path, holder, monkeypatch, capsys):
+    monkeypatch.setattr(files, "WORTH_SAYING", 0.0)
+    with pytest.raises(HeldElsewhere), held(tmp_path, wait=0.3):
+        pass
+    assert f"waiting for another process (pid {holder.pid}) that holds {tmp_path}" in capsys.readouterr().err

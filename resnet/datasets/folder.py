@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.images import Dataset, FileImage, MissingData, Split, hold_out
+from resnet.datasets.images import Dataset, FileImage, FileNames, MissingData, Split, hold_out
 from resnet.errors import UserError
 
 VALIDATION = ("val", "validation")
@@ -78,15 +78,20 @@ def read_split(folder: Path, names: list[str], root: Path) -> Split:
     """The images of the class folders `names` inside `folder`. Raises UserError for a class without images."""
     if not names:
         raise UserError(f"{folder} holds no class folders")
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
+    files, counts = FileNames(), []
+    for name in names:
         found = _files(folder / name)
         if not found:
             raise UserError(f"{folder / name} is empty: remove the folder, or put the class's images into it")
-        paths += found
-        labels += [label] * len(found)
-    return Split(np.array(labels, np.int32), lambda i: FileImage(str(paths[i].relative_to(root)), paths[i]))
+        files.extend(os.path.relpath(path, folder / name) for path in found)
+        counts.append(len(found))
+    labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
+
+    def image(i: int) -> FileImage:
+        path = folder / names[labels[i]] / files[i]
+        return FileImage(str(path.relative_to(root)), path)
+
+    return Split(labels, image)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -16,7 +16,8 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from scipy.io.matlab import MatReadError
 
 from resnet import settings
 from resnet.datasets.folder import class_names, read_split
-from resnet.datasets.images import Dataset, FileImage, MissingData, Split
+from resnet.datasets.images import Dataset, FileImage, FileNames, MissingData, Split
 from resnet.errors import UserError
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
@@ -74,20 +75,19 @@ class ImageNet:
             folder = self._root / "train"
             names = class_names(folder)
             return names, read_split(folder, names, self._root)
-        members: list[Member] = []
-        labels: list[int] = []
+        files, places, counts = FileNames(), array("q"), []
         with open(tar, "rb") as file:
             inner = sorted(_members(file, 0, tar.stat().st_size, tar))
             if not inner:
                 raise UserError(f"{tar} is empty: download it again")
             names = [Path(member.name).stem for member in inner]
-            for label, member in enumerate(inner):
+            for member in inner:
                 found = list(_members(file, member.offset, member.size, tar))
                 if not found:
                     raise UserError(f"{tar}: the archive {member.name} inside it is empty")
-                members += found
-                labels += [label] * len(found)
-        return names, _split(tar, members, labels)
+                _remember(found, files, places)
+                counts.append(len(found))
+        return names, _split(tar, files, places, np.repeat(np.arange(len(names)), counts))
 
     def _validation(self, names: list[str], kit: DevelopmentKit | None) -> Split:
         tar, folder = self._root / VALIDATION_TAR, self._root / "val"
@@ -110,7 +110,9 @@ class ImageNet:
             with open(tar, "rb") as file:
                 members = sorted(_members(file, 0, tar.stat().st_size, tar), key=lambda member: Path(member.name).name)
             _check_ground_truth(tar, len(members), kit)
-            return _split(tar, members, labels)
+            files, places = FileNames(), array("q")
+            _remember(members, files, places)
+            return _split(tar, files, places, np.array(labels))
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         _check_ground_truth(folder, len(paths), kit)
         return Split(np.array(labels, np.int32), lambda i: FileImage(f"val/{paths[i].name}", paths[i]))
@@ -121,10 +123,15 @@ def _check_ground_truth(place: Path, images: int, kit: DevelopmentKit) -> None:
         raise UserError(f"{place} holds {images:,} images, but the ground truth is of {len(kit.ground_truth):,}")
 
 
-def _split(tar: Path, members: list[Member], labels: list[int]) -> Split:
-    names = [Path(member.name).name for member in members]
-    places = np.array([(member.offset, member.size) for member in members], np.int64)
-    return Split(np.array(labels, np.int32), lambda i: FileImage(names[i], tar, int(places[i, 0]), int(places[i, 1])))
+def _remember(members: Iterable[Member], files: FileNames, places: array[int]) -> None:
+    """Names, and offsets and sizes in turn."""
+    for member in members:
+        files.extend([Path(member.name).name])
+        places.extend((member.offset, member.size))
+
+
+def _split(tar: Path, files: FileNames, places: array[int], labels: np.ndarray) -> Split:
+    return Split(labels.astype(np.int32), lambda i: FileImage(files[i], tar, places[2 * i], places[2 * i + 1]))
 
 
 def _members(file: io.BufferedIOBase, start: int, size: int, tar: Path) -> Iterator[Member]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures as futures
 import csv
 import hashlib
+import math
 import multiprocessing
 import os
 from collections import Counter
@@ -37,11 +38,10 @@ from resnet.records.stored import to_stored
 def convert(run: Run) -> None:
     """The stage: a data set's images, as records."""
     folder = run.records
-    with held(folder, wait=float("inf")):  # two runs on the same images: the second waits, and finds the work done
+    with held(folder, wait=math.inf):  # two runs on the same images: the second waits, and finds the work done
         if not run.why_incomplete("convert"):
             return
-        dataset = datasets.load(run.recipe.dataset, run.data, run.artifacts)
-        run.forget_source()  # loading may have downloaded it
+        dataset = _load(run)
         begun = run.begin("convert")
         make_folder(folder / "index")
         summaries = link_shards(folder, dataset) if run.recipe.records.in_place else _write_shards(run, dataset)
@@ -68,8 +68,33 @@ def convert(run: Run) -> None:
         )
 
 
-def _write_shards(run: Run, dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """Make the shards that are missing, in parallel; return every shard's summary by name, in order."""
+def convert_part(run: Run, part: int) -> None:
+    """Every `records.parts`-th shard, from the `part`-th on. The stage itself finds them done.
+
+    Several hosts can work on parts at a time, in the same folder; none waits for another.
+    """
+    if not 0 <= part < run.recipe.records.parts:
+        raise UserError(f"part {part}: records.parts is {run.recipe.records.parts}, and parts are counted from 0")
+    if run.part_is_done(part):
+        return
+    dataset = _load(run)
+    with run.at_work_on_part():
+        make_folder(run.records / "index")
+        _write_shards(run, dataset, slice(part, None, run.recipe.records.parts))
+        run.finish_part(part)
+
+
+def _load(run: Run) -> Dataset:
+    dataset = datasets.load(run.recipe.dataset, run.data, run.artifacts)
+    run.forget_source()  # loading may have downloaded it
+    return dataset
+
+
+def _write_shards(run: Run, dataset: Dataset, part: slice = slice(None)) -> dict[str, dict[str, Any]]:
+    """Make the shards that are missing, in parallel; return every shard's summary by name, in order.
+
+    `part` selects some of the shards: of all training shards, then all validation shards.
+    """
     records = run.recipe.records
     plan = {
         shard_name(split, number, count): (images, members)
@@ -79,6 +104,7 @@ def _write_shards(run: Run, dataset: Dataset) -> dict[str, dict[str, Any]]:
         )
         for number, members in enumerate(assign(len(images), count, records.seed))
     }
+    plan = {name: plan[name] for name in list(plan)[part]}
     lists = {name: _list_digest(images, members) for name, (images, members) in plan.items()}
     accepts = records.max_rejected > 0
     summaries = {name: _finished(Shard(run.records, name), lists[name], accepts) for name in plan}

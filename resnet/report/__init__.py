@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 
 from resnet.artifacts import STAGES, Run
-from resnet.files import atomic, held, make_folder
+from resnet.files import atomic, make_folder
 from resnet.records.shards import read_classes
 from resnet.report import figures
 from resnet.report.published import Published, published_errors
@@ -31,10 +31,9 @@ TITLES = {
 def report(run: Run) -> None:
     """The stage: report.html, and its figures beside it."""
     folder = run.stage_folder("report")
-    with held(folder, wait=10):
-        if not run.why_incomplete("report"):
+    with run.at_work("report") as begun:
+        if begun is None:
             return
-        begun = run.begin("report")
         pictures = _draw(run, folder / "figures")
         page = folder / "report.html"
         with atomic(page, "w") as file:

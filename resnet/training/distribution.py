@@ -16,6 +16,8 @@ import tensorflow as tf
 from resnet.artifacts import Machine
 from resnet.errors import UserError
 
+ALIGNMENT = 64  # bytes: Eigen's, for AVX-512; kernels abort on less
+
 
 def make_strategy(machine: Machine, groups: int = 0) -> tf.distribute.Strategy:
     """A strategy over the GPUs there are, or over the processor. To be called before TensorFlow runs anything.
@@ -74,6 +76,9 @@ def share(strategy: tf.distribute.Strategy, batch: np.ndarray) -> tf.Tensor:
 def lend(array: np.ndarray) -> tf.Tensor:
     """A tensor that is the array's own memory, and keeps it for as long as TensorFlow works on it.
 
-    `tf.convert_to_tensor` would copy. The array must be contiguous, and must not be written to any more.
+    `tf.convert_to_tensor` would copy; here only memory that is not aligned as TensorFlow's kernels need it is copied.
+    The array must not be written to any more.
     """
+    if array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous:
+        return tf.constant(array)
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

@@ -15,7 +15,6 @@ import tensorflow as tf
 from resnet.artifacts import Run
 from resnet.errors import UserError
 from resnet.evaluation import Predictor, score_round
-from resnet.files import held
 from resnet.loader.loader import Batch, Loader
 from resnet.loader.streams import training_images, validation_images
 from resnet.model.network import ResNet, network_of
@@ -32,10 +31,9 @@ from resnet.weights import values, write_tensors
 def train(run: Run) -> None:
     """The stage: a run's records to trained weights, from the newest checkpoint where there is one."""
     folder, settings = run.stage_folder("train"), run.recipe.training
-    with held(folder, wait=10):  # a killed run's trainer may take a moment to end
-        if not run.why_incomplete("train"):
+    with run.at_work("train") as begun:
+        if begun is None:
             return
-        begun = run.begin("train")
         records = ShardedRecords(run.records, "train")
         strategy = make_strategy(run.machine, settings.groups)
         with strategy.scope():

@@ -21,9 +21,10 @@ import pytest
 from resnet.artifacts import Machine, Run
 from resnet.datasets import idx
 from resnet.datasets.images import MissingData
-from resnet.errors import UserError
+from resnet.errors import HeldElsewhere, UserError
+from resnet.files import held
 from resnet.progress import ENVIRONMENT
-from resnet.records.convert import convert
+from resnet.records.convert import convert, convert_part
 from resnet.records.image_files import decode
 from resnet.records.shards import SPLITS, ShardedRecords, read_classes
 from resnet.records.stored import to_stored
@@ -433,3 +434,50 @@ def downloads(tmp_path, monkeypatch):
         return Run.of("fashion-mnist", few, artifacts=tmp_path / "artifacts", machine=Machine(workers=1))
 
     return make
+
+
+@pytest.fixture
+def in_parts(photographs, run_on, tmp_path) -> Run:
+    return run_on(photographs, tmp_path / "artifacts", "records.parts=3")
+
+
+def test_parts_make_all_shards_between_them_the_same_as_without(in_parts, converted):
+    for part in (2, 0, 1):
+        assert not in_parts.part_is_done(part)
+        convert_part(in_parts, part)
+        assert in_parts.part_is_done(part)
+    assert in_parts.why_incomplete("convert") == "it was interrupted"  # until the stage looks at them all
+    written = {name: (in_parts.records / name).stat().st_mtime_ns for name in SHARDS}
+    convert(in_parts)
+    assert {name: (in_parts.records / name).stat().st_mtime_ns for name in SHARDS} == written
+    assert data_files(in_parts.records) == data_files(converted.records)
+    assert in_parts.record("convert")["digest"] == converted.record("convert")["digest"]
+
+
+def test_parts_do_not_wait_for_each_other_but_the_stage_waits_for_them(in_parts):
+    convert_part(in_parts, 0)
+    with held(in_parts.records, shared=True):  # another host at its part
+        convert_part(in_parts, 1)
+        assert in_parts.part_is_done(1)
+        with pytest.raises(HeldElsewhere), held(in_parts.records):
+            pass
+
+
+def test_the_stage_makes_what_a_part_left_out(in_parts, converted):
+    convert_part(in_parts, 1)
+    convert(in_parts)
+    assert data_files(in_parts.records) == data_files(converted.records)
+
+
+def test_parts_of_other_settings_are_not_taken_for_done(in_parts, photographs, run_on):
+    convert_part(in_parts, 0)
+    other = run_on(photographs, in_parts.artifacts, "records.parts=3", "records.seed=5")
+    assert not other.part_is_done(0)
+    convert_part(other, 0)
+    assert other.part_is_done(0)
+    assert list((in_parts.artifacts / "trash").iterdir())
+
+
+def test_a_part_that_does_not_exist_is_refused(in_parts):
+    with pytest.raises(UserError, match=r"records.parts is 3, and parts are counted from 0"):
+        convert_part(in_parts, 3)
