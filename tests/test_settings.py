@@ -379,6 +379,7 @@ def test_settings_that_do_not_move_the_numbers_are_no_part_of_them():
     assert left_out == expectations | {
         "records.max_rejected",
         "records.max_corrupt",
+        "records.parts",
         "training.checkpoint_steps",
         "training.keep_epochs",
     }
