@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-from photographs import photographs
 
 from resnet.artifacts import Machine, Run
 from resnet.records.convert import convert
@@ -59,6 +58,8 @@ def main() -> None:
 
 
 def _make_images(folder: Path, count: int) -> Path:
+    from photographs import photographs  # the workers import this file too, and need no scikit-learn
+
     for i, content in enumerate(photographs(count)):
         path = folder / f"class{i % 2}" / f"{i:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)

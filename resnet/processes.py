@@ -8,6 +8,7 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 PARENT = "RESNET_PARENT"  # environment: the process id of the Luigi task that a stage is to end with
 
 
@@ -21,3 +22,15 @@ def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, sign, 0, 0, 0)
     if os.getppid() != parent:
         os.kill(os.getpid(), sign)
+
+
+def keep_freed_memory() -> None:
+    """Have malloc keep what is freed, for a process that decodes image after image.
+
+    Otherwise glibc returns each image's memory to the kernel, which clears it for the next one: a fifth of the time of
+    conversion. Elsewhere nothing happens.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)

@@ -27,7 +27,7 @@ from resnet.artifacts import Run
 from resnet.datasets.images import Dataset, Image, Split
 from resnet.errors import UserError
 from resnet.files import atomic, held, make_folder
-from resnet.processes import die_with_parent
+from resnet.processes import die_with_parent, keep_freed_memory
 from resnet.progress import Progress
 from resnet.records.example import LabelledImage
 from resnet.records.image_files import Unreadable
@@ -192,6 +192,7 @@ def _finished(shard: Shard, list_digest: str, accepts_rejected: bool) -> dict[st
 
 def _start_worker(parent: int) -> None:
     die_with_parent(parent)
+    keep_freed_memory()
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(
         cv2.utils.logging.LOG_LEVEL_SILENT

@@ -100,11 +100,16 @@ def make_steps(lookup, steps):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _peek(clean, bit):
-    """The 16 bits from `bit` on."""
-    byte = bit >> 3
-    three = np.int64(clean[byte]) << 16 | np.int64(clean[byte + 1]) << 8 | np.int64(clean[byte + 2])
-    return (three >> (8 - (bit & 7))) & 0xFFFF
+def _bits(clean, bit, count):
+    """Up to 24 bits from `bit` on, unsigned: numba would look whether a signed index is negative."""
+    byte = np.uint64(bit >> 3)
+    four = (
+        np.uint32(clean[byte]) << np.uint32(24)
+        | np.uint32(clean[byte + np.uint64(1)]) << np.uint32(16)
+        | np.uint32(clean[byte + np.uint64(2)]) << np.uint32(8)
+        | np.uint32(clean[byte + np.uint64(3)])
+    )
+    return np.uint32(four << np.uint32(bit & 7)) >> np.uint32(32 - count)
 
 
 @njit(cache=True, nogil=True)
@@ -127,7 +132,7 @@ def walk(clean, restarts, intervals, interval, mcus, component_of_block, dc_look
             predictions[:] = 0
         for component in component_of_block:
             dc, ac, step = dc_lookups[component], ac_lookups[component], steps[component]
-            entry = np.int64(dc[_peek(clean, bit)])
+            entry = np.int64(dc[_bits(clean, bit, 16)])
             size = entry & 0xFF
             if entry == 0:
                 return BAD_CODE
@@ -135,7 +140,7 @@ def walk(clean, restarts, intervals, interval, mcus, component_of_block, dc_look
                 return TOO_LARGE
             bit += entry >> 8
             if size:
-                difference = _peek(clean, bit) >> (16 - size)
+                difference = np.int64(_bits(clean, bit, size))
                 bit += size
                 if difference < 1 << (size - 1):
                     difference -= (1 << size) - 1
@@ -144,7 +149,7 @@ def walk(clean, restarts, intervals, interval, mcus, component_of_block, dc_look
             blocks[block, 0] = bit
             k = 0
             while k < 63:
-                entry = np.int64(step[_peek(clean, bit) >> (16 - WINDOW)])
+                entry = np.int64(step[_bits(clean, bit, WINDOW)])
                 coefficients = entry >> 8 & 0xFF
                 if entry and k + coefficients <= 63:
                     bit += entry & 0xFF
@@ -152,7 +157,7 @@ def walk(clean, restarts, intervals, interval, mcus, component_of_block, dc_look
                         break
                     k += coefficients
                     continue
-                entry = np.int64(ac[_peek(clean, bit)])
+                entry = np.int64(ac[_bits(clean, bit, 16)])
                 run, size = entry >> 4 & 15, entry & 15
                 if entry == 0 or (size == 0 and 0 < run < 15):
                     return BAD_CODE
@@ -248,19 +253,9 @@ def write(clean, blocks, found, component_of_block, interval, codes, code_length
                 out, at, held, count, codes[component, size] << size | extra, code_lengths[component, size] + size
             )
             bit, end = blocks[block, 0], blocks[block, 1]
-            while end - bit >= 24:
-                byte = bit >> 3
-                four = (
-                    np.int64(clean[byte]) << 24
-                    | np.int64(clean[byte + 1]) << 16
-                    | np.int64(clean[byte + 2]) << 8
-                    | np.int64(clean[byte + 3])
-                )
-                at, held, count = _put(out, at, held, count, four >> (8 - (bit & 7)) & 0xFFFFFF, 24)
-                bit += 24
             while bit < end:
-                some = min(end - bit, 16)
-                at, held, count = _put(out, at, held, count, _peek(clean, bit) >> (16 - some), some)
+                some = min(end - bit, 24)
+                at, held, count = _put(out, at, held, count, np.int64(_bits(clean, bit, some)), some)
                 bit += some
         if (mcu + 1) % interval == 0 or mcu + 1 == mcus:
             padding = -count & 7

@@ -66,10 +66,7 @@ class IndexedJpeg:
     def region(self, box: Box) -> np.ndarray:
         """The rectangle, RGB uint8 [height, width, 3]. Raises Unreadable."""
         left, top, right, bottom = self._cover(box)
-        try:
-            pixels = simplejpeg.decode_jpeg(self._splice(left, top, right, bottom), "RGB")
-        except ValueError as error:
-            raise Unreadable(f"libjpeg-turbo cannot decode a part of it: {error}") from None
+        pixels = decode_sequential(self._splice(left, top, right, bottom))
         x, y = box.x - left * self._unit_width, box.y - top * self._unit_height
         return pixels[y : y + box.height, x : x + box.width]
 
@@ -99,6 +96,14 @@ class IndexedJpeg:
         np.frombuffer(spliced, np.uint8)[markers] = RESTARTS[: len(markers)]
         spliced[-2:] = EOI
         return spliced
+
+
+def decode_sequential(encoded: bytes | bytearray) -> np.ndarray:
+    """A JPEG as RGB, uint8 [height, width, 3]: as OpenCV does, a seventh sooner. Raises Unreadable for any damage."""
+    try:
+        return simplejpeg.decode_jpeg(encoded, "RGB")
+    except ValueError as error:
+        raise Unreadable(f"libjpeg-turbo cannot decode it: {error}") from None
 
 
 def open_image(encoded: bytes | memoryview) -> IndexedJpeg | WholeImage:
