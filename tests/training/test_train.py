@@ -4,12 +4,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from resnet.artifacts import Run
+from resnet.errors import UserError
 from resnet.progress import ENVIRONMENT
+from resnet.training import train as train_module
 from resnet.training.log_lines import read_log
 from resnet.weights import read_tensors
 
@@ -135,3 +138,34 @@ def test_a_loss_that_is_no_number_stops_training_with_one_message(artifacts):
     assert "error: the loss became" in done.stderr
     assert "A lower training.learning_rate helps" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class _Saved(list):
+    """Checkpoints that only remember their steps."""
+
+    save = list.append
+
+    def steps(self) -> list[int]:
+        return list(self)
+
+
+def _failing_after(steps: range):
+    for step in steps:
+        yield SimpleNamespace(step=step)
+    raise UserError("a record is damaged")
+
+
+def test_what_was_trained_is_saved_when_the_loader_fails():
+    saved = _Saved()
+    with pytest.raises(UserError, match="a record is damaged"):
+        for _ in train_module._or_save(_failing_after(range(5, 8)), saved, 5):
+            pass
+    assert saved == [8]
+
+
+def test_a_loader_that_fails_at_once_leaves_the_checkpoints_as_they_are():
+    for saved in (_Saved(), _Saved([5])):
+        before = list(saved)
+        with pytest.raises(UserError):
+            list(train_module._or_save(_failing_after(range(0)), saved, 5 if before else 0))
+        assert saved == before
