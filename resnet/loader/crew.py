@@ -106,7 +106,8 @@ class Crew:
                 continue
             # A computer that was asleep, or a trainer that was stopped, must not blame the time on its workers.
             worker.silence += min(passed, 2 * LOOK_SECONDS)
-            if worker.orders and worker.silence > STALLED_SECONDS and not worker.stalled:
+            at_work = worker.orders or not worker.identity  # or about to be
+            if at_work and worker.silence > STALLED_SECONDS and not worker.stalled:
                 worker.stalled = True
                 worker.process.kill()  # and buried when it is gone, which a hanging disk may delay
         while len(self._workers) < self._wanted:

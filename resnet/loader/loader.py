@@ -48,7 +48,6 @@ class Batch(NamedTuple):
 
 @dataclass
 class _BatchInWork:
-    step: int
     slot: int
     records: np.ndarray  # which, int [n]
     labels: np.ndarray
@@ -175,7 +174,7 @@ class Loader:
             members = np.concatenate([stretch.records for stretch in stretches])
             labels = self._records.index["label"][members].astype(np.int32)
             pieces = list(in_pieces(stretches, PIECE))
-            batch = _BatchInWork(step, slot, members, labels, len(pieces))
+            batch = _BatchInWork(slot, members, labels, len(pieces))
             with self._ready:
                 self._in_work[step] = batch
             for row, (epoch, position, records) in pieces:
@@ -206,7 +205,7 @@ class Loader:
     def _note_damaged(self, reason: str) -> None:
         if reason in self.damaged:
             return
-        if len(self.damaged) >= self._max_corrupt:
+        if len(self.damaged) >= min(self._max_corrupt, len(self._records) - 1):  # one at least must be left
             raise UserError(
                 f"{reason}. records.max_corrupt is {self._max_corrupt}: so many damaged records may give way to other "
                 "images. To make the shard anew, delete its .json in the folder index, and run ConvertRecords."

@@ -12,7 +12,7 @@ from numba import njit
 WINDOW = 12  # bits that one look at `steps` sees: a table of 4,096 entries stays in the first-level cache
 END_OF_BLOCK = 1 << 16  # flags of an entry of `steps`; below it, coefficients (8 bits) and bits (8 bits) to go on by
 DC_CATEGORIES = 12  # of 8-bit samples: differences of up to 11 bits
-SLACK = 16  # bytes that readers may look at beyond the end
+SLACK = 272  # bytes beyond the end: a damaged block may run on for 64 codes of 31 bits before it is noticed
 
 OK, BAD_CODE, OUT_OF_DATA, BAD_RESTART, TOO_LARGE = range(5)
 
@@ -42,7 +42,7 @@ def unstuff(data, start, clean, restarts):
         elif marker == 0xFF:
             position += 1
         elif 0xD0 <= marker <= 0xD7:
-            if marker - 0xD0 != (intervals - 1) % 8 or intervals >= len(restarts):
+            if marker - 0xD0 != (intervals - 1) % 8 or intervals + 1 >= len(restarts):  # the end needs a place too
                 return written, intervals, -1
             restarts[intervals] = written
             intervals += 1
@@ -206,6 +206,16 @@ def differences(values, component_of_block, components, interval, found, frequen
 
 
 @njit(cache=True, nogil=True, inline="always")
+def _put_byte(out, at, byte):
+    """Write a byte, and a zero behind 0xFF, which would be a marker else; returns the place behind."""
+    out[at] = byte
+    if byte == 0xFF:
+        out[at + 1] = 0
+        return at + 2
+    return at + 1
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _put(out, at, held, count, value, bits):
     """Append up to 31 bits. `held` are the `count` < 32 bits that are not yet written; returns at, held and count."""
     held = held << bits | value
@@ -217,12 +227,7 @@ def _put(out, at, held, count, value, bits):
         inverse = ~word & 0xFFFFFFFF
         if (inverse - 0x01010101) & ~inverse & 0x80808080:  # a byte of it is 0xFF: Mycroft's test for a zero byte
             for shift in (24, 16, 8, 0):
-                byte = word >> shift & 0xFF
-                out[at] = byte
-                at += 1
-                if byte == 0xFF:
-                    out[at] = 0
-                    at += 1
+                at = _put_byte(out, at, word >> shift & 0xFF)
         else:
             out[at] = word >> 24
             out[at + 1] = word >> 16 & 0xFF
@@ -238,7 +243,8 @@ def write(clean, blocks, found, component_of_block, interval, codes, code_length
 
     `codes` and `code_lengths` (int64 [components, DC_CATEGORIES]) are the new DC codes; the AC bits are copied.
     `lengths` (int64 [intervals]) gets the bytes of each interval, with its marker.
-    `out` is twice as long as the bits, plus 8 bytes an interval: the most that stuffing and padding can make of them.
+    `out` must hold twice the old bytes, 6 bytes a block and 4 an interval: all bits, new DC codes of up to 23 bits and
+    padding, each byte of them stuffed.
     """
     per_mcu = len(component_of_block)
     mcus = len(blocks) // per_mcu
@@ -263,12 +269,7 @@ def write(clean, blocks, found, component_of_block, interval, codes, code_length
             count += padding
             while count:
                 count -= 8
-                byte = held >> count & 0xFF
-                out[at] = byte
-                at += 1
-                if byte == 0xFF:
-                    out[at] = 0
-                    at += 1
+                at = _put_byte(out, at, held >> count & 0xFF)
             held = np.int64(0)
             out[at] = 0xFF
             out[at + 1] = 0xD9 if mcu + 1 == mcus else 0xD0 + written % 8

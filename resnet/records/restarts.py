@@ -41,8 +41,8 @@ WHY = {
 DC, AC = 0, 1
 CODINGS = {0xC2: "progressive", 0xC9: "arithmetic coding", 0xCA: "arithmetic coding", 0xC3: "lossless"}
 HuffmanTable = tuple[bytes, bytes]  # as a DHT segment has it: how many codes each length has, and their symbols
-# Wide intervals make for much to decode beside a crop; in narrow ones the decoder's fast path, which stumbles over
-# every marker, is of no use. Between 16 and 32 pixels both matter least: measured by benchmarks/restart_interval.py.
+# Wide intervals make for much to decode beside a crop, narrow ones for many markers, which cost time and bytes.
+# Between 16 and 32 pixels both matter least: measured by benchmarks/restart_interval.py.
 BEST_WIDTH = 24
 
 
@@ -127,8 +127,8 @@ class _Scan:
             for number in sorted(set(self._tables))
         }
         mcus = len(self._blocks) // len(self._component_of_block)
-        out = np.empty(2 * self._size + 4 * len(self._blocks) + 4 * mcus, np.uint8)
         lengths = np.empty(-(-mcus // interval), np.int64)
+        out = np.empty(2 * self._size + 6 * len(self._blocks) + 4 * len(lengths), np.uint8)
         size = entropy.write(
             self._clean,
             self._blocks,

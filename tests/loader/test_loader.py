@@ -181,6 +181,13 @@ def test_one_damaged_record_more_than_the_cap_stops_the_loader(some_records):
         digests(training(ShardedRecords(some_records, "train"), max_corrupt=2))
 
 
+def test_records_that_are_all_damaged_stop_the_loader_whatever_the_cap(some_records):
+    for record in range(20):
+        damage(some_records, record)
+    with pytest.raises(UserError, match=r"records.max_corrupt is 100"):
+        digests(training(ShardedRecords(some_records, "train"), max_corrupt=100))
+
+
 def test_a_record_that_is_right_at_the_second_reading_is_used_and_counted(some_records, monkeypatch):
     records = ShardedRecords(some_records, "train")
     reader, reads, pread = RecordReader(records.shards), [], os.pread
@@ -215,11 +222,20 @@ def test_a_stuck_worker_is_replaced_and_the_stream_does_not_change(photo_records
     with training(photo_records, last=40) as loader:
         for batch in loader:
             if batch.step == 2:
-                os.kill(loader._crew._workers[0].process.pid, signal.SIGSTOP)
+                known = next(worker for worker in loader._crew._workers if worker.identity)
+                os.kill(known.process.pid, signal.SIGSTOP)
             found.append(hashlib.sha256(batch.images.tobytes() + batch.labels.tobytes()).hexdigest())
             del batch
     assert found == expected
     assert "a worker was stuck" in capfd.readouterr().err
+
+
+def test_workers_that_never_say_a_word_are_stuck_too(photo_records, soon, monkeypatch, capfd):
+    silent = [sys.executable, "-c", "import signal; signal.pause()"]
+    monkeypatch.setattr(crew_module, "start_process", lambda *_: subprocess.Popen(silent))
+    with pytest.raises(UserError, match="workers keep ending before they finish anything"):
+        digests(training(photo_records, workers=1))
+    assert capfd.readouterr().err.count("a worker was stuck") == 4
 
 
 def test_images_that_no_worker_survives_are_named(photo_records, soon, monkeypatch):
