@@ -32,7 +32,7 @@ AHEAD = 2  # orders that a worker holds, so that it never waits for the next
 FRUITLESS_STARTS = 3  # times that each worker may start anew before anything is finished
 MOST_DEATHS = 3  # workers that one order may cost
 LOOK_SECONDS = 0.2  # how often the workers are looked after
-STALLED_SECONDS = 60.0  # a worker without an answer for so long is replaced: an order is some 30 ms of work
+STALLED_SECONDS = 60.0  # a worker without an answer for so long is replaced: an order is some 40 ms of work
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ It does what it is told and keeps no state between orders, so any worker can do 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -73,6 +74,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     socket = zmq.Context().socket(zmq.DEALER)
     socket.connect(address)
+    gc.freeze()  # what was imported stays: nothing of it to look through again and again
     socket.send_multipart([HELLO, str(os.getpid()).encode()])
     worker: Worker | None = None
     while True:

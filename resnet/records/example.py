@@ -8,7 +8,6 @@ which registers the same names in processes that import both. Schema: tensorflow
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -120,37 +119,36 @@ def encoded_image(payload: bytes) -> memoryview:
     The message is walked by its wire format, for parsing it would copy the image twice. Raises Malformed.
     """
     try:
-        for start, end in _fields(payload, *_only(payload, 0, len(payload))):  # the entries of Features' map
-            (key_start, key_end), (value_start, value_end) = _fields(payload, start, end)
-            if payload[key_start:key_end] in IMAGES:
-                start, end = _only(payload, *_only(payload, value_start, value_end))  # Feature, then BytesList
+        position, end = _content(payload, 0, len(payload))  # Features
+        while position < end:
+            entry, entry_end = _content(payload, position, end)  # of its map: key, then value
+            key, key_end = _content(payload, entry, entry_end)
+            if payload[key:key_end] in IMAGES:
+                value = _content(payload, key_end, entry_end)  # Feature, in it BytesList, in it the bytes
+                start, end = _content(payload, *_content(payload, *value))
                 return memoryview(payload)[start:end]
+            position = entry_end
     except (IndexError, ValueError):
         raise Malformed("it is no tf.train.Example") from None
     raise Malformed("it has no image/encoded or image")
 
 
-def _fields(payload: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where the contents of a message's fields lie, which must all be of the kind that begins with a length."""
-    while position < end:
-        if payload[position] & 7 != 2:
-            raise ValueError("a field without a length")
-        size, shift, position = 0, 0, position + 1
+def _content(payload: bytes, position: int, end: int) -> tuple[int, int]:
+    """Where the content of a message's next field lies, which must be of the kind that begins with a length."""
+    if payload[position] & 7 != 2:
+        raise ValueError("a field without a length")
+    size, position = payload[position + 1], position + 2
+    if size >= 0x80:  # a varint: 7 bits a byte, the least significant first
+        size, shift = size & 0x7F, 7
         while True:
             byte = payload[position]
             size |= (byte & 0x7F) << shift
             shift, position = shift + 7, position + 1
             if byte < 0x80:
                 break
-        if position + size > end:
-            raise ValueError("a field that goes beyond its message")
-        yield position, position + size
-        position += size
-
-
-def _only(payload: bytes, position: int, end: int) -> tuple[int, int]:
-    ((start, end),) = _fields(payload, position, end)
-    return start, end
+    if position + size > end:
+        raise ValueError("a field that goes beyond its message")
+    return position, position + size
 
 
 def _declare() -> Any:

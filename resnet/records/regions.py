@@ -66,7 +66,8 @@ class IndexedJpeg:
     def region(self, box: Box) -> np.ndarray:
         """The rectangle, RGB uint8 [height, width, 3]. Raises Unreadable."""
         left, top, right, bottom = self._cover(box)
-        pixels = decode_sequential(self._splice(left, top, right, bottom))
+        height = min(box.y + box.height + SPARE, self.height) - top * self._unit_height  # no row more than is looked at
+        pixels = decode_sequential(self._splice(left, top, right, bottom, height))
         x, y = box.x - left * self._unit_width, box.y - top * self._unit_height
         return pixels[y : y + box.height, x : x + box.width]
 
@@ -80,14 +81,13 @@ class IndexedJpeg:
             left -= 1
         return left, top, right, bottom
 
-    def _splice(self, left: int, top: int, right: int, bottom: int) -> bytearray:
-        """A JPEG of these intervals."""
+    def _splice(self, left: int, top: int, right: int, bottom: int, height: int) -> bytearray:
+        """A JPEG of these intervals, `height` pixels high: the decoder leaves out the rest of the last row."""
         index, encoded, columns = self._index, memoryview(self._encoded), self._columns
         begins = index.starts[top * columns + left : bottom * columns : columns].tolist()
         ends = index.starts[top * columns + right : bottom * columns + 1 : columns].tolist()
         rows = [encoded[begin:end] for begin, end in zip(begins, ends, strict=True)]
         spliced = bytearray().join((SOI, encoded[index.end : index.scan], *rows))
-        height = min(bottom * self._unit_height, self.height) - top * self._unit_height
         width = min(right * self._unit_width, self.width) - left * self._unit_width
         header = len(SOI) + index.scan - index.end
         struct.pack_into(">HH", spliced, header - (index.scan - index.frame_start) + 1, height, width)

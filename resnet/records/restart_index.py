@@ -55,12 +55,11 @@ def read_index(encoded: bytes | memoryview) -> RestartIndex:
         end, (columns, rows) = 4 + size, frame.mcus
         lengths = np.frombuffer(encoded, LENGTH_TYPE, (end - HEAD.size) // LENGTH_TYPE.itemsize, HEAD.size)
         starts = np.empty(len(lengths) + 1, np.int64)
-        lengths.cumsum(dtype=np.int64, out=starts[1:])
+        starts[0], starts[1:] = scan, lengths
+        np.add.accumulate(starts, out=starts)
         lengths = lengths.reshape(rows, columns // interval)
     except (struct.error, ValueError, ZeroDivisionError, IndexError) as error:
         raise Malformed(f"its index of restart intervals is damaged: {error}") from None
-    starts[0] = 0
-    starts += scan
     if columns % interval or starts[-1] != len(encoded) or not end < frame_start < scan:
         raise Malformed("its index of restart intervals does not match the file")
     return RestartIndex(frame, frame_start, end, scan, interval, lengths, starts)
