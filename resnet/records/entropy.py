@@ -1,7 +1,7 @@
-"""The entropy-coded bits of a sequential JPEG, walked and written again at machine speed (ITU-T T.81, annex F).
+"""The entropy-coded bits of a sequential JPEG, read and written again at machine speed (ITU-T T.81, annexes C, F, K).
 
-Nothing is decoded beyond what rewriting needs: where each block's bits lie, and its DC value. Imported by conversion
-only: numba costs half a second and 100 MB.
+Nothing is decoded beyond what rewriting needs: each block's DC value, and its AC symbols with the bits that follow
+each, which are the coefficients in all but name. Imported by conversion only: numba costs half a second and 100 MB.
 """
 
 from __future__ import annotations
@@ -9,171 +9,160 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-WINDOW = 12  # bits that one look at `steps` sees: a table of 4,096 entries stays in the first-level cache
-END_OF_BLOCK = 1 << 16  # flags of an entry of `steps`; below it, coefficients (8 bits) and bits (8 bits) to go on by
+SYMBOLS = 256
+LONGEST_CODE = 16
+SHORT = 10  # bits of the first look at a code: a table of 1,024 entries stays in the first-level cache
 DC_CATEGORIES = 12  # of 8-bit samples: differences of up to 11 bits
-SLACK = 272  # bytes beyond the end: a damaged block may run on for 64 codes of 31 bits before it is noticed
+ZERO_RUN, END_OF_BLOCK = 0xF0, 0x00  # the AC symbols that no bits follow
+RST0, RST7, EOI = 0xD0, 0xD7, 0xD9
 
 OK, BAD_CODE, OUT_OF_DATA, BAD_RESTART, TOO_LARGE = range(5)
 
 
 @njit(cache=True, nogil=True)
-def unstuff(data, start, clean, restarts):
-    """Copy entropy-coded bytes from `start` up to the marker that ends the scan, without stuffing and restart markers.
-
-    Writes to `clean` (uint8, as long as `data` and SLACK more) and to `restarts` where each interval begins in it.
-    Returns the bytes written, the number of intervals, and the position of the marker in `data`; -1 for a marker that
-    is missing, or restart markers out of order.
-    """
-    position, written, intervals, size = start, 0, 1, len(data)
-    restarts[0] = 0
-    while position + 1 < size:
-        byte = data[position]
-        if byte != 0xFF:
-            clean[written] = byte
-            written += 1
-            position += 1
-            continue
-        marker = data[position + 1]
-        if marker == 0:
-            clean[written] = 0xFF
-            written += 1
-            position += 2
-        elif marker == 0xFF:
-            position += 1
-        elif 0xD0 <= marker <= 0xD7:
-            if marker - 0xD0 != (intervals - 1) % 8 or intervals + 1 >= len(restarts):  # the end needs a place too
-                return written, intervals, -1
-            restarts[intervals] = written
-            intervals += 1
-            position += 2
-        else:
-            restarts[intervals] = written
-            clean[written : written + SLACK] = 0
-            return written, intervals, position
-    return written, intervals, -1
-
-
-@njit(cache=True, nogil=True)
-def make_lookup(counts, symbols, lookup):
+def make_lookup(counts, symbols, lookup, short):
     """Fill `lookup` (uint16 [65536], zeros) by the next 16 bits: length of the code x 256 + its symbol; 0 for no code.
 
-    `counts` are the codes of 1 to 16 bits, `symbols` theirs in order, as a DHT segment has them. False for no table.
+    `short` (uint16 [1024]) gets the same by the next SHORT bits, 0 for codes that are longer. `counts` are the codes
+    of 1 to 16 bits, `symbols` theirs in order, as a DHT segment has them. False for no table.
     """
     code, taken = 0, 0
-    for length in range(1, 17):
+    for length in range(1, LONGEST_CODE + 1):
         for _ in range(counts[length - 1]):
-            first = code << (16 - length)
-            last = (code + 1) << (16 - length)
+            first = code << (LONGEST_CODE - length)
+            last = (code + 1) << (LONGEST_CODE - length)
             if last > 65536 or taken >= len(symbols):
                 return False
             lookup[first:last] = length << 8 | symbols[taken]
             code += 1
             taken += 1
         code <<= 1
+    for window in range(1 << SHORT):
+        entry = lookup[window << (LONGEST_CODE - SHORT)]
+        short[window] = entry if entry >> 8 <= SHORT else 0
     return True
 
 
-@njit(cache=True, nogil=True)
-def make_steps(lookup, steps):
-    """Fill `steps` (int32 [2**WINDOW]) by the next bits: over how many bits and coefficients to go on at a time.
-
-    An entry takes together all AC symbols whose codes the window shows whole; 0 where it shows none. An end of block
-    counts as a coefficient, so that whoever would step beyond the block's last one goes symbol by symbol instead.
-    """
-    for window in range(1 << WINDOW):
-        bits, coefficients, flags = 0, 0, 0
-        while bits < WINDOW:
-            entry = lookup[(window << (16 - WINDOW) << bits) & 0xFFFF]
-            length, symbol = entry >> 8, entry & 0xFF
-            if entry == 0 or bits + length > WINDOW:
-                break
-            run, size = symbol >> 4, symbol & 15
-            if size == 0 and 0 < run < 15:
-                break
-            bits += length + size
-            coefficients += 16 if symbol == 0xF0 else run + 1
-            if symbol == 0:
-                flags = END_OF_BLOCK
-                break
-        steps[window] = flags | coefficients << 8 | bits if 0 < coefficients < 64 else 0
+@njit(cache=True, nogil=True, inline="always")
+def _has_ff(word):
+    """Whether a byte of these four is 0xFF: Mycroft's test for a zero byte, of the inverse."""
+    inverse = ~word & 0xFFFFFFFF
+    return (inverse - 0x01010101) & ~inverse & 0x80808080 != 0
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bits(clean, bit, count):
-    """Up to 24 bits from `bit` on, unsigned: numba would look whether a signed index is negative."""
-    byte = np.uint64(bit >> 3)
-    four = (
-        np.uint32(clean[byte]) << np.uint32(24)
-        | np.uint32(clean[byte + np.uint64(1)]) << np.uint32(16)
-        | np.uint32(clean[byte + np.uint64(2)]) << np.uint32(8)
-        | np.uint32(clean[byte + np.uint64(3)])
-    )
-    return np.uint32(four << np.uint32(bit & 7)) >> np.uint32(32 - count)
+def _refill(data, position, held, count, missing):
+    """Take in bytes until 32 bits are held at least; `held` ends with the `count` bits that are not yet used.
+
+    At a marker it stays, and goes on with zeros, counted in `missing`.
+    """
+    if position + 4 < len(data):
+        at = np.uint64(position)  # numba would look whether a signed index is negative
+        word = (
+            np.int64(data[at]) << 24
+            | np.int64(data[at + np.uint64(1)]) << 16
+            | np.int64(data[at + np.uint64(2)]) << 8
+            | np.int64(data[at + np.uint64(3)])
+        )
+        if not _has_ff(word):
+            return position + 4, held << 32 | word, count + 32, missing
+    while count < 32:
+        byte, following = np.int64(0xFF), np.int64(EOI)
+        if position + 1 < len(data):
+            byte, following = np.int64(data[position]), np.int64(data[position + 1])
+        if byte != 0xFF:
+            position += 1
+        elif following == 0:
+            position += 2
+        else:
+            byte = np.int64(0)
+            missing += 8
+        held = held << 8 | byte
+        count += 8
+    return position, held, count, missing
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _after_fill_bytes(data, position):
+    """Where the marker at `position` has its last byte: 0xFF may be repeated before it. Beyond the end for none."""
+    while position < len(data) and data[position] == 0xFF:
+        position += 1
+    return position
 
 
 @njit(cache=True, nogil=True)
-def walk(clean, restarts, intervals, interval, mcus, component_of_block, dc_lookups, ac_lookups, steps, blocks, values):
-    """Find every block's bits and DC value.
+def read(data, position, interval, mcus, component_of_block, dc, dc_short, ac, ac_short, values, tokens, ends, found):
+    """Read a scan from `position` on: every block's DC value and AC symbols.
 
     `component_of_block` is the order of blocks within an MCU; `interval` is the MCUs between restarts, 0 for none.
-    `blocks` (int64 [mcus x blocks, 2]) gets the bit after each DC code and the bit after each block, `values`
-    (int32 [mcus x blocks]) the DC values.
+    `dc`, `ac` and their short forms are the components' lookups. `values` (int32 [blocks]) gets the DC values, `tokens`
+    (uint32, a place for each bit and 64 more) AC symbols x 65536 + the bits that follow each, `ends` (int64 [blocks])
+    where in `tokens` each block's end, `found` (int64 [components, SYMBOLS]) how often each symbol comes.
+
+    Returns OK or what is wrong, and where the marker behind the scan has its last byte.
     """
-    components = len(dc_lookups)
-    predictions = np.zeros(components, np.int64)
-    bit, end, block, next_interval = 0, 8 * restarts[1], 0, 1
+    predictions = np.zeros(len(dc), np.int64)
+    held, count, missing = np.int64(0), np.int64(0), np.int64(0)
+    block, token, restarts = 0, 0, 0
     for mcu in range(mcus):
         if interval and mcu and mcu % interval == 0:
-            if next_interval >= intervals or end - bit >= 8:
-                return BAD_RESTART
-            bit, end = 8 * restarts[next_interval], 8 * restarts[next_interval + 1]
-            next_interval += 1
+            position = _after_fill_bytes(data, position)
+            if count - missing >= 8 or position >= len(data) or data[position] != RST0 + restarts % 8:
+                return BAD_RESTART, position
+            position += 1
+            restarts += 1
+            count = missing = np.int64(0)
             predictions[:] = 0
         for component in component_of_block:
-            dc, ac, step = dc_lookups[component], ac_lookups[component], steps[component]
-            entry = np.int64(dc[_bits(clean, bit, 16)])
+            if count < 32:
+                position, held, count, missing = _refill(data, position, held, count, missing)
+            window = held >> (count - 16) & 0xFFFF
+            entry = np.int64(dc_short[component, window >> (LONGEST_CODE - SHORT)])
+            if entry == 0:
+                entry = np.int64(dc[component, window])
             size = entry & 0xFF
             if entry == 0:
-                return BAD_CODE
+                return BAD_CODE, position
             if size >= DC_CATEGORIES:
-                return TOO_LARGE
-            bit += entry >> 8
+                return TOO_LARGE, position
+            count -= (entry >> 8) + size
             if size:
-                difference = np.int64(_bits(clean, bit, size))
-                bit += size
+                difference = held >> count & ((1 << size) - 1)
                 if difference < 1 << (size - 1):
                     difference -= (1 << size) - 1
                 predictions[component] += difference
             values[block] = predictions[component]
-            blocks[block, 0] = bit
             k = 0
             while k < 63:
-                entry = np.int64(step[_bits(clean, bit, WINDOW)])
-                coefficients = entry >> 8 & 0xFF
-                if entry and k + coefficients <= 63:
-                    bit += entry & 0xFF
-                    if entry & END_OF_BLOCK:
-                        break
-                    k += coefficients
-                    continue
-                entry = np.int64(ac[_bits(clean, bit, 16)])
-                run, size = entry >> 4 & 15, entry & 15
-                if entry == 0 or (size == 0 and 0 < run < 15):
-                    return BAD_CODE
-                bit += (entry >> 8) + size
-                if size == 0 and run == 0:
+                if count < 32:
+                    position, held, count, missing = _refill(data, position, held, count, missing)
+                window = held >> (count - 16) & 0xFFFF
+                entry = np.int64(ac_short[component, np.uint64(window >> (LONGEST_CODE - SHORT))])
+                if entry == 0:
+                    entry = np.int64(ac[component, window])
+                    if entry == 0:
+                        return BAD_CODE, position
+                symbol = entry & 0xFF
+                size = symbol & 15
+                count -= (entry >> 8) + size
+                tokens[np.uint64(token)] = symbol << 16 | (held >> count & ((1 << size) - 1))
+                token += 1
+                found[component, np.uint64(symbol)] += 1
+                if size == 0 and symbol != ZERO_RUN:
+                    if symbol != END_OF_BLOCK:
+                        return BAD_CODE, position
                     break
-                k += run + 1
+                k += (symbol >> 4) + 1
             if k > 63:
-                return BAD_CODE
-            if bit > end:
-                return OUT_OF_DATA
-            blocks[block, 1] = bit
+                return BAD_CODE, position
+            if count < missing:
+                return OUT_OF_DATA, position
+            ends[block] = token
             block += 1
-    if next_interval != intervals or end - bit >= 8:
-        return BAD_RESTART
-    return OK
+    position = _after_fill_bytes(data, position)
+    if count - missing >= 8 or position >= len(data) or RST0 <= data[position] <= RST7:
+        return BAD_RESTART, position
+    return OK, position
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -186,95 +175,155 @@ def _category(difference):
 
 
 @njit(cache=True, nogil=True)
-def differences(values, component_of_block, components, interval, found, frequencies):
-    """The DC differences (`found`, int32) when predictions start anew every `interval` MCUs, and how many there are of
-    each category (`frequencies`, int64 [components, DC_CATEGORIES])."""
-    predictions = np.zeros(components, np.int64)
+def differences(values, component_of_block, interval, differing, found):
+    """The DC differences (`differing`, int32 [blocks]) when predictions start anew every `interval` MCUs, and how often
+    each category comes (`found`, int64 [components, SYMBOLS])."""
+    predictions = np.zeros(len(found), np.int64)
     per_mcu = len(component_of_block)
     for mcu in range(len(values) // per_mcu):
         if mcu % interval == 0:
             predictions[:] = 0
         for i in range(per_mcu):
             block, component = mcu * per_mcu + i, component_of_block[i]
-            found[block] = values[block] - predictions[component]
+            differing[block] = values[block] - predictions[component]
             predictions[component] = values[block]
-            size = _category(found[block])
+            size = _category(differing[block])
             if size >= DC_CATEGORIES:
                 return TOO_LARGE
-            frequencies[component, size] += 1
+            found[component, size] += 1
     return OK
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _put_byte(out, at, byte):
-    """Write a byte, and a zero behind 0xFF, which would be a marker else; returns the place behind."""
-    out[at] = byte
-    if byte == 0xFF:
-        out[at + 1] = 0
-        return at + 2
-    return at + 1
+@njit(cache=True, nogil=True)
+def shortest_codes(found, counts, symbols, codes):
+    """The shortest prefix code of at most 16 bits for symbols that come as often as `found` (int64 [SYMBOLS]) says.
+
+    Fills `counts` (uint8 [16]) and `symbols` (uint8 [SYMBOLS]) as a DHT segment has them, and `codes` (int64 [SYMBOLS])
+    with each symbol's code x 256 + its length. As in annex K.2 one more symbol takes part, rarer than any, so that no
+    code consists of ones alone; codes that come out too long are shortened as in K.3. Returns how many symbols come.
+    """
+    rising = np.argsort(found, kind="mergesort")
+    rising = rising[found[rising] > 0]
+    leaves = len(rising) + 1
+    weights, parents = np.zeros(2 * leaves - 1, np.int64), np.zeros(2 * leaves - 1, np.int64)
+    weights[1:leaves] = found[rising]  # the first is the one more
+    leaf, node = 0, leaves  # the lightest that have no parent yet, of the leaves and of the others: both rise
+    for parent in range(leaves, 2 * leaves - 1):
+        for _ in range(2):
+            if leaf < leaves and (node == parent or weights[leaf] <= weights[node]):
+                lightest, leaf = leaf, leaf + 1
+            else:
+                lightest, node = node, node + 1
+            parents[lightest] = parent
+            weights[parent] += weights[lightest]
+    depths, lengths = np.zeros(2 * leaves - 1, np.int64), np.zeros(leaves + LONGEST_CODE + 1, np.int64)
+    for node in range(2 * leaves - 3, -1, -1):
+        depths[node] = depths[parents[node]] + 1
+        if node < leaves:
+            lengths[depths[node]] += 1
+    for length in range(leaves, LONGEST_CODE, -1):
+        while lengths[length]:  # two siblings: one takes their parent's place, the other splits a shorter code
+            shorter = length - 2
+            while lengths[shorter] == 0:
+                shorter -= 1
+            lengths[length] -= 2
+            lengths[length - 1] += 1
+            lengths[shorter + 1] += 2
+            lengths[shorter] -= 1
+    longest = LONGEST_CODE
+    while lengths[longest] == 0:
+        longest -= 1
+    lengths[longest] -= 1  # the one more's
+    code, taken = 0, 0
+    for length in range(1, LONGEST_CODE + 1):
+        counts[length - 1] = lengths[length]
+        for _ in range(lengths[length]):
+            symbol = rising[leaves - 2 - taken]
+            symbols[taken] = symbol
+            codes[symbol] = code << 8 | length
+            code += 1
+            taken += 1
+        code <<= 1
+    return taken
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _put(out, at, held, count, value, bits):
-    """Append up to 31 bits. `held` are the `count` < 32 bits that are not yet written; returns at, held and count."""
-    held = held << bits | value
+def _put(words, at, held, count, value, bits):
+    """Append up to 31 bits. `held` ends with the `count` < 32 bits that do not fill a word yet; returns all three anew.
+
+    The word is written in any case, and again until it is full: a branch would be guessed wrong every other time.
+    """
+    held = held << np.uint64(bits) | np.uint64(value)
     count += bits
-    if count >= 32:
-        count -= 32
-        word = held >> count & 0xFFFFFFFF
-        held &= (1 << count) - 1
-        inverse = ~word & 0xFFFFFFFF
-        if (inverse - 0x01010101) & ~inverse & 0x80808080:  # a byte of it is 0xFF: Mycroft's test for a zero byte
-            for shift in (24, 16, 8, 0):
-                at = _put_byte(out, at, word >> shift & 0xFF)
-        else:
-            out[at] = word >> 24
-            out[at + 1] = word >> 16 & 0xFF
-            out[at + 2] = word >> 8 & 0xFF
-            out[at + 3] = word & 0xFF
-            at += 4
-    return at, held, count
+    words[np.uint64(at)] = held << np.uint64(64 - count) >> np.uint64(32)
+    full = count >> 5
+    return at + full, held, count - (full << 5)
 
 
 @njit(cache=True, nogil=True)
-def write(clean, blocks, found, component_of_block, interval, codes, code_lengths, out, lengths):
-    """Write the scan anew with a restart marker every `interval` MCUs; returns the bytes written to `out`.
+def _stuff(words, size, out, at):
+    """Write the first `size` bytes of `words`, a zero behind each 0xFF, which would be a marker else."""
+    for i in range((size + 3) >> 2):
+        word = np.int64(words[np.uint64(i)])
+        left = size - 4 * i
+        if left >= 4 and not _has_ff(word):
+            place = np.uint64(at)
+            out[place] = word >> 24
+            out[place + np.uint64(1)] = word >> 16 & 0xFF
+            out[place + np.uint64(2)] = word >> 8 & 0xFF
+            out[place + np.uint64(3)] = word & 0xFF
+            at += 4
+            continue
+        for j in range(min(left, 4)):
+            out[at] = word >> (24 - 8 * j) & 0xFF
+            at += 1
+            if out[at - 1] == 0xFF:
+                out[at] = 0
+                at += 1
+    return at
 
-    `codes` and `code_lengths` (int64 [components, DC_CATEGORIES]) are the new DC codes; the AC bits are copied.
-    `lengths` (int64 [intervals]) gets the bytes of each interval, with its marker.
-    `out` must hold twice the old bytes, 6 bytes a block and 4 an interval: all bits, new DC codes of up to 23 bits and
-    padding, each byte of them stuffed.
+
+@njit(cache=True, nogil=True)
+def write(differing, tokens, ends, component_of_block, interval, dc_codes, ac_codes, out, lengths):
+    """Write a scan with a restart marker every `interval` MCUs; returns the bytes written to `out`.
+
+    `dc_codes` and `ac_codes` (int64 [components, SYMBOLS]) are as `shortest_codes` makes them. `lengths` (int64
+    [intervals]) gets the bytes of each interval, with its marker. `out` must hold 8 bytes a token and a block, and 4 an
+    interval: codes with what follows them have up to 31 bits, and each byte may be stuffed.
     """
     per_mcu = len(component_of_block)
-    mcus = len(blocks) // per_mcu
-    at, held, count, written, start = 0, np.int64(0), 0, 0, 0
-    for mcu in range(mcus):
-        for i in range(per_mcu):
-            block, component = mcu * per_mcu + i, component_of_block[i]
-            difference = np.int64(found[block])
+    blocks, longest = interval * per_mcu, 0
+    for block in range(0, len(ends), blocks):
+        last = min(block + blocks, len(ends)) - 1
+        longest = max(longest, ends[last] - (ends[block - 1] if block else 0) + blocks)
+    words = np.empty(longest + 1, np.uint32)  # an interval's bits
+    at, written, token = 0, 0, np.uint64(0)
+    for first in range(0, len(ends), blocks):
+        word, held, count, start = 0, np.uint64(0), np.int64(0), at
+        last = min(first + blocks, len(ends))
+        for block in range(first, last):
+            component = component_of_block[(block - first) % per_mcu]
+            difference = np.int64(differing[block])
             size = _category(difference)
             extra = difference if difference >= 0 else difference + (1 << size) - 1
-            at, held, count = _put(
-                out, at, held, count, codes[component, size] << size | extra, code_lengths[component, size] + size
-            )
-            bit, end = blocks[block, 0], blocks[block, 1]
-            while bit < end:
-                some = min(end - bit, 24)
-                at, held, count = _put(out, at, held, count, np.int64(_bits(clean, bit, some)), some)
-                bit += some
-        if (mcu + 1) % interval == 0 or mcu + 1 == mcus:
-            padding = -count & 7
-            held = held << padding | ((1 << padding) - 1)
-            count += padding
-            while count:
-                count -= 8
-                at = _put_byte(out, at, held >> count & 0xFF)
-            held = np.int64(0)
-            out[at] = 0xFF
-            out[at + 1] = 0xD9 if mcu + 1 == mcus else 0xD0 + written % 8
-            at += 2
-            lengths[written] = at - start
-            start = at
-            written += 1
+            code = dc_codes[component, np.uint64(size)]
+            word, held, count = _put(words, word, held, count, code >> 8 << size | extra, (code & 0xFF) + size)
+            end = np.uint64(ends[block])
+            while token < end:
+                one = np.int64(tokens[token])
+                code = ac_codes[component, np.uint64(one >> 16)]
+                size = one >> 16 & 15
+                word, held, count = _put(
+                    words, word, held, count, code >> 8 << size | one & 0xFFFF, (code & 0xFF) + size
+                )
+                token += np.uint64(1)
+        padding = -count & 7
+        word, held, count = _put(words, word, held, count, (1 << padding) - 1, padding)
+        words[word] = held << np.uint64(64 - count) >> np.uint64(32) if count else 0  # what the last word's end left over
+        at = _stuff(words, 4 * word + (count >> 3), out, at)
+        out[at] = 0xFF
+        out[at + 1] = EOI if last == len(ends) else RST0 + written % 8
+        at += 2
+        lengths[written] = at - start
+        written += 1
     return at

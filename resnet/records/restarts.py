@@ -1,13 +1,13 @@
 """Restart markers put into a JPEG without loss, so that any part of it can be decoded without the rest.
 
 Entropy-coded bits can be read only from the start, but for restart markers: behind one, bits begin on a byte and DC
-values are absolute. The quantised coefficients stay as they are: AC bits are copied, DC differences are coded anew with
-Huffman tables made for them (absolute values need categories that a file's own tables may not have).
+values are absolute. The quantised coefficients stay as they are, and are coded with Huffman tables made for each file:
+absolute values need categories that a file's own tables may not have, and shorter codes pay for the markers' bytes and
+decode sooner.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 import struct
 from functools import lru_cache
@@ -63,10 +63,10 @@ def insert_restarts(encoded: bytes, interval: int = 0) -> bytes:
         raise Unusual("malformed header") from None
     interval = interval or fastest_interval(header.frame)
     scan = _Scan(encoded, header, tables)
-    dc_tables, bits, lengths = scan.written(interval)
+    new_tables, bits, lengths = scan.written(interval)
     if len(lengths) > MOST_INTERVALS or max(lengths) > LONGEST:
         raise Unusual("too large for an index")
-    rewritten, frame_start = header.rewritten(dc_tables, interval)
+    rewritten, frame_start = header.rewritten(new_tables, interval)
     return with_index(rewritten, frame_start, interval, bits, lengths)
 
 
@@ -79,68 +79,56 @@ def fastest_interval(frame: Frame) -> int:
 
 
 class _Scan:
-    """The blocks of a JPEG's one scan: where the bits of each lie, and its DC value. Raises Unusual."""
+    """The blocks of a JPEG's one scan: DC values, AC symbols and the bits that follow these. Raises Unusual."""
 
     def __init__(self, encoded: bytes, header: _Header, tables: list[tuple[int, int]]):
         components, mcus = header.frame.components, math.prod(header.frame.mcus)
         if mcus > 4 * len(encoded):  # a block takes two bits at least: the header declares more than there is
             raise Unusual(WHY[entropy.OUT_OF_DATA])
-        data = np.frombuffer(encoded, np.uint8)
-        self._clean = np.empty(len(data) + entropy.SLACK, np.uint8)
-        restarts = np.empty(mcus + 2, np.int64)
-        self._size, intervals, end = entropy.unstuff(data, header.scan, self._clean, restarts)
-        if end < 0:
-            raise Unusual(WHY[entropy.BAD_RESTART])
-        if data[end + 1] != EOI[1]:
-            raise Unusual("several scans")
         in_mcu = [1] if len(components) == 1 else [c.horizontal * c.vertical for c in components]
-        self._component_of_block = np.repeat(np.arange(len(components)), in_mcu)
-        self._blocks = np.empty((mcus * len(self._component_of_block), 2), np.int64)
-        self._values = np.empty(len(self._blocks), np.int32)
-        self._tables = [dc for dc, _ in tables]
-        lookups = _lookups(tuple((header.huffman(DC, dc), header.huffman(AC, ac)) for dc, ac in tables))
-        _check(
-            entropy.walk(
-                self._clean,
-                restarts,
-                intervals,
-                header.interval,
-                mcus,
-                self._component_of_block,
-                *lookups,
-                self._blocks,
-                self._values,
-            )
+        self._component_of_block = np.repeat(np.arange(len(components), dtype=np.uint64), in_mcu)
+        blocks = mcus * len(self._component_of_block)
+        self._tables = tables
+        self._values, self._ends = np.empty(blocks, np.int32), np.empty(blocks, np.int64)
+        self._tokens = np.empty(8 * (len(encoded) - header.scan) + 64, np.uint32)
+        self._found = np.zeros((len(components), entropy.SYMBOLS), np.int64)
+        result, marker = entropy.read(
+            np.frombuffer(encoded, np.uint8),
+            header.scan,
+            header.interval,
+            mcus,
+            self._component_of_block,
+            *_lookups(tuple((header.huffman(DC, dc), header.huffman(AC, ac)) for dc, ac in tables)),
+            self._values,
+            self._tokens,
+            self._ends,
+            self._found,
         )
+        _check(result)
+        if encoded[marker] != EOI[1]:
+            raise Unusual("several scans")
 
-    def written(self, interval: int) -> tuple[dict[int, HuffmanTable], bytes, np.ndarray]:
-        """New DC tables, the scan's bits with a restart marker every `interval` MCUs, and the lengths of the intervals.
+    def written(self, interval: int) -> tuple[dict[tuple[int, int], HuffmanTable], bytes, np.ndarray]:
+        """New Huffman tables, the scan's bits with a restart marker every `interval` MCUs, and the intervals' lengths.
 
         An interval's length is in bytes, with the marker that ends it; the last one's is the end marker.
         """
-        count = len(self._tables)
-        found = np.empty(len(self._values), np.int32)
-        frequencies = np.zeros((count, entropy.DC_CATEGORIES), np.int64)
-        _check(entropy.differences(self._values, self._component_of_block, count, interval, found, frequencies))
-        new = {
-            number: _shortest_codes(frequencies[[table == number for table in self._tables]].sum(0).tolist())
-            for number in sorted(set(self._tables))
-        }
-        mcus = len(self._blocks) // len(self._component_of_block)
+        differing, dc_found = np.empty(len(self._values), np.int32), np.zeros_like(self._found)
+        _check(entropy.differences(self._values, self._component_of_block, interval, differing, dc_found))
+        tables: dict[tuple[int, int], HuffmanTable] = {}
+        codes = np.zeros((2, *self._found.shape), np.int64)  # of DC and AC, by component
+        for kind, found in ((DC, dc_found), (AC, self._found)):
+            numbers = [pair[kind] for pair in self._tables]
+            for number in sorted(set(numbers)):
+                sharing = [component for component, its in enumerate(numbers) if its == number]
+                tables[kind, number], codes[kind, sharing] = _shortest_codes(found[sharing].sum(0))
+        mcus = len(self._ends) // len(self._component_of_block)
         lengths = np.empty(-(-mcus // interval), np.int64)
-        out = np.empty(2 * self._size + 6 * len(self._blocks) + 4 * len(lengths), np.uint8)
+        out = np.empty(8 * (int(self._ends[-1]) + len(self._ends)) + 4 * len(lengths), np.uint8)
         size = entropy.write(
-            self._clean,
-            self._blocks,
-            found,
-            self._component_of_block,
-            interval,
-            np.array([new[number][1] for number in self._tables]),
-            np.array([new[number][2] for number in self._tables]),
-            out,
-            lengths,
+            differing, self._tokens, self._ends, self._component_of_block, interval, codes[DC], codes[AC], out, lengths
         )
-        return {number: table for number, (table, _, _) in new.items()}, out[:size].tobytes(), lengths
+        return tables, out[:size].tobytes(), lengths
 
 
 def _check(result: int) -> None:
@@ -200,7 +188,7 @@ class _Header:
         except KeyError:
             raise Unusual("Huffman tables not in the file") from None
 
-    def rewritten(self, dc_tables: dict[int, HuffmanTable], interval: int) -> tuple[bytes, int]:
+    def rewritten(self, tables: dict[tuple[int, int], HuffmanTable], interval: int) -> tuple[bytes, int]:
         """The header of the new file, without SOI, and where in it the content of the frame header begins."""
         parts = list(self._kept)
         for number in sorted({component.quantization for component in self.frame.components}):
@@ -213,10 +201,8 @@ class _Header:
             bytes((c.identifier, c.horizontal << 4 | c.vertical, c.quantization)) for c in self.frame.components
         )
         parts.append(_segment(self.frame.marker, shape + components))
-        for number, (counts, symbols) in dc_tables.items():
-            parts.append(_segment(DHT, bytes((DC << 4 | number,)) + counts + symbols))
-        for number in sorted({table for _, table in self.scan_tables()}):
-            parts.append(_segment(DHT, bytes((AC << 4 | number,)) + b"".join(self.huffman(AC, number))))
+        for (kind, number), (counts, symbols) in tables.items():
+            parts.append(_segment(DHT, bytes((kind << 4 | number,)) + counts + symbols))
         parts.append(_segment(DRI, struct.pack(">H", interval)))
         parts.append(_segment(SOS, self._scan_header))
         return b"".join(parts), frame_start
@@ -243,43 +229,22 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 @lru_cache(maxsize=32)  # most files have the same few tables
-def _lookups(tables: tuple[tuple[HuffmanTable, HuffmanTable], ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`entropy.walk`'s tables for each component's DC and AC codes."""
-    dc, ac = (np.stack([_lookup(pair[kind]) for pair in tables]) for kind in (DC, AC))
-    steps = np.empty((len(tables), 1 << entropy.WINDOW), np.int32)
-    for lookup, step in zip(ac, steps, strict=True):
-        entropy.make_steps(lookup, step)
-    return dc, ac, steps
+def _lookups(tables: tuple[tuple[HuffmanTable, HuffmanTable], ...]) -> tuple[np.ndarray, ...]:
+    """`entropy.read`'s tables for each component's codes: DC, DC short, AC, AC short."""
+    lookups = []
+    for kind in (DC, AC):
+        lookup, short = np.zeros((len(tables), 65536), np.uint16), np.zeros((len(tables), 1024), np.uint16)
+        for component, pair in enumerate(tables):
+            counts, symbols = (np.frombuffer(part, np.uint8) for part in pair[kind])
+            if len(counts) != 16 or not entropy.make_lookup(counts, symbols, lookup[component], short[component]):
+                raise Unusual("malformed Huffman table")
+        lookups += [lookup, short]
+    return tuple(lookups)
 
 
-def _lookup(table: HuffmanTable) -> np.ndarray:
-    lookup = np.zeros(65536, np.uint16)
-    counts, symbols = (np.frombuffer(part, np.uint8) for part in table)
-    if len(counts) != 16 or not entropy.make_lookup(counts, symbols, lookup):
-        raise Unusual("malformed Huffman table")
-    return lookup
-
-
-def _shortest_codes(frequencies: list[int]) -> tuple[HuffmanTable, list[int], list[int]]:
-    """The shortest prefix code for symbols of these frequencies: its table, and each symbol's code and length.
-
-    As in annex K.2 one more symbol takes part, less frequent than any, so that no code consists of ones alone.
-    """
-    symbols = len(frequencies)
-    heap = [(count, symbol, [symbol]) for symbol, count in enumerate(frequencies) if count]
-    heap.append((0, symbols, [symbols]))
-    heapq.heapify(heap)
-    lengths = [0] * (symbols + 1)
-    while len(heap) > 1:
-        (count, _, members), (more, tie, others) = heapq.heappop(heap), heapq.heappop(heap)
-        members += others
-        for symbol in members:
-            lengths[symbol] += 1
-        heapq.heappush(heap, (count + more, tie, members))
-    used = sorted((length, symbol) for symbol, length in enumerate(lengths[:symbols]) if length)
-    counts, codes, code, before = [0] * 16, [0] * symbols, 0, 0
-    for length, symbol in used:
-        code <<= length - before
-        counts[length - 1], codes[symbol], before = counts[length - 1] + 1, code, length
-        code += 1
-    return (bytes(counts), bytes(symbol for _, symbol in used)), codes, lengths[:symbols]
+def _shortest_codes(found: np.ndarray) -> tuple[HuffmanTable, np.ndarray]:
+    """The table of symbols that come so often (int64 [SYMBOLS]), and the code of each (see `entropy.write`)."""
+    counts, symbols = np.empty(entropy.LONGEST_CODE, np.uint8), np.empty(entropy.SYMBOLS, np.uint8)
+    codes = np.zeros(entropy.SYMBOLS, np.int64)
+    taken = entropy.shortest_codes(found, counts, symbols, codes)
+    return (counts.tobytes(), symbols[:taken].tobytes()), codes

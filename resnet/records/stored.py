@@ -17,6 +17,8 @@ from resnet.records.image_files import Unreadable, decode, png
 from resnet.records.jpeg import EOI, FRAMES, SOS, Malformed, segments
 from resnet.records.regions import decode_sequential
 
+JPEG = b"\xff\xd8\xff"
+
 
 class Stored(NamedTuple):
     encoded: bytes
@@ -29,7 +31,7 @@ class Stored(NamedTuple):
 
 def to_stored(encoded: bytes) -> Stored:
     """The file as it goes into a record. It is decoded once, in any case, to prove it readable. Raises Unreadable."""
-    pixels = decode(encoded)
+    pixels = _decode(encoded)
     height, width = pixels.shape[:2]
     kind = _kind(encoded)
     if kind == "JPEG":
@@ -38,6 +40,16 @@ def to_stored(encoded: bytes) -> Stored:
     if kind == "PNG":
         return Stored(encoded, "PNG", height, width)
     return Stored(png(pixels), "PNG", height, width, converted_from=kind)
+
+
+def _decode(encoded: bytes) -> np.ndarray:
+    """As OpenCV decodes it, which makes up for some damage, and says so on standard error."""
+    if encoded[:3] == JPEG:
+        try:
+            return decode_sequential(encoded)  # sooner, and strict
+        except Unreadable:
+            pass
+    return decode(encoded)
 
 
 def _indexed(encoded: bytes, pixels: np.ndarray) -> tuple[bytes, str]:
@@ -57,7 +69,7 @@ def _indexed(encoded: bytes, pixels: np.ndarray) -> tuple[bytes, str]:
 
 def _kind(encoded: bytes) -> str:
     """ "JPEG" or "PNG" for what is stored as it is; otherwise what the file is, for the count of conversions."""
-    if encoded[:3] == b"\xff\xd8\xff":
+    if encoded[:3] == JPEG:
         components = _jpeg_components(encoded)
         return "JPEG" if components in (1, 3) else f"JPEG of {components} components (CMYK)"
     if encoded[:8] == b"\x89PNG\r\n\x1a\n":

@@ -143,7 +143,7 @@ def test_records_hold_the_images_as_they_are_to_be_stored(converted, photographs
 
 
 def test_photographs_that_are_left_whole_are_counted_by_their_reason(converted):
-    assert converted.record("convert")["left_whole"] == {"progressive": 1, "unexpected markers": 1}
+    assert converted.record("convert")["left_whole"] == {"progressive": 1, "damaged bits": 1}
 
 
 def test_shards_of_a_split_differ_by_one_image_at_most(converted):

@@ -129,7 +129,7 @@ def first_component_only() -> bytes:
         (first_component_only(), "several scans"),
         (PHOTO[:-2] + b"".join(bytes((0xFF, 0xD0 + i % 8)) for i in range(1000)) + b"\xff\xd9", "unexpected markers"),
         (PHOTO[:40], "malformed header"),
-        (PHOTO[:-2], "unexpected markers"),
+        (PHOTO[:-2], "damaged bits"),
         (b"", "malformed header"),
     ],
 )
