@@ -10,14 +10,14 @@ WIDTH, HEIGHT = 500, 375
 BYTES = (80_000, 110_000)
 
 
-def photographs(count: int, seed: int = 0) -> list[bytes]:
-    """`count` JPEG files, each another cut of one of two photographs, at the quality that gives it its size."""
+def photographs(count: int, size: tuple[int, int] = BYTES, seed: int = 0) -> list[bytes]:
+    """`count` JPEG files, each another cut of one of two photographs, at the quality that gives it a `size` in bytes."""
     random = np.random.default_rng(seed)
     originals = load_sample_images().images
-    return [_cut(originals[i % 2], random) for i in range(count)]
+    return [_cut(originals[i % 2], size, random) for i in range(count)]
 
 
-def _cut(photograph: np.ndarray, random: np.random.Generator) -> bytes:
+def _cut(photograph: np.ndarray, size: tuple[int, int], random: np.random.Generator) -> bytes:
     width, height = (WIDTH, HEIGHT) if random.random() < 0.8 else (HEIGHT, WIDTH)
     scale = random.uniform(0.75, 1.0) * min(1, 427 / height)
     w, h = int(width * scale), int(height * scale)
@@ -25,7 +25,7 @@ def _cut(photograph: np.ndarray, random: np.random.Generator) -> bytes:
     pixels = cv2.resize(photograph[y : y + h, x : x + w], (width, height), interpolation=cv2.INTER_CUBIC)
     if random.random() < 0.5:
         pixels = pixels[:, ::-1]
-    target = random.uniform(*BYTES)
+    target = random.uniform(*size)
     low, high = 50, 100  # the greatest quality of at most `target` bytes
     while high - low > 1:
         middle = (low + high) // 2
