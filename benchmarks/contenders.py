@@ -157,7 +157,7 @@ def dali(work: Work) -> Iterator[Any]:
             np.array([y, x], np.int32),
             np.array([height, width], np.int32),
             np.int32(work.flips[i]),
-            work.colors[i],
+            np.ascontiguousarray(work.colors[i]),
         )
 
     @pipeline_def(batch_size=work.batch, num_threads=work.workers, device_id=None, prefetch_queue_depth=2)

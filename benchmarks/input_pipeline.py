@@ -28,6 +28,7 @@ from contenders import CONTENDERS, Work
 from photographs import photographs
 
 from resnet.loader import augmentation
+from resnet.processes import die_with_parent
 from resnet.records.example import LabelledImage
 from resnet.records.image_files import decode
 from resnet.records.shards import Shard, write_classes
@@ -97,11 +98,13 @@ def drawn(shapes: list[tuple[int, int]], size: int) -> dict[str, np.ndarray]:
 
 def measure(folder: Path, options: argparse.Namespace, color: bool) -> dict[str, dict[str, Any]]:
     """Every contender's rounds, one after the other in turn."""
-    contenders = {
-        name: Contender(name, folder, options, color)
-        for name, (module, _) in CONTENDERS.items()
-        if installed(module, options.peers) and (not options.only or name in options.only)
-    }
+    contenders = {}
+    for name, (module, _) in CONTENDERS.items():
+        if installed(module, options.peers) and (not options.only or name in options.only):
+            try:
+                contenders[name] = Contender(name, folder, options, color)
+            except ChildProcessError as error:
+                print(f"left out, {error}", flush=True)
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     for number in range(options.rounds):
         for name, contender in contenders.items():
@@ -151,7 +154,7 @@ class Contender:
         for line in self._process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise SystemExit(f"{self._name} ended with {self._process.wait()}")
+        raise ChildProcessError(f"{self._name} ended with exit code {self._process.wait()}; its reason is above")
 
     def close(self) -> None:
         assert self._process.stdin
@@ -162,6 +165,7 @@ class Contender:
 
 def serve(options: argparse.Namespace) -> None:
     """A contender's process: a round for every line of input."""
+    die_with_parent(os.getppid())  # even while it is stopped
     cv2.setNumThreads(1)
     work = Work(
         Path(options.folder),

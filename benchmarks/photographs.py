@@ -11,7 +11,7 @@ BYTES = (80_000, 110_000)
 
 
 def photographs(count: int, size: tuple[int, int] = BYTES, seed: int = 0) -> list[bytes]:
-    """`count` JPEG files, each another cut of one of two photographs, at the quality that gives it a `size` in bytes."""
+    """`count` JPEG files, each another cut of one of two photographs, at the quality that gives it its size."""
     random = np.random.default_rng(seed)
     originals = load_sample_images().images
     return [_cut(originals[i % 2], size, random) for i in range(count)]

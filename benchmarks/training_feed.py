@@ -1,8 +1,12 @@
 """Whether training waits for its images: steps on real images beside steps on one batch that stays in memory.
 
-    python benchmarks/training_feed.py [--depth 20] [--size 32] [--batch 128]
+    python benchmarks/training_feed.py                                ResNet-50 at 224x224 on photographs
+    python benchmarks/training_feed.py --recipe digits                a recipe on its own images
+    python benchmarks/training_feed.py --device-rate 2000 --batch 256 a device beside the processor, as a GPU is
 
-Alternating rounds in one process, medians. Worth reading where the loader alone is well ahead of the step.
+Alternating rounds in one process, medians. Worth reading where the loader alone is well ahead of the step. On a
+processor, step and loader share the cores: a step that keeps them all busy is slowed by what the loader takes. With
+`--device-rate`, a step leaves the processor alone and takes as long as a device that does so many images a second.
 """
 
 from __future__ import annotations
@@ -12,81 +16,93 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from input_pipeline import prepare
 
-from resnet.artifacts import Machine
-from resnet.loader.loader import Loader
+from resnet.artifacts import Machine, Run
+from resnet.loader.loader import LEAST_SLOTS, Loader
 from resnet.loader.order import TrainingOrder
-from resnet.model.network import network_of
+from resnet.records.convert import convert
 from resnet.records.shards import ShardedRecords
-from resnet.settings import load_recipe
-from resnet.training.distribution import make_strategy
-from resnet.training.step import TrainStep
+from resnet.settings import Recipe, load_recipe
+
+Step = Callable[[Any, Any], None]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", help="a folder of JPEG files; default: made from scikit-learn's photographs")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--depth", type=int, default=20)
-    parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=8, help="of a round")
-    options = parser.parse_args()
+    options = _options()
     sizes = [f"training.{name}={options.batch}" for name in ("batch_size", "replica_batch_size")]
-    scales = [
-        f"augmentation.scale_{end}={int(options.size * times)}" for end, times in (("min", 8 / 7), ("max", 15 / 7))
-    ]
-    evaluation = f"evaluation.shorter_side={options.size}"
-    model = [f"model.depth={options.depth}", f"model.image_size={options.size}", evaluation]
-    _, recipe = load_recipe("imagenet-resnet50", [*sizes, *scales, *model])
     with tempfile.TemporaryDirectory(prefix="training-feed-") as folder:
-        prepare(Path(folder), options)
-        records = ShardedRecords(Path(folder) / "records", "train")
-        strategy = make_strategy(Machine(), 1)
-        with strategy.scope():
-            step = TrainStep(network_of(recipe, 1000), strategy, recipe.training)
+        if options.recipe:
+            run = Run.of(options.recipe, sizes, artifacts=folder, data=options.data)
+            convert(run)
+            recipe, records = run.recipe, ShardedRecords(run.records, "train")
+        else:
+            _, recipe = load_recipe("imagenet-resnet50", sizes)
+            options.size = recipe.model.image_size
+            prepare(Path(folder), options)
+            records = ShardedRecords(Path(folder) / "records", "train")
+        step = waiting_step(options) if options.device_rate else training_step(recipe, len(records.classes))
         order = TrainingOrder(len(records), options.batch, 0)
         with Loader(
             records,
             order,
-            options.size,
+            recipe.model.image_size,
             first_step=0,
             last_step=1 << 40,
             workers=options.workers,
             augmentation=recipe.augmentation,
         ) as loader:
-            compare(loader, step, options)
+            figures = compare(iter(loader), step, options)
+    what = f"a device of {options.device_rate:,} images/s" if options.device_rate else f"ResNet-{recipe.model.depth}"
+    print(f"{what} at {recipe.model.image_size}x{recipe.model.image_size}, batches of {options.batch}")
+    loading, times, memory, fed, share = figures
+    print(f"  the loader alone {loading:,.0f} images/s, {times:.1f} times the step's rate")
+    print(f"  steps on a batch in memory {memory:,.1f} images/s, on real images {fed:,.1f}: {share:.1f} %")
 
 
-def compare(loader: Loader, step: TrainStep, options: argparse.Namespace) -> None:
-    batches = iter(loader)
+def training_step(recipe: Recipe, classes: int) -> Step:
+    """A step of real training."""
+    from resnet.model.network import network_of
+    from resnet.training.distribution import make_strategy
+    from resnet.training.step import TrainStep
+
+    strategy = make_strategy(Machine(), 1)
+    with strategy.scope():
+        step = TrainStep(network_of(recipe, max(classes, 2)), strategy, recipe.training)
+    return lambda images, labels: float(step(images, labels, 0.001)[0])  # type: ignore[func-returns-value]
+
+
+def waiting_step(options: argparse.Namespace) -> Step:
+    """A step that another device does: the processor waits for it."""
+    return lambda images, labels: time.sleep(options.batch / options.device_rate)
+
+
+def compare(batches: Iterator[Any], step: Step, options: argparse.Namespace) -> tuple[float, ...]:
+    """Images a second: the loader alone and that by the step's, steps on memory and on real images, in percent."""
 
     def real() -> None:
         batch = next(batches)
-        float(step(batch.images, batch.labels, 0.001)[0])
+        step(batch.images, batch.labels)
 
     kept = next(batches)
-    images, labels = kept.images, np.zeros(options.batch, np.int32)
-    loading = _rate(lambda: next(batches), options, ready=8)
-    float(step(images, labels, 0.001)[0])  # traces and compiles
+    images, labels = np.array(kept.images), kept.labels
+    del kept
+    loading = _rate(lambda: next(batches), options, ready=2 * LEAST_SLOTS)
+    step(images, labels)  # traces and compiles
     rates: dict[str, list[float]] = {"in memory": [], "real": []}
     for _ in range(options.rounds):
-        rates["in memory"].append(_rate(lambda: float(step(images, labels, 0.001)[0]), options))
-        rates["real"].append(_rate(real, options, ready=8))
+        rates["in memory"].append(_rate(lambda: step(images, labels), options))
+        rates["real"].append(_rate(real, options, ready=LEAST_SLOTS))
     memory, fed = (statistics.median(rates[kind]) for kind in ("in memory", "real"))
     share = statistics.median(b / a for a, b in zip(rates["in memory"], rates["real"], strict=True))
-    print(f"ResNet-{options.depth} at {options.size}x{options.size}, batches of {options.batch}")
-    print(f"  the loader alone {loading:,.0f} images/s, {loading / memory:.1f} times the step's rate")
-    print(f"  steps on a batch in memory {memory:,.1f} images/s, on real images {fed:,.1f}: {100 * share:.1f} %")
+    return loading, loading / memory, memory, fed, 100 * share
 
 
 def _rate(work: Callable[[], object], options: argparse.Namespace, ready: int = 0) -> float:
@@ -98,6 +114,20 @@ def _rate(work: Callable[[], object], options: argparse.Namespace, ready: int = 
         work()
         count += 1
     return count * options.batch / (time.perf_counter() - start)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", help="train this recipe's network on its own images")
+    parser.add_argument("--data", default="", help="root of the recipe's images, where it needs one")
+    parser.add_argument("--images", help="a folder of JPEG files; default: made from scikit-learn's photographs")
+    parser.add_argument("--count", type=int, default=1000, help="photographs")
+    parser.add_argument("--device-rate", type=int, default=0, help="images/s of a device that is to be stood for")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10, help="of a round")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
