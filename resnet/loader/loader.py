@@ -118,6 +118,11 @@ class Loader:
             self._step_to_give += 1
             yield self._take(self._step_to_give - 1)
 
+    @property
+    def memory(self) -> np.ndarray:
+        """The ring that all batches lie in, uint8."""
+        return self._ring.memory
+
     def close(self) -> None:
         """End the workers and let go of the memory. Arrays handed out before stay valid."""
         self._stopping = True

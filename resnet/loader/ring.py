@@ -27,6 +27,11 @@ class Ring:
         self.descriptor = _unnamed_file(slots * self._stride) if descriptor is None else descriptor
         self._memory = mmap.mmap(self.descriptor, slots * self._stride)
 
+    @property
+    def memory(self) -> np.ndarray:
+        """All of it, uint8."""
+        return np.frombuffer(self._memory, np.uint8)
+
     def pixels(self, slot: int) -> np.ndarray:
         """The slot's pixels, to write into."""
         return self._view(slot).reshape(self._shape)

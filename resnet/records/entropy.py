@@ -90,14 +90,28 @@ def _after_fill_bytes(data, position):
     return position
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _symbol_of(lookup, short, component, held, count):
+    """The entry of the code that the next bits begin with; 32 of them are held at least."""
+    window = np.uint64(held >> (count - LONGEST_CODE) & 0xFFFF)
+    entry = np.int64(short[component, window >> np.uint64(LONGEST_CODE - SHORT)])
+    return entry if entry else np.int64(lookup[component, window])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _signed(bits, size):
+    """The difference that a DC category's `size` bits mean (T.81, F.2.2.1: EXTEND)."""
+    return bits if bits >> (size - 1) else bits - (1 << size) + 1
+
+
 @njit(cache=True, nogil=True)
 def read(data, position, interval, mcus, component_of_block, dc, dc_short, ac, ac_short, values, tokens, ends, found):
     """Read a scan from `position` on: every block's DC value and AC symbols.
 
-    `component_of_block` is the order of blocks within an MCU; `interval` is the MCUs between restarts, 0 for none.
-    `dc`, `ac` and their short forms are the components' lookups. `values` (int32 [blocks]) gets the DC values, `tokens`
-    (uint32, a place for each bit and 64 more) AC symbols x 65536 + the bits that follow each, `ends` (int64 [blocks])
-    where in `tokens` each block's end, `found` (int64 [components, SYMBOLS]) how often each symbol comes.
+    `component_of_block` (uint64) is the order of blocks within an MCU; `interval` is the MCUs between restarts, 0 for
+    none. `dc`, `ac` and their short forms are the components' lookups. `values` (int32 [blocks]) gets the DC values,
+    `tokens` (uint32, a place for each bit and 64 more) AC symbols x 65536 + the bits that follow each, `ends` (int64
+    [blocks]) where in `tokens` each block's end, `found` (int64 [components, SYMBOLS]) how often each symbol comes.
 
     Returns OK or what is wrong, and where the marker behind the scan has its last byte.
     """
@@ -116,10 +130,7 @@ def read(data, position, interval, mcus, component_of_block, dc, dc_short, ac, a
         for component in component_of_block:
             if count < 32:
                 position, held, count, missing = _refill(data, position, held, count, missing)
-            window = held >> (count - 16) & 0xFFFF
-            entry = np.int64(dc_short[component, window >> (LONGEST_CODE - SHORT)])
-            if entry == 0:
-                entry = np.int64(dc[component, window])
+            entry = _symbol_of(dc, dc_short, component, held, count)
             size = entry & 0xFF
             if entry == 0:
                 return BAD_CODE, position
@@ -127,30 +138,22 @@ def read(data, position, interval, mcus, component_of_block, dc, dc_short, ac, a
                 return TOO_LARGE, position
             count -= (entry >> 8) + size
             if size:
-                difference = held >> count & ((1 << size) - 1)
-                if difference < 1 << (size - 1):
-                    difference -= (1 << size) - 1
-                predictions[component] += difference
+                predictions[component] += _signed(held >> count & ((1 << size) - 1), size)
             values[block] = predictions[component]
-            k = 0
+            k = 0  # coefficients so far
             while k < 63:
                 if count < 32:
                     position, held, count, missing = _refill(data, position, held, count, missing)
-                window = held >> (count - 16) & 0xFFFF
-                entry = np.int64(ac_short[component, np.uint64(window >> (LONGEST_CODE - SHORT))])
-                if entry == 0:
-                    entry = np.int64(ac[component, window])
-                    if entry == 0:
-                        return BAD_CODE, position
+                entry = _symbol_of(ac, ac_short, component, held, count)
                 symbol = entry & 0xFF
                 size = symbol & 15
+                if entry == 0 or (size == 0 and symbol != ZERO_RUN and symbol != END_OF_BLOCK):
+                    return BAD_CODE, position
                 count -= (entry >> 8) + size
                 tokens[np.uint64(token)] = symbol << 16 | (held >> count & ((1 << size) - 1))
                 token += 1
                 found[component, np.uint64(symbol)] += 1
-                if size == 0 and symbol != ZERO_RUN:
-                    if symbol != END_OF_BLOCK:
-                        return BAD_CODE, position
+                if symbol == END_OF_BLOCK:
                     break
                 k += (symbol >> 4) + 1
             if k > 63:
@@ -284,6 +287,16 @@ def _stuff(words, size, out, at):
 
 
 @njit(cache=True, nogil=True)
+def _most_puts(ends, blocks):
+    """How many codes an interval of so many blocks has at most: DC and AC, and the padding."""
+    most = 0
+    for first in range(0, len(ends), blocks):
+        last = min(first + blocks, len(ends))
+        most = max(most, ends[last - 1] - (ends[first - 1] if first else 0) + last - first + 1)
+    return most
+
+
+@njit(cache=True, nogil=True)
 def write(differing, tokens, ends, component_of_block, interval, dc_codes, ac_codes, out, lengths):
     """Write a scan with a restart marker every `interval` MCUs; returns the bytes written to `out`.
 
@@ -292,15 +305,12 @@ def write(differing, tokens, ends, component_of_block, interval, dc_codes, ac_co
     interval: codes with what follows them have up to 31 bits, and each byte may be stuffed.
     """
     per_mcu = len(component_of_block)
-    blocks, longest = interval * per_mcu, 0
-    for block in range(0, len(ends), blocks):
-        last = min(block + blocks, len(ends)) - 1
-        longest = max(longest, ends[last] - (ends[block - 1] if block else 0) + blocks)
-    words = np.empty(longest + 1, np.uint32)  # an interval's bits
-    at, written, token = 0, 0, np.uint64(0)
-    for first in range(0, len(ends), blocks):
+    blocks = interval * per_mcu
+    words = np.empty(_most_puts(ends, blocks) + 1, np.uint32)  # an interval's bits, without stuffing
+    at, token = 0, np.uint64(0)
+    for written in range(len(lengths)):
         word, held, count, start = 0, np.uint64(0), np.int64(0), at
-        last = min(first + blocks, len(ends))
+        first, last = written * blocks, min((written + 1) * blocks, len(ends))
         for block in range(first, last):
             component = component_of_block[(block - first) % per_mcu]
             difference = np.int64(differing[block])
@@ -319,11 +329,12 @@ def write(differing, tokens, ends, component_of_block, interval, dc_codes, ac_co
                 token += np.uint64(1)
         padding = -count & 7
         word, held, count = _put(words, word, held, count, (1 << padding) - 1, padding)
-        words[word] = held << np.uint64(64 - count) >> np.uint64(32) if count else 0  # what the last word's end left over
+        words[word] = (
+            held << np.uint64(64 - count) >> np.uint64(32) if count else 0
+        )  # what the last word's end left over
         at = _stuff(words, 4 * word + (count >> 3), out, at)
         out[at] = 0xFF
         out[at + 1] = EOI if last == len(ends) else RST0 + written % 8
         at += 2
         lengths[written] = at - start
-        written += 1
     return at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import sys
@@ -23,6 +24,7 @@ from resnet.records.shards import ShardedRecords
 from resnet.training.checkpoints import Checkpoints
 from resnet.training.distribution import device_names, make_strategy
 from resnet.training.log import TrainingLog
+from resnet.training.pinning import page_locked
 from resnet.training.schedule import Schedule
 from resnet.training.step import METRICS, TrainStep
 from resnet.weights import values, write_tensors
@@ -74,6 +76,7 @@ def _loop(
     interrupted = _Interrupted()
     with (
         training_images(run, records, first, schedule.steps) as loader,
+        page_locked(loader.memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext(),
         validation_images(run, validation, rounds=settings.epochs) as validation_loader,
         Progress("training", schedule.steps, "steps", done=first) as progress,
     ):
