@@ -92,13 +92,19 @@ class _Scan:
         self._values, self._ends = np.empty(blocks, np.int32), np.empty(blocks, np.int64)
         self._tokens = np.empty(8 * (len(encoded) - header.scan) + 64, np.uint32)
         self._found = np.zeros((len(components), entropy.SYMBOLS), np.int64)
+        dc, dc_short, ac, ac_short = _lookups(
+            tuple((header.huffman(DC, dc), header.huffman(AC, ac)) for dc, ac in tables)
+        )
         result, marker = entropy.read(
             np.frombuffer(encoded, np.uint8),
             header.scan,
             header.interval,
             mcus,
             self._component_of_block,
-            *_lookups(tuple((header.huffman(DC, dc), header.huffman(AC, ac)) for dc, ac in tables)),
+            dc,
+            dc_short,
+            ac,
+            ac_short,
             self._values,
             self._tokens,
             self._ends,
@@ -231,15 +237,16 @@ def _segment(marker: int, content: bytes) -> bytes:
 @lru_cache(maxsize=32)  # most files have the same few tables
 def _lookups(tables: tuple[tuple[HuffmanTable, HuffmanTable], ...]) -> tuple[np.ndarray, ...]:
     """`entropy.read`'s tables for each component's codes: DC, DC short, AC, AC short."""
-    lookups = []
-    for kind in (DC, AC):
-        lookup, short = np.zeros((len(tables), 65536), np.uint16), np.zeros((len(tables), 1024), np.uint16)
-        for component, pair in enumerate(tables):
-            counts, symbols = (np.frombuffer(part, np.uint8) for part in pair[kind])
-            if len(counts) != 16 or not entropy.make_lookup(counts, symbols, lookup[component], short[component]):
-                raise Unusual("malformed Huffman table")
-        lookups += [lookup, short]
-    return tuple(lookups)
+    return *_lookup([dc for dc, _ in tables]), *_lookup([ac for _, ac in tables])
+
+
+def _lookup(tables: list[HuffmanTable]) -> tuple[np.ndarray, np.ndarray]:
+    lookup, short = (np.zeros((len(tables), 1 << bits), np.uint16) for bits in (entropy.LONGEST_CODE, entropy.SHORT))
+    for component, table in enumerate(tables):
+        counts, symbols = (np.frombuffer(part, np.uint8) for part in table)
+        if len(counts) != 16 or not entropy.make_lookup(counts, symbols, lookup[component], short[component]):
+            raise Unusual("malformed Huffman table")
+    return lookup, short
 
 
 def _shortest_codes(found: np.ndarray) -> tuple[HuffmanTable, np.ndarray]:
