@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+LONG_EPOCH = 100  # times the files: some run dry at the end of an epoch, which is no matter of speed
+
 
 class Work(NamedTuple):
     folder: Path  # with records/ (indexed), original/ (a TFRecord file of the same, as they were), and files/
@@ -122,9 +124,10 @@ def pytorch(work: Work) -> Iterator[Any]:
 
     class Photographs(torch.utils.data.Dataset):
         def __len__(self) -> int:
-            return len(files)
+            return LONG_EPOCH * len(files)
 
         def __getitem__(self, i: int) -> Any:
+            i %= len(files)
             x, y, width, height = work.boxes[i].tolist()
             image = Image.open(files[i]).convert("RGB").crop((x, y, x + width, y + height))
             image = image.resize((work.size, work.size), Image.Resampling.BILINEAR)
@@ -210,6 +213,48 @@ def tensorpack(work: Work) -> Iterator[Any]:
         yield from flow
 
 
+def ffcv(work: Work) -> Iterator[Any]:
+    """Its own format, from the same files: JPEGs coded anew at its quality of 90, since it keeps no file as it is."""
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import RandomBrightness, RandomContrast, RandomHorizontalFlip, RandomSaturation
+    from ffcv.writer import DatasetWriter
+    from PIL import Image
+
+    files, path = work.files, str(work.folder / "photographs.beton")
+
+    class Photographs:
+        def __len__(self) -> int:
+            return len(files)
+
+        def __getitem__(self, i: int) -> tuple:
+            return np.asarray(Image.open(files[i]).convert("RGB")), 0
+
+    if not Path(path).exists():
+        fields = {"image": RGBImageField(write_mode="jpg"), "label": IntField()}
+        DatasetWriter(path, fields, num_workers=work.workers).from_indexed_dataset(Photographs())
+    areas = work.boxes[:, 2] * work.boxes[:, 3] / (500 * 375)  # the same share of the image, square as far as it goes
+    operations: list[Any] = [
+        RandomResizedCropRGBImageDecoder((work.size, work.size), (areas.min(), areas.max()), (1.0, 1.0)),
+        RandomHorizontalFlip(),
+    ]
+    if work.color:  # it has no hue
+        operations += [RandomBrightness(32 / 255, 1), RandomSaturation(0.5, 1), RandomContrast(0.5, 1)]
+    loader = Loader(
+        path,
+        batch_size=work.batch,
+        num_workers=work.workers,
+        order=OrderOption.RANDOM,
+        os_cache=True,
+        drop_last=True,
+        indices=np.tile(np.arange(len(files)), LONG_EPOCH),
+        pipelines={"image": operations, "label": None},
+    )
+    while True:
+        yield from loader
+
+
 CONTENDERS: dict[str, tuple[str, Callable[[Work], Iterator[Any]]]] = {  # by the module that must be installed
     "resnet": ("resnet", ours),
     "resnet, one process": ("resnet", ours_alone),
@@ -217,4 +262,5 @@ CONTENDERS: dict[str, tuple[str, Callable[[Work], Iterator[Any]]]] = {  # by the
     "tensorpack": ("tensorpack", tensorpack),
     "DALI on the CPU": ("nvidia.dali", dali),
     "PyTorch + Pillow": ("torch", pytorch),
+    "FFCV": ("ffcv", ffcv),
 }

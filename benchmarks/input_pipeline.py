@@ -1,8 +1,8 @@
 """Images a second of this project's input pipeline beside others', on the same files, in one run, alternating.
 
-    python benchmarks/input_pipeline.py [--images DIR] [--workers 2] [--no-color] [--json FILE]
+    python benchmarks/input_pipeline.py [--images DIR] [--workers 2] [--color no] [--json FILE]
 
-tf.data is always measured; tensorpack, DALI and PyTorch with Pillow where they are installed (one folder of packages
+tf.data is always measured; tensorpack, DALI, PyTorch with Pillow and FFCV where they are installed (a folder of packages
 can be given with --peers). Each pipeline lives in processes of its own, which are stopped while the
 others are measured: they would use the time to make batches in advance.
 """

@@ -135,7 +135,8 @@ def damage(folder: Path, record: int) -> tuple[int, int]:
 
 @pytest.fixture
 def some_records(tmp_path) -> Path:
-    write_records(tmp_path, "train", photographs(20), shards=2)
+    images = [(encoded, i // 3 % 3) for i, (encoded, _) in enumerate(photographs(20))]  # neighbours of other classes
+    write_records(tmp_path, "train", images, shards=2)
     return tmp_path
 
 
