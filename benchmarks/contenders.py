@@ -54,6 +54,7 @@ def ours_alone(work: Work) -> Iterator[Any]:
     """One worker's work in this very process, without transport: what the pipeline could do at best, per worker."""
     import cv2
 
+    from resnet.loader.loader import PIECE
     from resnet.loader.messages import RECORD_TYPE, OrderHeader
     from resnet.loader.order import TrainingOrder, in_pieces
     from resnet.loader.ring import Ring
@@ -76,7 +77,7 @@ def ours_alone(work: Work) -> Iterator[Any]:
     order = TrainingOrder(len(records), work.batch, 0)
     step = 0
     while True:
-        for row, (epoch, position, members) in in_pieces(order.batch(step), 32):
+        for row, (epoch, position, members) in in_pieces(order.batch(step), PIECE):
             header = OrderHeader(0, step % 4, row, epoch, position)
             worker.fill(header, records.index[members].astype(RECORD_TYPE))
         yield ring.pixels(step % 4)

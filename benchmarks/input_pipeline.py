@@ -2,8 +2,8 @@
 
     python benchmarks/input_pipeline.py [--images DIR] [--workers 2] [--color no] [--json FILE]
 
-tf.data is always measured; tensorpack, DALI, PyTorch with Pillow and FFCV where they are installed (a folder of packages
-can be given with --peers). Each pipeline lives in processes of its own, which are stopped while the
+tf.data is always measured; tensorpack, DALI, PyTorch with Pillow and FFCV where they are installed (a folder of
+packages can be given with --peers). Each pipeline lives in processes of its own, which are stopped while the
 others are measured: they would use the time to make batches in advance.
 """
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from resnet.errors import UserError
-from resnet.processes import PARENT
+from resnet.processes import PARENT, command
 from resnet.progress import ENVIRONMENT
 
 
@@ -23,7 +22,7 @@ def run_stage(stage: str, options: list[str], on_news: Callable[[dict[str, Any]]
     reading, writing = os.pipe()
     os.set_blocking(writing, False)  # the child would rather lose news than wait for a scheduler that does not answer
     child = subprocess.Popen(
-        [sys.executable, "-m", "resnet", stage, *options],
+        [*command("resnet"), stage, *options],
         env=os.environ | {ENVIRONMENT: str(writing), PARENT: str(os.getpid())},
         pass_fds=(writing,),
     )

@@ -90,8 +90,10 @@ class Images(RunTask, luigi.ExternalTask):
     """The labelled images, which come from outside."""
 
     def complete(self) -> bool:
-        missing = _what_is_missing(self.of)
-        return not missing
+        try:
+            return not _what_is_missing(self.of)
+        except UserError as error:
+            stop(str(error))
 
 
 @lru_cache

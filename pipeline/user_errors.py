@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from types import TracebackType
 from typing import NoReturn
 
 from luigi.retcodes import retcode
@@ -23,6 +24,14 @@ class _WithoutTraceback(logging.Filter):
         return True
 
 
+def _quietly_stopped(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if kind is KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+sys.excepthook = _quietly_stopped
 logging.getLogger("luigi-interface").addFilter(_WithoutTraceback())
 
 

@@ -12,6 +12,18 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 PARENT = "RESNET_PARENT"  # environment: the process id of the Luigi task that a stage is to end with
 
 
+def command(module: str) -> list[str]:
+    """What starts a fresh interpreter that runs a module of this package.
+
+    `python -m` would look for it in the current folder first, where users have a resnet.py or a folder of that name.
+    """
+    code = (
+        "import runpy, sys; sys.path = [folder for folder in sys.path if folder]; "
+        "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    )
+    return [sys.executable, "-c", code, module]
+
+
 def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:
     """Have the kernel send this process `sign` when its parent, known to be `parent`, ends in whatever way.
 

@@ -145,8 +145,11 @@ def _check_complete(paths: Sequence[Path]) -> None:
     matches = [NAME.fullmatch(path.name) for path in paths]
     numbers = sorted(int(match["number"]) for match in matches if match)
     wanted = {int(match["of"]) for match in matches if match}
-    if len(wanted) > 1 or numbers != list(range(wanted.pop())):
-        raise UserError(f"{paths[0].parent}: of the files like {paths[0].name} some are missing, or there are too many")
+    if len(wanted) > 1 or len(set(numbers)) < len(numbers) or numbers[-1] >= max(wanted):
+        raise UserError(f"{paths[0].parent}: the files like {paths[0].name} are of more than one set")
+    if missing := sorted(set(range(*wanted)) - set(numbers)):
+        few = ", ".join(f"{number:05d}" for number in missing[:5]) + (" ..." if len(missing) > 5 else "")
+        raise UserError(f"{paths[0].parent}: of the {max(wanted)} files like {paths[0].name}, these are missing: {few}")
 
 
 def _scan_all(paths: Sequence[Path]) -> list[_Scanned]:

@@ -1,6 +1,6 @@
 """The loader's worker processes: started, given orders, watched, replaced.
 
-What it promises: every order that is submitted is done, once, or `Crew.done` raises an error that says why not.
+What it promises: every order that is submitted is reported done once, or `Crew.done` raises an error that says why not.
 - A worker that ends, in whatever way, is replaced, and its orders are given out again.
 - So is one that gets nowhere for STALLED_SECONDS: it is killed first, so that it cannot write to a slot any more.
 - Workers that keep ending before anything is finished, and an order that no worker survives, raise UserError.
@@ -27,6 +27,7 @@ import zmq
 
 from resnet.errors import UserError
 from resnet.loader.messages import FAILED, FAULT, HELLO, ORDER, SETUP, Filled, OrderHeader
+from resnet.processes import command
 
 AHEAD = 2  # orders that a worker holds, so that it never waits for the next
 FRUITLESS_STARTS = 3  # times that each worker may start anew before anything is finished
@@ -65,7 +66,12 @@ class Crew:
         self._address = f"ipc://{self._folder}/orders"
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.bind(self._address)
+        try:
+            self._socket.bind(self._address)
+        except zmq.ZMQError as error:  # the path of a socket has 107 characters at most
+            raise UserError(
+                f"no socket can be made in {self._folder}: {error}. Set TMPDIR to a shorter path."
+            ) from None
         self._looked = 0.0
 
     def submit(self, order: Order) -> None:
@@ -172,7 +178,7 @@ def start_process(address: str, descriptor: int) -> subprocess.Popen:
     """A fresh interpreter, so that it shares no lock or thread with the trainer's."""
     one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "resnet.loader.worker", address, str(descriptor), str(os.getpid())],
+        [*command("resnet.loader.worker"), address, str(descriptor), str(os.getpid())],
         pass_fds=(descriptor,),
         env=os.environ | one_thread,
     )

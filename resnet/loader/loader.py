@@ -20,7 +20,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ class _BatchInWork:
     records: np.ndarray  # which, int [n]
     labels: np.ndarray
     waiting: int  # orders still out
-    filenames: dict[int, Sequence[str]] = field(default_factory=dict)  # by row
+    filenames: dict[int, str] = field(default_factory=dict)  # by row
 
 
 class Loader:
@@ -138,9 +138,7 @@ class Loader:
                 raise self._error
             done = self._in_work.pop(step)
         images = self._ring.lend(done.slot, len(done.records), self._give_back)
-        return Batch(
-            step, images, done.labels, [name for row in sorted(done.filenames) for name in done.filenames[row]]
-        )
+        return Batch(step, images, done.labels, [done.filenames[row] for row in sorted(done.filenames)])
 
     def _give_back(self, slot: int) -> None:
         self._free.append(slot)
@@ -159,10 +157,11 @@ class Loader:
                 for order, filled in self._crew.done(self._wake_read):
                     self._take_in(order, filled)
         except Exception as error:
-            with self._ready:
-                self._error = error
-                self._ready.notify_all()
+            self._error = error
         finally:
+            with self._ready:  # for who should ask for another batch
+                self._error = self._error or RuntimeError("the loader is closed")
+                self._ready.notify_all()
             self._crew.close()
             self._ring.close()
             with self._waking:
@@ -203,7 +202,7 @@ class Loader:
             batch.labels[row] = self._records.index["label"][batch.records[row]]
             self._submit(batch, row, header.epoch, header.position + i, batch.records[row : row + 1])
         with self._ready:
-            batch.filenames[header.row] = filled.filenames
+            batch.filenames.update(enumerate(filled.filenames, start=header.row))
             batch.waiting += len(filled.damaged) - 1
             if not batch.waiting:
                 self._ready.notify()
@@ -214,7 +213,7 @@ class Loader:
         if len(self.damaged) >= min(self._max_corrupt, len(self._records) - 1):  # one at least must be left
             raise UserError(
                 f"{reason}. records.max_corrupt is {self._max_corrupt}: so many damaged records may give way to other "
-                "images. To make the shard anew, delete its .json in the folder index, and run ConvertRecords."
+                "images. To make the shard anew, delete it and run ConvertRecords."
             )
         self.damaged.append(reason)
         self._say(f"{reason}; the next image takes its place ({len(self.damaged)} of {self._max_corrupt} such records)")

@@ -47,12 +47,13 @@ class Worker:
         """Write the order's images into its rows. `records` is RECORD_TYPE [n]. Raises OSError for files."""
         rows = self._ring.pixels(order.slot)[order.row : order.row + len(records)]
         random = draws(self._setup["seed"], order.epoch, order.position, len(records)).tolist()
-        filenames, damaged, second_reads = [], [], self._reader.second_reads
+        filenames = [""] * len(records) if self._setup["filenames"] else []
+        damaged, second_reads = [], self._reader.second_reads
         for i, (shard, offset, length, _) in enumerate(records.tolist()):
             try:
                 payload = self._reader.payload(shard, offset, length)
-                if self._setup["filenames"]:
-                    filenames.append(example.describe(payload).filename)
+                if filenames:
+                    filenames[i] = example.describe(payload).filename
                 self._show(open_image(example.encoded_image(payload)), random[i], rows[i])
             except CorruptRecord as error:
                 damaged.append((i, str(error)))
@@ -70,7 +71,8 @@ class Worker:
 def main() -> None:
     address, descriptor, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the loader decides when to stop
+    for number in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the loader decides when to stop
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
     socket = zmq.Context().socket(zmq.DEALER)
     socket.connect(address)

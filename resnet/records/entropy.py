@@ -1,4 +1,4 @@
-"""The entropy-coded bits of a sequential JPEG, read and written again at machine speed (ITU-T T.81, annexes C, F, K).
+"""The entropy-coded bits of a sequential JPEG, read and written again at machine speed (ITU-T T.81, annex F).
 
 Nothing is decoded beyond what rewriting needs: each block's DC value, and its AC symbols with the bits that follow
 each, which are the coefficients in all but name. Imported by conversion only: numba costs half a second and 100 MB.
@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-SYMBOLS = 256
-LONGEST_CODE = 16
-SHORT = 10  # bits of the first look at a code: a table of 1,024 entries stays in the first-level cache
+from resnet.records.huffman import LONGEST_CODE, SHORT
+
 DC_CATEGORIES = 12  # of 8-bit samples: differences of up to 11 bits
 ZERO_RUN, END_OF_BLOCK = 0xF0, 0x00  # the AC symbols that no bits follow
 RST0, RST7, EOI = 0xD0, 0xD7, 0xD9
@@ -19,38 +18,14 @@ RST0, RST7, EOI = 0xD0, 0xD7, 0xD9
 OK, BAD_CODE, OUT_OF_DATA, BAD_RESTART, TOO_LARGE = range(5)
 
 
-@njit(cache=True, nogil=True)
-def make_lookup(counts, symbols, lookup, short):
-    """Fill `lookup` (uint16 [65536], zeros) by the next 16 bits: length of the code x 256 + its symbol; 0 for no code.
-
-    `short` (uint16 [1024]) gets the same by the next SHORT bits, 0 for codes that are longer. `counts` are the codes
-    of 1 to 16 bits, `symbols` theirs in order, as a DHT segment has them. False for no table.
-    """
-    code, taken = 0, 0
-    for length in range(1, LONGEST_CODE + 1):
-        for _ in range(counts[length - 1]):
-            first = code << (LONGEST_CODE - length)
-            last = (code + 1) << (LONGEST_CODE - length)
-            if last > 65536 or taken >= len(symbols):
-                return False
-            lookup[first:last] = length << 8 | symbols[taken]
-            code += 1
-            taken += 1
-        code <<= 1
-    for window in range(1 << SHORT):
-        entry = lookup[window << (LONGEST_CODE - SHORT)]
-        short[window] = entry if entry >> 8 <= SHORT else 0
-    return True
-
-
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, inline="always")
 def _has_ff(word):
     """Whether a byte of these four is 0xFF: Mycroft's test for a zero byte, of the inverse."""
     inverse = ~word & 0xFFFFFFFF
     return (inverse - 0x01010101) & ~inverse & 0x80808080 != 0
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, inline="always")
 def _refill(data, position, held, count, missing):
     """Take in bytes until 32 bits are held at least; `held` ends with the `count` bits that are not yet used.
 
@@ -82,15 +57,17 @@ def _refill(data, position, held, count, missing):
     return position, held, count, missing
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _after_fill_bytes(data, position):
-    """Where the marker at `position` has its last byte: 0xFF may be repeated before it. Beyond the end for none."""
+@njit(cache=True, inline="always")
+def _marker_at(data, position):
+    """Where the marker at `position` has its last byte, 0xFF may be repeated before it; beyond the end for none."""
+    if position < len(data) and data[position] != 0xFF:
+        return len(data)
     while position < len(data) and data[position] == 0xFF:
         position += 1
     return position
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, inline="always")
 def _symbol_of(lookup, short, component, held, count):
     """The entry of the code that the next bits begin with; 32 of them are held at least."""
     window = np.uint64(held >> (count - LONGEST_CODE) & 0xFFFF)
@@ -98,13 +75,13 @@ def _symbol_of(lookup, short, component, held, count):
     return entry if entry else np.int64(lookup[component, window])
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, inline="always")
 def _signed(bits, size):
     """The difference that a DC category's `size` bits mean (T.81, F.2.2.1: EXTEND)."""
     return bits if bits >> (size - 1) else bits - (1 << size) + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def read(data, position, interval, mcus, component_of_block, dc, dc_short, ac, ac_short, values, tokens, ends, found):
     """Read a scan from `position` on: every block's DC value and AC symbols.
 
@@ -120,7 +97,7 @@ def read(data, position, interval, mcus, component_of_block, dc, dc_short, ac, a
     block, token, restarts = 0, 0, 0
     for mcu in range(mcus):
         if interval and mcu and mcu % interval == 0:
-            position = _after_fill_bytes(data, position)
+            position = _marker_at(data, position)
             if count - missing >= 8 or position >= len(data) or data[position] != RST0 + restarts % 8:
                 return BAD_RESTART, position
             position += 1
@@ -162,22 +139,22 @@ def read(data, position, interval, mcus, component_of_block, dc, dc_short, ac, a
                 return OUT_OF_DATA, position
             ends[block] = token
             block += 1
-    position = _after_fill_bytes(data, position)
+    position = _marker_at(data, position)
     if count - missing >= 8 or position >= len(data) or RST0 <= data[position] <= RST7:
         return BAD_RESTART, position
     return OK, position
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, inline="always")
 def _category(difference):
-    size, magnitude = 0, abs(difference)
+    size, magnitude = 0, abs(np.int64(difference))
     while magnitude:
         size += 1
         magnitude >>= 1
     return size
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def differences(values, component_of_block, interval, differing, found):
     """The DC differences (`differing`, int32 [blocks]) when predictions start anew every `interval` MCUs, and how often
     each category comes (`found`, int64 [components, SYMBOLS])."""
@@ -197,60 +174,7 @@ def differences(values, component_of_block, interval, differing, found):
     return OK
 
 
-@njit(cache=True, nogil=True)
-def shortest_codes(found, counts, symbols, codes):
-    """The shortest prefix code of at most 16 bits for symbols that come as often as `found` (int64 [SYMBOLS]) says.
-
-    Fills `counts` (uint8 [16]) and `symbols` (uint8 [SYMBOLS]) as a DHT segment has them, and `codes` (int64 [SYMBOLS])
-    with each symbol's code x 256 + its length. As in annex K.2 one more symbol takes part, rarer than any, so that no
-    code consists of ones alone; codes that come out too long are shortened as in K.3. Returns how many symbols come.
-    """
-    rising = np.argsort(found, kind="mergesort")
-    rising = rising[found[rising] > 0]
-    leaves = len(rising) + 1
-    weights, parents = np.zeros(2 * leaves - 1, np.int64), np.zeros(2 * leaves - 1, np.int64)
-    weights[1:leaves] = found[rising]  # the first is the one more
-    leaf, node = 0, leaves  # the lightest that have no parent yet, of the leaves and of the others: both rise
-    for parent in range(leaves, 2 * leaves - 1):
-        for _ in range(2):
-            if leaf < leaves and (node == parent or weights[leaf] <= weights[node]):
-                lightest, leaf = leaf, leaf + 1
-            else:
-                lightest, node = node, node + 1
-            parents[lightest] = parent
-            weights[parent] += weights[lightest]
-    depths, lengths = np.zeros(2 * leaves - 1, np.int64), np.zeros(leaves + LONGEST_CODE + 1, np.int64)
-    for node in range(2 * leaves - 3, -1, -1):
-        depths[node] = depths[parents[node]] + 1
-        if node < leaves:
-            lengths[depths[node]] += 1
-    for length in range(leaves, LONGEST_CODE, -1):
-        while lengths[length]:  # two siblings: one takes their parent's place, the other splits a shorter code
-            shorter = length - 2
-            while lengths[shorter] == 0:
-                shorter -= 1
-            lengths[length] -= 2
-            lengths[length - 1] += 1
-            lengths[shorter + 1] += 2
-            lengths[shorter] -= 1
-    longest = LONGEST_CODE
-    while lengths[longest] == 0:
-        longest -= 1
-    lengths[longest] -= 1  # the one more's
-    code, taken = 0, 0
-    for length in range(1, LONGEST_CODE + 1):
-        counts[length - 1] = lengths[length]
-        for _ in range(lengths[length]):
-            symbol = rising[leaves - 2 - taken]
-            symbols[taken] = symbol
-            codes[symbol] = code << 8 | length
-            code += 1
-            taken += 1
-        code <<= 1
-    return taken
-
-
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, inline="always")
 def _put(words, at, held, count, value, bits):
     """Append up to 31 bits. `held` ends with the `count` < 32 bits that do not fill a word yet; returns all three anew.
 
@@ -263,7 +187,7 @@ def _put(words, at, held, count, value, bits):
     return at + full, held, count - (full << 5)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _stuff(words, size, out, at):
     """Write the first `size` bytes of `words`, a zero behind each 0xFF, which would be a marker else."""
     for i in range((size + 3) >> 2):
@@ -286,7 +210,7 @@ def _stuff(words, size, out, at):
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _most_puts(ends, blocks):
     """How many codes an interval of so many blocks has at most: DC and AC, and the padding."""
     most = 0
@@ -296,11 +220,11 @@ def _most_puts(ends, blocks):
     return most
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def write(differing, tokens, ends, component_of_block, interval, dc_codes, ac_codes, out, lengths):
     """Write a scan with a restart marker every `interval` MCUs; returns the bytes written to `out`.
 
-    `dc_codes` and `ac_codes` (int64 [components, SYMBOLS]) are as `shortest_codes` makes them. `lengths` (int64
+    `dc_codes` and `ac_codes` (int64 [components, SYMBOLS]) are as `huffman.shortest_codes` makes them. `lengths` (int64
     [intervals]) gets the bytes of each interval, with its marker. `out` must hold 8 bytes a token and a block, and 4 an
     interval: codes with what follows them have up to 31 bits, and each byte may be stuffed.
     """

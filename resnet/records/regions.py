@@ -18,9 +18,8 @@ import struct
 from typing import NamedTuple
 
 import numpy as np
-import simplejpeg
 
-from resnet.records.image_files import Unreadable, decode
+from resnet.records.image_files import decode, decode_strictly
 from resnet.records.jpeg import EOI, RST0, SOI, Malformed
 from resnet.records.restart_index import RestartIndex, read_index
 
@@ -67,7 +66,7 @@ class IndexedJpeg:
         """The rectangle, RGB uint8 [height, width, 3]. Raises Unreadable."""
         left, top, right, bottom = self._cover(box)
         height = min(box.y + box.height + SPARE, self.height) - top * self._unit_height  # no row more than is looked at
-        pixels = decode_sequential(self._splice(left, top, right, bottom, height))
+        pixels = decode_strictly(self._splice(left, top, right, bottom, height))
         x, y = box.x - left * self._unit_width, box.y - top * self._unit_height
         return pixels[y : y + box.height, x : x + box.width]
 
@@ -96,14 +95,6 @@ class IndexedJpeg:
         np.frombuffer(spliced, np.uint8)[markers] = RESTARTS[: len(markers)]
         spliced[-2:] = EOI
         return spliced
-
-
-def decode_sequential(encoded: bytes | bytearray) -> np.ndarray:
-    """A JPEG as RGB, uint8 [height, width, 3]: as OpenCV does, a seventh sooner. Raises Unreadable for any damage."""
-    try:
-        return simplejpeg.decode_jpeg(encoded, "RGB")
-    except ValueError as error:
-        raise Unreadable(f"libjpeg-turbo cannot decode it: {error}") from None
 
 
 def open_image(encoded: bytes | memoryview) -> IndexedJpeg | WholeImage:

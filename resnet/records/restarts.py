@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from resnet.records import entropy
+from resnet.records import entropy, huffman
 from resnet.records.jpeg import (
     APP0,
     APP14,
@@ -64,7 +64,7 @@ def insert_restarts(encoded: bytes, interval: int = 0) -> bytes:
     interval = interval or fastest_interval(header.frame)
     scan = _Scan(encoded, header, tables)
     new_tables, bits, lengths = scan.written(interval)
-    if len(lengths) > MOST_INTERVALS or max(lengths) > LONGEST:
+    if len(lengths) > MOST_INTERVALS or lengths.max() > LONGEST:
         raise Unusual("too large for an index")
     rewritten, frame_start = header.rewritten(new_tables, interval)
     return with_index(rewritten, frame_start, interval, bits, lengths)
@@ -83,15 +83,15 @@ class _Scan:
 
     def __init__(self, encoded: bytes, header: _Header, tables: list[tuple[int, int]]):
         components, mcus = header.frame.components, math.prod(header.frame.mcus)
-        if mcus > 4 * len(encoded):  # a block takes two bits at least: the header declares more than there is
-            raise Unusual(WHY[entropy.OUT_OF_DATA])
         in_mcu = [1] if len(components) == 1 else [c.horizontal * c.vertical for c in components]
         self._component_of_block = np.repeat(np.arange(len(components), dtype=np.uint64), in_mcu)
         blocks = mcus * len(self._component_of_block)
+        if blocks > 4 * len(encoded):  # each takes two bits at least: the header declares more than there is
+            raise Unusual(WHY[entropy.OUT_OF_DATA])
         self._tables = tables
         self._values, self._ends = np.empty(blocks, np.int32), np.empty(blocks, np.int64)
         self._tokens = np.empty(8 * (len(encoded) - header.scan) + 64, np.uint32)
-        self._found = np.zeros((len(components), entropy.SYMBOLS), np.int64)
+        self._found = np.zeros((len(components), huffman.SYMBOLS), np.int64)
         dc, dc_short, ac, ac_short = _lookups(
             tuple((header.huffman(DC, dc), header.huffman(AC, ac)) for dc, ac in tables)
         )
@@ -173,11 +173,11 @@ class _Header:
             raise Malformed("no frame")
         self.frame = found
         if found.precision != 8:
-            raise Unusual(f"{found.precision} bits a sample")
+            raise Unusual("not 8 bits a sample")
         if not found.height or not found.width:
             raise Unusual("height not declared")
         if len(found.components) not in (1, 3):
-            raise Unusual(f"{len(found.components)} components")
+            raise Unusual("neither 1 nor 3 components")
 
     def scan_tables(self) -> list[tuple[int, int]]:
         """The numbers of each component's DC and AC table, in the frame's order."""
@@ -241,17 +241,17 @@ def _lookups(tables: tuple[tuple[HuffmanTable, HuffmanTable], ...]) -> tuple[np.
 
 
 def _lookup(tables: list[HuffmanTable]) -> tuple[np.ndarray, np.ndarray]:
-    lookup, short = (np.zeros((len(tables), 1 << bits), np.uint16) for bits in (entropy.LONGEST_CODE, entropy.SHORT))
+    lookup, short = (np.zeros((len(tables), 1 << bits), np.uint16) for bits in (huffman.LONGEST_CODE, huffman.SHORT))
     for component, table in enumerate(tables):
         counts, symbols = (np.frombuffer(part, np.uint8) for part in table)
-        if len(counts) != 16 or not entropy.make_lookup(counts, symbols, lookup[component], short[component]):
+        if len(counts) != 16 or not huffman.make_lookup(counts, symbols, lookup[component], short[component]):
             raise Unusual("malformed Huffman table")
     return lookup, short
 
 
 def _shortest_codes(found: np.ndarray) -> tuple[HuffmanTable, np.ndarray]:
-    """The table of symbols that come so often (int64 [SYMBOLS]), and the code of each (see `entropy.write`)."""
-    counts, symbols = np.empty(entropy.LONGEST_CODE, np.uint8), np.empty(entropy.SYMBOLS, np.uint8)
-    codes = np.zeros(entropy.SYMBOLS, np.int64)
-    taken = entropy.shortest_codes(found, counts, symbols, codes)
+    """The table of symbols that come so often, and the code of each (see `huffman.shortest_codes`)."""
+    counts, symbols = np.empty(huffman.LONGEST_CODE, np.uint8), np.empty(huffman.SYMBOLS, np.uint8)
+    codes = np.zeros(huffman.SYMBOLS, np.int64)
+    taken = huffman.shortest_codes(found, counts, symbols, codes)
     return (counts.tobytes(), symbols[:taken].tobytes()), codes

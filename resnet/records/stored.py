@@ -9,13 +9,13 @@ never by its name: ImageNet has a PNG named .JPEG.
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 import numpy as np
 
-from resnet.records.image_files import Unreadable, decode, png
+from resnet.records.image_files import MOST_PIXELS, Unreadable, decode, decode_strictly, png
 from resnet.records.jpeg import EOI, FRAMES, SOS, Malformed, segments
-from resnet.records.regions import decode_sequential
 
 JPEG = b"\xff\xd8\xff"
 
@@ -30,26 +30,25 @@ class Stored(NamedTuple):
 
 
 def to_stored(encoded: bytes) -> Stored:
-    """The file as it goes into a record. It is decoded once, in any case, to prove it readable. Raises Unreadable."""
-    pixels = _decode(encoded)
+    """The file as it goes into a record. It is decoded in any case, to prove it readable. Raises Unreadable."""
+    components = _jpeg_components(encoded) if encoded[:3] == JPEG else 0
+    pixels = _decode_jpeg(encoded) if components in (1, 3) else decode(encoded)
     height, width = pixels.shape[:2]
-    kind = _kind(encoded)
-    if kind == "JPEG":
+    if components in (1, 3):
         indexed, why_not = _indexed(encoded, pixels)
         return Stored(indexed, "JPEG", height, width, left_whole=why_not)
+    kind = _kind(encoded, components)
     if kind == "PNG":
         return Stored(encoded, "PNG", height, width)
     return Stored(png(pixels), "PNG", height, width, converted_from=kind)
 
 
-def _decode(encoded: bytes) -> np.ndarray:
-    """As OpenCV decodes it, which makes up for some damage, and says so on standard error."""
-    if encoded[:3] == JPEG:
-        try:
-            return decode_sequential(encoded)  # sooner, and strict
-        except Unreadable:
-            pass
-    return decode(encoded)
+def _decode_jpeg(encoded: bytes) -> np.ndarray:
+    """Strictly, or as OpenCV does, which makes up for some damage, and says so on standard error."""
+    try:
+        return decode_strictly(encoded)
+    except Unreadable:
+        return decode(encoded)
 
 
 def _indexed(encoded: bytes, pixels: np.ndarray) -> tuple[bytes, str]:
@@ -58,20 +57,18 @@ def _indexed(encoded: bytes, pixels: np.ndarray) -> tuple[bytes, str]:
 
     try:
         indexed = insert_restarts(encoded)
+        shown = decode_strictly(indexed)  # as the loader decodes its parts
     except Unusual as reason:
         return encoded, str(reason)
-    try:
-        same = np.array_equal(decode_sequential(indexed), pixels)  # as the loader decodes its parts
     except Unreadable:
-        same = False
-    return (indexed, "") if same else (encoded, "pixels would change")
+        return encoded, "unusual sampling"
+    return (indexed, "") if np.array_equal(shown, pixels) else (encoded, "pixels would change")
 
 
-def _kind(encoded: bytes) -> str:
-    """ "JPEG" or "PNG" for what is stored as it is; otherwise what the file is, for the count of conversions."""
-    if encoded[:3] == JPEG:
-        components = _jpeg_components(encoded)
-        return "JPEG" if components in (1, 3) else f"JPEG of {components} components (CMYK)"
+def _kind(encoded: bytes, components: int) -> str:
+    """ "PNG" for one that is stored as it is; otherwise what the file is, for the count of conversions."""
+    if components:
+        return f"JPEG of {components} components (CMYK)"
     if encoded[:8] == b"\x89PNG\r\n\x1a\n":
         depth, color = encoded[24], encoded[25]
         transparent = b"tRNS" in encoded[: encoded.find(b"IDAT")]
@@ -83,7 +80,8 @@ def _kind(encoded: bytes) -> str:
 
 
 def _jpeg_components(encoded: bytes) -> int:
-    """Colour components by the frame header; also proves that the file goes on to its end marker.
+    """Colour components by the frame header; also proves that the file is of a size that can be decoded, and goes on
+    to its end marker.
 
     Decoders make up the rest of a JPEG that is cut short, some without a word: hence the check here.
     """
@@ -91,7 +89,9 @@ def _jpeg_components(encoded: bytes) -> int:
     try:
         for segment in segments(encoded):
             if segment.marker in FRAMES and segment.end >= segment.start + 6:
-                components = encoded[segment.start + 5]
+                _, height, width, components = struct.unpack_from(">BHHB", encoded, segment.start)
+                if height * width > MOST_PIXELS:
+                    raise Unreadable(f"it claims to be of {width:,} x {height:,} pixels")
             if segment.marker == SOS and encoded.rfind(EOI) < segment.end:
                 raise Unreadable("it is cut short: the end marker is missing")
     except Malformed as error:

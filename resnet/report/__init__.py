@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -74,9 +75,12 @@ def _render(run: Run, pictures: dict[str, Path]) -> str:
         facts=stages["train"],
         seconds=_training_seconds(run),
         published=published_errors(recipe),
+        on_imagenet=_on_imagenet(run),
         confused=confused_pairs(read_predictions(run)),
         stages=[(TITLES[name], record["attempts"], _duration(record)) for name, record in stages.items()],
-        pictures={name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()},
+        pictures=defaultdict(
+            str, {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
+        ),
         toml=recipe.toml(),
         time_text=time_text,
     )
@@ -84,7 +88,13 @@ def _render(run: Run, pictures: dict[str, Path]) -> str:
 
 def _comparable(run: Run) -> list[Published]:
     """The published errors that this run's can be held against: all are on ImageNet."""
-    return published_errors(run.recipe) if run.recipe.dataset.source == "imagenet" else []
+    return published_errors(run.recipe) if _on_imagenet(run) else []
+
+
+def _on_imagenet(run: Run) -> bool:
+    """Whether the validation images are ImageNet's 50,000, from its archives or from TFRecords of others."""
+    whole = run.made("convert")["images"]["validation"] == 50_000 and len(read_classes(run.records)) == 1000
+    return run.recipe.dataset.source == "imagenet" or (run.recipe.dataset.source == "tfrecords" and whole)
 
 
 def _metrics(run: Run) -> dict[str, Any]:

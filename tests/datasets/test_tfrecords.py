@@ -142,7 +142,7 @@ def test_labels_that_do_not_follow_the_synsets_are_refused(tmp_path):
 
 def test_a_missing_file_is_noticed_by_the_others_names(scripts):
     (scripts / "train-00000-of-00002").unlink()
-    with pytest.raises(UserError, match="some are missing"):
+    with pytest.raises(UserError, match="these are missing: 0000"):
         load(scripts)
 
 

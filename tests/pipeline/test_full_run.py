@@ -8,6 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from resnet.artifacts import Run
+from resnet.report import _render
+from resnet.report.published import Published
+
 SMALL = (
     "model.depth=20",
     "model.image_size=16",
@@ -90,6 +94,15 @@ def test_the_report_is_one_page_that_needs_nothing_else(run):
     for figure in ("curves", "augmented"):
         assert (run / f"report/figures/{figure}.png").read_bytes().startswith(b"\x89PNG")
     assert "ResNet-20 on" in page
+
+
+def test_a_run_on_other_images_is_not_held_against_published_errors_of_its_network(run, options, monkeypatch):
+    monkeypatch.setattr(
+        "resnet.report.published_errors", lambda recipe: [Published("He et al.", "1-crop", 24.7, 7.8, "")]
+    )
+    page = _render(Run.of("imagefolder", SMALL, name="photos", artifacts=options[5], data=options[3]), {})
+    assert "Not comparable:" in page
+    assert "He et al." in page
 
 
 def test_each_stage_json_says_what_was_done_with_what(run):

@@ -122,7 +122,7 @@ def first_component_only() -> bytes:
         (with_frame_marker(0xC9), "arithmetic coding"),
         (with_frame_marker(0xC3), "lossless"),
         (with_frame_marker(0xCB), "lossless, hierarchical or arithmetic"),
-        (with_precision(12), "12 bits a sample"),
+        (with_precision(12), "not 8 bits a sample"),
         (with_size(0, 50), "height not declared"),
         (with_size(65000, 65000), "damaged bits"),
         (with_size(400, 400), "damaged bits"),

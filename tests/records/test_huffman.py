@@ -9,18 +9,18 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnet.records import entropy
+from resnet.records import huffman
 
 counts_of_symbols = st.dictionaries(st.integers(0, 255), st.integers(1, 10**6), min_size=1, max_size=256)
 
 
 def codes_for(frequencies: dict[int, int]) -> tuple[dict[int, str], list[int], list[int]]:
     """Each symbol's code as a string of 0 and 1, and the table as a DHT segment has it."""
-    found = np.zeros(entropy.SYMBOLS, np.int64)
+    found = np.zeros(huffman.SYMBOLS, np.int64)
     found[list(frequencies)] = list(frequencies.values())
-    counts, symbols = np.zeros(16, np.uint8), np.zeros(entropy.SYMBOLS, np.uint8)
-    codes = np.zeros(entropy.SYMBOLS, np.int64)
-    taken = entropy.shortest_codes(found, counts, symbols, codes)
+    counts, symbols = np.zeros(16, np.uint8), np.zeros(huffman.SYMBOLS, np.uint8)
+    codes = np.zeros(huffman.SYMBOLS, np.int64)
+    taken = huffman.shortest_codes(found, counts, symbols, codes)
     written = {symbol: f"{codes[symbol] >> 8:0{codes[symbol] & 0xFF}b}" for symbol in frequencies}
     return written, counts.tolist(), symbols[:taken].tolist()
 
@@ -39,7 +39,7 @@ def least_bits(frequencies: dict[int, int]) -> int:
 def assert_can_be_told_apart(codes: dict[int, str]) -> None:
     in_order = sorted(codes.values())
     assert not any(after.startswith(before) for before, after in itertools.pairwise(in_order))
-    assert all("0" in code and len(code) <= entropy.LONGEST_CODE for code in in_order)  # none of ones alone
+    assert all("0" in code and len(code) <= huffman.LONGEST_CODE for code in in_order)  # none of ones alone
 
 
 @settings(max_examples=200, deadline=None)
@@ -50,7 +50,7 @@ def test_codes_are_as_short_as_can_be_told_apart_and_as_the_table_says(frequenci
     assert sorted(symbols) == sorted(frequencies)
     assert counts == [sum(len(code) == length for code in codes.values()) for length in range(1, 17)]
     assert [codes[symbol] for symbol in symbols] == sorted(codes.values(), key=lambda code: (len(code), code))
-    if max(map(len, codes.values())) < entropy.LONGEST_CODE:  # none was shortened
+    if max(map(len, codes.values())) < huffman.LONGEST_CODE:  # none was shortened
         assert sum(frequencies[symbol] * len(code) for symbol, code in codes.items()) == least_bits(frequencies)
 
 
@@ -60,7 +60,7 @@ def test_codes_that_would_be_too_long_are_shortened():
         frequencies[symbol] = last[0]
         last = last[1], sum(last)
     codes, _, _ = codes_for(frequencies)
-    assert max(map(len, codes.values())) == entropy.LONGEST_CODE
+    assert max(map(len, codes.values())) == huffman.LONGEST_CODE
     assert_can_be_told_apart(codes)
 
 
@@ -68,10 +68,10 @@ def test_the_table_is_read_as_it_was_made():
     codes, counts, symbols = codes_for(
         {5: 1000, 0: 300, 0xF0: 299, 17: 3, 34: 1, 51: 1, **{70 + i: 2 for i in range(40)}}
     )
-    lookup, short = np.zeros(65536, np.uint16), np.zeros(1 << entropy.SHORT, np.uint16)
-    assert entropy.make_lookup(np.array(counts, np.uint8), np.array(symbols, np.uint8), lookup, short)
+    lookup, short = np.zeros(65536, np.uint16), np.zeros(1 << huffman.SHORT, np.uint16)
+    assert huffman.make_lookup(np.array(counts, np.uint8), np.array(symbols, np.uint8), lookup, short)
     for symbol, code in codes.items():
         first = int(code.ljust(16, "0"), 2)
         entry = len(code) << 8 | symbol
         assert (lookup[first : first + (1 << (16 - len(code)))] == entry).all()
-        assert short[first >> (16 - entropy.SHORT)] == (entry if len(code) <= entropy.SHORT else 0)
+        assert short[first >> (16 - huffman.SHORT)] == (entry if len(code) <= huffman.SHORT else 0)
