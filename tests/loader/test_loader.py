@@ -182,6 +182,44 @@ def test_one_damaged_record_more_than_the_cap_stops_the_loader(some_records):
         digests(training(ShardedRecords(some_records, "train"), max_corrupt=2))
 
 
+def test_names_go_with_their_rows_where_a_record_gave_way_to_the_next(some_records):
+    names = [f"train-{i}.jpg" for i in [*range(0, 20, 2), *range(1, 20, 2)]]  # shard by shard
+    for record in (0, 7):
+        damage(some_records, record)
+        names[record] = names[record + 1]
+    records = ShardedRecords(some_records, "train")
+    shown = {"first_step": 0, "last_step": 1, "workers": 2, "shorter_side": 32, "filenames": True, "max_corrupt": 2}
+    with Loader(records, EvaluationOrder(20, 20), 32, **shown) as loader:
+        (batch,) = loader
+    assert batch.filenames == names
+
+
+def test_a_loader_that_is_closed_gives_no_more_batches_and_says_so(photo_records):
+    loader = training(photo_records)
+    loader.close()
+    with pytest.raises(RuntimeError, match="the loader is closed"):
+        next(iter(loader))
+
+
+def test_a_folder_for_temporary_files_that_is_too_long_for_a_socket_is_said(photo_records, tmp_path, monkeypatch):
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with pytest.raises(UserError, match="Set TMPDIR to a shorter path"):
+        training(photo_records)
+
+
+def test_a_sigterm_to_the_whole_group_leaves_the_workers_to_the_loader(photo_records, capfd):
+    with training(photo_records, last=40) as loader:
+        for batch in loader:
+            if batch.step == 2:
+                for worker in loader._crew._workers:
+                    if worker.identity:  # one that is still starting may go
+                        os.kill(worker.process.pid, signal.SIGTERM)
+            del batch
+    assert "another takes its place" not in capfd.readouterr().err
+
+
 def test_records_that_are_all_damaged_stop_the_loader_whatever_the_cap(some_records):
     for record in range(20):
         damage(some_records, record)
@@ -215,7 +253,7 @@ def test_a_shard_that_is_gone_is_named(some_records):
 def soon(monkeypatch):
     """What takes minutes otherwise."""
     monkeypatch.setattr(crew_module, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(crew_module, "STALLED_SECONDS", 0.3)
+    monkeypatch.setattr(crew_module, "STALLED_SECONDS", 3.0)  # on a busy machine a worker takes one to start
 
 
 def test_a_stuck_worker_is_replaced_and_the_stream_does_not_change(photo_records, soon, capfd):
@@ -234,6 +272,7 @@ def test_a_stuck_worker_is_replaced_and_the_stream_does_not_change(photo_records
 def test_workers_that_never_say_a_word_are_stuck_too(photo_records, soon, monkeypatch, capfd):
     silent = [sys.executable, "-c", "import signal; signal.pause()"]
     monkeypatch.setattr(crew_module, "start_process", lambda *_: subprocess.Popen(silent))
+    monkeypatch.setattr(crew_module, "STALLED_SECONDS", 0.3)
     with pytest.raises(UserError, match="workers keep ending before they finish anything"):
         digests(training(photo_records, workers=1))
     assert capfd.readouterr().err.count("a worker was stuck") == 4

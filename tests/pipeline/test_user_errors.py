@@ -26,6 +26,25 @@ def test_no_folder_of_images_said(luigi, tmp_path):
     message(result, "say where they are with --data")
 
 
+def test_missing_files_of_a_set_of_tfrecords(luigi, tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "train-00001-of-00003").touch()
+    overrides = '["dataset.source=tfrecords"]'
+    result = luigi(
+        "FullRun",
+        "--recipe",
+        "imagefolder",
+        "--data",
+        tmp_path / "records",
+        "--artifacts",
+        tmp_path,
+        "--override",
+        overrides,
+    )
+    assert result.returncode == 35
+    message(result, "of the 3 files like train-00001-of-00003, these are missing: 00000, 00002")
+
+
 def test_an_empty_class_folder(luigi, tmp_path):
     (tmp_path / "images/cat").mkdir(parents=True)
     (tmp_path / "images/dog").mkdir()
