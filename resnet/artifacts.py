@@ -148,6 +148,9 @@ class Run:
         folder = self.stage_folder(stage)
         done = self.record(stage)
         if done is None:
+            parts = range(self.recipe.records.parts) if stage == "convert" else range(0)
+            if len(parts) > 1 and all(map(self.part_is_done, parts)):
+                return "its parts are done, and to be put together"
             begun = (folder / "begun.json").exists()
             return "it was interrupted" if begun else "it has not run yet"
         if reason := self._why_stale(stage, done):
