@@ -118,6 +118,19 @@ def _plan(entries: int) -> tuple[float, float]:
     return _measured(lambda: assign(entries, 1024, 0))
 
 
+def _index(entries: int) -> tuple[float, float]:
+    from resnet.records.shards import INDEX_TYPE, ShardedRecords, shard_name, write_classes
+
+    with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
+        folder = Path(temporary)
+        (folder / "index").mkdir()
+        write_classes(folder, [("class", "class")])
+        for number in range(1024):
+            index = np.zeros(entries // 1024 + (number < entries % 1024), INDEX_TYPE)
+            np.save(folder / "index" / f"{shard_name('train', number, 1024)}.npy", index)
+        return _measured(lambda: ShardedRecords(folder, "train"))
+
+
 def _order(entries: int) -> tuple[float, float]:
     from resnet.loader.order import permutation
 
@@ -127,6 +140,7 @@ def _order(entries: int) -> tuple[float, float]:
 PARTS: dict[str, Callable[[int], tuple[float, float]]] = {
     "the list of their names": _list,
     "which image goes to which shard": _plan,
+    "their index in a trainer": _index,
     "the order of an epoch": _order,
 }
 

@@ -149,7 +149,7 @@ class Run:
         done = self.record(stage)
         if done is None:
             parts = range(self.recipe.records.parts) if stage == "convert" else range(0)
-            if len(parts) > 1 and all(map(self.part_is_done, parts)):
+            if len(parts) > 1 and all(map(self._part_was_made, parts)):
                 return "its parts are done, and to be put together"
             begun = (folder / "begun.json").exists()
             return "it was interrupted" if begun else "it has not run yet"
@@ -210,11 +210,14 @@ class Run:
 
     def part_is_done(self, part: int) -> bool:
         """Whether the shards of a part of the conversion have been made, for the settings and images wanted now."""
-        return _read_json(self._part(part)) == self._identity("convert") or not self.why_incomplete("convert")
+        return self._part_was_made(part) or not self.why_incomplete("convert")
 
     def finish_part(self, part: int) -> None:
         make_folder(self._part(part).parent)
         _write_json(self._part(part), self._identity("convert"))
+
+    def _part_was_made(self, part: int) -> bool:
+        return _read_json(self._part(part)) == self._identity("convert")
 
     def _part(self, part: int) -> Path:
         return self.records / "parts" / f"{part:05d}-of-{self.recipe.records.parts:05d}.json"
