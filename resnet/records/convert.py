@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures as futures
 import csv
 import hashlib
+import itertools
 import math
 import multiprocessing
 import os
@@ -95,8 +96,31 @@ def _write_shards(run: Run, dataset: Dataset, part: slice = slice(None)) -> dict
 
     `part` selects some of the shards: of all training shards, then all validation shards.
     """
+    plan = _plan(run, dataset)
+    plan = {name: plan[name] for name in list(plan)[part]}
+    lists = {name: _list_digest(images, members) for name, (images, members) in plan.items()}
+    accepts = run.recipe.records.max_rejected > 0
+    summaries = {name: _finished(Shard(run.records, name), lists[name], accepts) for name in plan}
+    missing = [name for name, summary in summaries.items() if summary is None]
+    total, done = (sum(len(plan[name][1]) for name in names) for names in (plan, set(plan) - set(missing)))
+
+    def orders() -> Iterator[tuple[Any, ...]]:  # a shard's list at a time, not a million at once
+        for name in missing:
+            images, members = plan[name]
+            listed = [(images.image(int(i)), int(images.labels[i])) for i in members]
+            yield run.records, name, listed, list(dataset.classes), lists[name]
+
+    with Progress("converting", total, "images", done=done) as progress:
+        for name, summary in _in_parallel(orders(), run.machine.workers):
+            summaries[name] = summary
+            progress.advance(summary["records"] + len(summary["rejected"]))
+    return {name: summary for name, summary in summaries.items() if summary}
+
+
+def _plan(run: Run, dataset: Dataset) -> dict[str, tuple[Split, np.ndarray]]:
+    """Which images every shard is of, by its name."""
     records = run.recipe.records
-    plan = {
+    return {
         shard_name(split, number, count): (images, members)
         for split, images, count in (
             ("train", dataset.train, records.train_shards),
@@ -104,49 +128,24 @@ def _write_shards(run: Run, dataset: Dataset, part: slice = slice(None)) -> dict
         )
         for number, members in enumerate(assign(len(images), count, records.seed))
     }
-    plan = {name: plan[name] for name in list(plan)[part]}
-    lists = {name: _list_digest(images, members) for name, (images, members) in plan.items()}
-    accepts = records.max_rejected > 0
-    summaries = {name: _finished(Shard(run.records, name), lists[name], accepts) for name in plan}
-    missing = [name for name, summary in summaries.items() if summary is None]
-    total, done = (sum(len(plan[name][1]) for name in names) for names in (plan, set(plan) - set(missing)))
 
-    def orders() -> Iterator[tuple[str, list[tuple[Image, int]]]]:
-        for name in missing:
-            images, members = plan[name]
-            yield name, [(images.image(int(i)), int(images.labels[i])) for i in members]
 
+def _in_parallel(orders: Iterator[tuple[Any, ...]], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`_write_shard` of each order, by worker processes, in whatever order they are done."""
     context = multiprocessing.get_context("spawn")  # OpenCV forked after it used its threads can deadlock
-    with (
-        Progress("converting", total, "images", done=done) as progress,
-        futures.ProcessPoolExecutor(run.machine.workers, context, _start_worker, (os.getpid(),)) as pool,
-    ):
-        waiting: set[futures.Future] = set()
-        queue = orders()
-        more = True
-        while waiting or more:
-            while more and len(waiting) < 2 * run.machine.workers:  # a shard's list at a time, not a million at once
-                order = next(queue, None)
-                more = order is not None
-                if order:
-                    name, images_of_shard = order
-                    waiting.add(
-                        pool.submit(
-                            _write_shard, run.records, name, images_of_shard, list(dataset.classes), lists[name]
-                        )
-                    )
+    with futures.ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),)) as pool:
+        waiting = {pool.submit(_write_shard, *order) for order in itertools.islice(orders, 2 * workers)}
+        while waiting:
             finished, waiting = futures.wait(waiting, return_when=futures.FIRST_COMPLETED)
             for future in finished:
                 try:
-                    name, summary = future.result()
+                    yield future.result()
                 except BrokenProcessPool:
                     raise UserError(
                         "a conversion process was killed: by hand, or by the kernel for want of memory (see dmesg). "
                         "The shards that are done are kept; fewer workers in luigi.cfg take less memory."
                     ) from None
-                summaries[name] = summary
-                progress.advance(summary["records"] + len(summary["rejected"]))
-    return {name: summary for name, summary in summaries.items() if summary}
+            waiting |= {pool.submit(_write_shard, *order) for order in itertools.islice(orders, len(finished))}
 
 
 def link_shards(folder: Path, dataset: Dataset) -> dict[str, dict[str, Any]]:
