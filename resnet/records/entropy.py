@@ -251,11 +251,11 @@ def write(differing, tokens, ends, component_of_block, interval, dc_codes, ac_co
                     words, word, held, count, code >> 8 << size | one & 0xFFFF, (code & 0xFF) + size
                 )
                 token += np.uint64(1)
-        padding = -count & 7
-        word, held, count = _put(words, word, held, count, (1 << padding) - 1, padding)
-        words[word] = (
-            held << np.uint64(64 - count) >> np.uint64(32) if count else 0
-        )  # what the last word's end left over
+        padding = -count & 7  # ones, to a whole byte
+        if padding:
+            word, held, count = _put(words, word, held, count, (1 << padding) - 1, padding)
+        if count:  # of the last word, which is not full
+            words[word] = held << np.uint64(64 - count) >> np.uint64(32)
         at = _stuff(words, 4 * word + (count >> 3), out, at)
         out[at] = 0xFF
         out[at + 1] = EOI if last == len(ends) else RST0 + written % 8

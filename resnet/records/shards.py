@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,10 +106,11 @@ class ShardedRecords:
         self.folder = folder
         self.shards = [folder / path.stem for path in paths]
         self.classes = read_classes(folder)
-        indices = [_read_index(path) for path in paths]
+        indices = deque(_read_index(path) for path in paths)
         self.index = np.empty(sum(map(len, indices)), [("shard", "<i4"), *INDEX_TYPE.descr])
         start = 0
-        for number, entries in enumerate(indices):
+        for number in range(len(paths)):
+            entries = indices.popleft()  # mapped, and unmapped when it is copied: it would double the memory
             part = self.index[start : start + len(entries)]
             part["shard"] = number
             for field in INDEX_TYPE.names or ():

@@ -50,7 +50,7 @@ def _draw(run: Run, folder: Path) -> dict[str, Path]:
     predictions = read_predictions(run)
     plans: dict[str, Callable[[Path], bool]] = {
         "curves": lambda path: figures.curves(log, path),
-        "published": lambda path: figures.published(_metrics(run), _comparable(run), path),
+        "published": lambda path: figures.published(_metrics(run), comparable(run), path),
         "augmented": lambda path: figures.augmented_images(run, path),
         "confusion": lambda path: figures.confusion_matrix(predictions, path),
         "mistakes": lambda path: figures.mistakes(run, predictions, path),
@@ -86,7 +86,7 @@ def _render(run: Run, pictures: dict[str, Path]) -> str:
     )
 
 
-def _comparable(run: Run) -> list[Published]:
+def comparable(run: Run) -> list[Published]:
     """The published errors that this run's can be held against: all are on ImageNet."""
     return published_errors(run.recipe) if _on_imagenet(run) else []
 

@@ -146,6 +146,12 @@ def test_a_missing_file_is_noticed_by_the_others_names(scripts):
         load(scripts)
 
 
+def test_files_of_two_sets_in_one_folder_are_not_taken_for_one(scripts):
+    (scripts / "train-00002-of-00003").touch()
+    with pytest.raises(UserError, match="the files like train-00000-of-00002 are of more than one set"):
+        load(scripts)
+
+
 def test_a_damaged_file_is_named_with_the_place(scripts):
     path = scripts / "train-00001-of-00002"
     content = bytearray(path.read_bytes())

@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -131,3 +133,16 @@ def test_images_that_changed_are_converted_again_and_the_old_records_kept(luigi,
     record = json.loads((tmp_path / "a/records/images/stage.json").read_text())
     assert sum(record["images"].values()) == 5
     assert len(list((tmp_path / "a/trash").iterdir())) == 1
+
+
+def test_control_c_ends_with_a_line_and_no_traceback():
+    command = [sys.executable, "-c", "import pipeline; raise KeyboardInterrupt"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr == "stopped; the same command goes on from here\n"
+
+
+def test_an_error_of_the_programs_own_keeps_its_traceback():
+    done = subprocess.run([sys.executable, "-c", "import pipeline; 1 / 0"], capture_output=True, text=True)
+    assert done.stderr.startswith("Traceback")
+    assert "ZeroDivisionError" in done.stderr

@@ -48,3 +48,11 @@ def test_the_same_image_is_encoded_to_the_same_bytes(image):
 def test_what_is_no_example_is_not_decoded():
     with pytest.raises(Malformed):
         encoded_image(b"\xff\xff\xff")
+
+
+@given(image=images, data=st.data())
+@unhurried
+def test_what_is_cut_short_is_not_decoded(image, data):
+    payload = encode(image)
+    with pytest.raises(Malformed):
+        encoded_image(payload[: data.draw(st.integers(0, len(payload) - 1))])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from handmade_jpegs import CATEGORIES, ONLY_END, handmade
 
-from resnet.records import restarts
+from resnet.records import entropy, restarts
 from resnet.records.image_files import Unreadable, decode
 from resnet.records.regions import Box, IndexedJpeg, open_image
 from resnet.records.restarts import Unusual, insert_restarts
@@ -26,7 +26,7 @@ CASES = {
     "no bits, and blocks that never end": handmade(64, 64, ONE_COMPONENT, bits="0", ac=NEVER_ENDING),
     "a run beyond the block": handmade(8, 8, ONE_COMPONENT, bits="0000" + "0" * 5, ac=(ONLY_END[0], b"\xf0")),
     "a DC category of 12": handmade(8, 8, ONE_COMPONENT, bits="0" + "1" * 15, dc=(ONLY_END[0], b"\x0c")),
-    "DC values that add up": handmade(512, 8, ONE_COMPONENT, bits="1011" * 64, dc=CATEGORIES),
+    "DC values that add up": handmade(512, 8, ONE_COMPONENT, bits=("1011" + "1" * 11 + "0") * 64, dc=CATEGORIES),
     "bits left over": handmade(8, 8, ONE_COMPONENT, bits="00000" + "1" * 30),
     "another scan behind": handmade(8, 8, ONE_COMPONENT, end=b"\xff\xda\0\x08\1\1\0\0\x3f\0\0\xff\xd9"),
     "an end without its marker": handmade(8, 8, ONE_COMPONENT, end=b"\xd9"),
@@ -71,6 +71,7 @@ def test_no_file_makes_the_kernels_reach_beyond_an_array(tmp_path, image_files):
         ("no bits, and blocks that never end", "damaged bits"),
         ("a run beyond the block", "damaged bits"),
         ("a DC category of 12", "DC values out of range"),
+        ("DC values that add up", "DC values out of range"),
         ("bits left over", "unexpected markers"),
         ("another scan behind", "several scans"),
         ("an end without its marker", "unexpected markers"),
@@ -80,6 +81,12 @@ def test_no_file_makes_the_kernels_reach_beyond_an_array(tmp_path, image_files):
 def test_why_a_file_is_left_as_it_is(case, reason):
     with pytest.raises(Unusual, match=f"^{reason}$"):
         insert_restarts(CASES[case])
+
+
+def test_blocks_that_a_file_is_too_short_for_are_given_no_memory(monkeypatch):
+    monkeypatch.setattr(entropy, "read", lambda *arguments: pytest.fail("the scan is read"))
+    with pytest.raises(Unusual, match=r"^damaged bits$"):
+        insert_restarts(CASES["more blocks than bits"])
 
 
 def without(encoded: bytes, marker: int, content: int) -> bytes:

@@ -11,7 +11,9 @@ from sample_images import jpeg, photographs
 
 from resnet.records import regions
 from resnet.records.image_files import Unreadable, decode, png
+from resnet.records.jpeg import Malformed
 from resnet.records.regions import Box, IndexedJpeg, WholeImage, open_image
+from resnet.records.restart_index import HEAD, MOST_INTERVALS, read_index
 from resnet.records.restarts import insert_restarts
 
 SAMPLINGS = {
@@ -124,6 +126,12 @@ INDEXED = insert_restarts(jpeg(picture(60, 50, 1, 0.3)))
 
 
 def test_no_image_holds_more_intervals_than_there_are_markers_for():
-    from resnet.records.restart_index import MOST_INTERVALS
-
     assert len(regions.RESTARTS) >= MOST_INTERVALS
+
+
+def test_an_index_whose_interval_does_not_divide_the_row_is_not_used():
+    encoded = bytearray(insert_restarts(jpeg(picture(128, 32, 0, 0.3)), 4))  # rows of 8 MCUs: 2 intervals each
+    assert encoded[HEAD.size - 1] == 4
+    encoded[HEAD.size - 1] = 3
+    with pytest.raises(Malformed, match="does not match the file"):
+        read_index(encoded)

@@ -115,6 +115,14 @@ def first_component_only() -> bytes:
     return bytes(changed[:start] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" + changed[start + 14 :])
 
 
+def with_a_marker_out_of_turn() -> bytes:
+    return pillow(restart_marker_blocks=5).replace(b"\xff\xd1", b"\xff\xd2", 1)
+
+
+def with_a_byte_before_a_marker() -> bytes:
+    return pillow(restart_marker_blocks=5).replace(b"\xff\xd0", b"\x55\xff\xd0", 1)
+
+
 @pytest.mark.parametrize(
     ("encoded", "reason"),
     [
@@ -128,6 +136,8 @@ def first_component_only() -> bytes:
         (with_size(400, 400), "damaged bits"),
         (first_component_only(), "several scans"),
         (PHOTO[:-2] + b"".join(bytes((0xFF, 0xD0 + i % 8)) for i in range(1000)) + b"\xff\xd9", "unexpected markers"),
+        (with_a_marker_out_of_turn(), "unexpected markers"),
+        (with_a_byte_before_a_marker(), "unexpected markers"),
         (PHOTO[:40], "malformed header"),
         (PHOTO[:-2], "damaged bits"),
         (b"", "malformed header"),

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from resnet import report
 from resnet.report import confused_pairs, figures, time_text
 from resnet.report.published import published_errors
 from resnet.settings import Recipe
@@ -24,6 +27,26 @@ def test_published_errors_are_of_the_same_network_lowest_first():
 
 def test_networks_without_published_errors_have_none():
     assert published_errors(Recipe.model_validate({"model": {"depth": 20}})) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "images", "classes", "compared"),
+    [
+        ("imagenet", 50_000, 1000, True),
+        ("tfrecords", 50_000, 1000, True),
+        ("tfrecords", 49_999, 1000, False),
+        ("tfrecords", 50_000, 100, False),
+        ("folder", 50_000, 1000, False),
+    ],
+)
+def test_published_errors_stand_beside_those_on_imagenet_only(source, images, classes, compared, tmp_path):
+    (tmp_path / "classes.txt").write_text("\n".join(f"n{i:08}\tname" for i in range(classes)))
+    run = SimpleNamespace(
+        recipe=Recipe.model_validate({"dataset": {"source": source}}),
+        records=tmp_path,
+        made=lambda stage: {"images": {"validation": images}},
+    )
+    assert bool(report.comparable(run)) == compared
 
 
 def test_confusions_come_commonest_first_with_their_share():
