@@ -38,21 +38,22 @@ def main() -> None:
             _convert(images, Path(temporary) / f"artifacts-{i}", options.workers) for i in range(options.rounds + 1)
         ]
     cv2.setNumThreads(1)
-    stored = [to_stored(file) for file in files[:300]]
+    sample = files[:: max(len(files) // 300, 1)]
+    stored = [to_stored(file) for file in sample]
     figures = {
         "images_per_second": statistics.median(rates[1:]),  # the first round compiles what numba keeps
         "rounds": [round(rate, 1) for rate in rates[1:]],
         "mean_bytes": sum(map(len, files)) / len(files),
-        "growth_percent": 100 * (sum(len(one.encoded) for one in stored) / sum(map(len, files[:300])) - 1),
+        "growth_percent": 100 * (sum(len(one.encoded) for one in stored) / sum(map(len, sample)) - 1),
         "indexed": sum(not one.left_whole and one.format == "JPEG" for one in stored) / len(stored),
-        "decode_ms": _milliseconds(decode, files[:300]),
-        "insert_restarts_ms": _milliseconds(insert_restarts, files[:300]),
-        "with_proof_ms": _milliseconds(to_stored, files[:300]),
+        "decode_ms": _milliseconds(decode, sample),
+        "insert_restarts_ms": _milliseconds(insert_restarts, sample),
+        "with_proof_ms": _milliseconds(to_stored, sample),
     }
     low, high = min(rates[1:]), max(rates[1:])
     print(f"{options.workers} workers, {len(files):,} JPEGs of {figures['mean_bytes'] / 1000:.0f} KB on average")
     print(f"  {figures['images_per_second']:,.0f} images/s, median of {options.rounds} ({low:,.0f} to {high:,.0f})")
-    print(f"  {figures['growth_percent']:.2f} % more bytes; {100 * figures['indexed']:.0f} % of the files are indexed")
+    print(f"  {figures['growth_percent']:+.2f} % bytes; {100 * figures['indexed']:.0f} % of the files are indexed")
     parts = {"decoding": "decode_ms", "markers": "insert_restarts_ms", "all with the proof": "with_proof_ms"}
     print("  one image in one process:", ", ".join(f"{part} {figures[name]:.2f} ms" for part, name in parts.items()))
     if options.json:

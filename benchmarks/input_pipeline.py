@@ -46,7 +46,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="input-pipeline-") as folder:
         growth = prepare(Path(folder), options)
-        print(f"{options.count:,} images; the indexed ones take {growth:.2f} % more bytes", flush=True)
+        print(f"{options.count:,} images; the indexed ones take {growth:+.2f} % bytes", flush=True)
         results = {}
         for color in (False, True) if options.color == "both" else (options.color == "yes",):
             results["with colour" if color else "no colour"] = measure(Path(folder), options, color)
