@@ -5,15 +5,26 @@ from __future__ import annotations
 import luigi
 import luigi.configuration
 
+from pipeline.user_errors import stop
+
+
+class Number(luigi.IntParameter):
+    """A whole number, 0 or more. Anything else stops `luigi` at once, which alone would print a traceback."""
+
+    def parse(self, text: str) -> int:
+        if not (text.isascii() and text.isdigit()):
+            stop(f"luigi.cfg: {text!r} under [pipeline] is no number of 0 or more ({self.description})")
+        return int(text)
+
 
 # Its name is the section's in luigi.cfg.
 class pipeline(luigi.Config):  # noqa: N801
     recipe = luigi.Parameter(default="digits", description="recipe of runs without --recipe")
     artifacts = luigi.Parameter(default="artifacts", description="folder that everything is written under")
     data = luigi.Parameter(default="", description="root of the images of runs without --data")
-    workers = luigi.IntParameter(default=0, description="worker processes; 0: one a core")
-    devices = luigi.IntParameter(default=0, description="GPUs to train on; 0: all")
-    cpu_devices = luigi.IntParameter(default=1, description="logical devices to split the processor into")
+    workers = Number(default=0, description="worker processes; 0: one a core")
+    devices = Number(default=0, description="GPUs to train on; 0: all")
+    cpu_devices = Number(default=1, description="logical devices to split the processor into")
 
 
 def data_of(dataset: str) -> str:

@@ -22,6 +22,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -196,8 +197,8 @@ class Loader:
         if filled.second_reads:
             self._say(f"{filled.second_reads} records matched their checksum only when read a second time")
         for i, reason in filled.damaged:
-            self._note_damaged(reason)
             row = header.row + i
+            self._note_damaged(reason, self._records.shards[self._records.index["shard"][batch.records[row]]])
             batch.records[row] = (batch.records[row] + 1) % len(self._records)
             batch.labels[row] = self._records.index["label"][batch.records[row]]
             self._submit(batch, row, header.epoch, header.position + i, batch.records[row : row + 1])
@@ -207,13 +208,18 @@ class Loader:
             if not batch.waiting:
                 self._ready.notify()
 
-    def _note_damaged(self, reason: str) -> None:
+    def _note_damaged(self, reason: str, shard: Path) -> None:
         if reason in self.damaged:
             return
         if len(self.damaged) >= min(self._max_corrupt, len(self._records) - 1):  # one at least must be left
+            remedy = (
+                f"The shard is a link to {shard.resolve()}: fetch that file anew."
+                if shard.is_symlink()  # records.in_place
+                else "To make the shard anew, delete it and run ConvertRecords."
+            )
             raise UserError(
                 f"{reason}. records.max_corrupt is {self._max_corrupt}: so many damaged records may give way to other "
-                "images. To make the shard anew, delete it and run ConvertRecords."
+                f"images. {remedy}"
             )
         self.damaged.append(reason)
         self._say(f"{reason}; the next image takes its place ({len(self.damaged)} of {self._max_corrupt} such records)")

@@ -149,6 +149,16 @@ def test_a_damaged_record_stops_the_loader_and_is_named_with_its_place(some_reco
     assert "run ConvertRecords" in str(error.value)
 
 
+def test_a_damaged_record_in_a_file_used_where_it_lies_is_not_answered_with_deleting_the_link(some_records, tmp_path):
+    damage(some_records, 3)
+    for shard in some_records.glob("train-*"):
+        shard.rename(tmp_path / f"their-{shard.name}")
+        shard.symlink_to(tmp_path / f"their-{shard.name}")
+    with pytest.raises(UserError, match=rf"link to {tmp_path}/their-train-0000[01]-of-00002: fetch that file") as error:
+        digests(training(ShardedRecords(some_records, "train")))
+    assert "delete" not in str(error.value)
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_damaged_records_up_to_the_cap_give_way_to_the_next_images_of_the_shards(some_records, capfd, workers):
     whole = ShardedRecords(some_records, "train")

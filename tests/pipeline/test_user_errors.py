@@ -94,6 +94,15 @@ def test_a_recipe_that_does_not_exist(luigi, tmp_path):
     message(result, "there is no recipe 'digit'; did you mean digits?")
 
 
+@pytest.mark.parametrize("said", ["many", "-3", "2.5", ""])
+def test_a_number_in_luigi_cfg_that_is_none(luigi, tmp_path, monkeypatch, said):
+    (tmp_path / "mine.cfg").write_text(f"[pipeline]\nworkers = {said}\n")
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "mine.cfg"))
+    result = luigi("FullRun", "--artifacts", tmp_path)
+    assert result.returncode == 35
+    message(result, f"error: luigi.cfg: {said!r} under [pipeline] is no number of 0 or more (worker processes;")
+
+
 def test_an_artifacts_folder_that_cannot_be_written(luigi, tmp_path):
     (tmp_path / "file").write_text("a file where a folder should be")
     result = luigi("FullRun", "--artifacts", tmp_path / "file/artifacts")
