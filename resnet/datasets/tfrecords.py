@@ -218,11 +218,12 @@ def _classes(
 def _split(files: list[_Scanned], first: int) -> Split:
     labels = np.concatenate([file.labels - first for file in files]).astype(np.int32)
     bounds = np.cumsum([0, *(len(file.labels) for file in files)])
+    lengths = [_lengths(file) for file in files]
 
     def image(i: int) -> RecordImage:
         number = int(np.searchsorted(bounds, i, "right")) - 1
         file, record = files[number], i - int(bounds[number])
-        return RecordImage(file.path, int(file.offsets[record]), int(_lengths(file)[record]))
+        return RecordImage(file.path, int(file.offsets[record]), int(lengths[number][record]))
 
     return Split(labels, image)
 

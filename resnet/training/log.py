@@ -14,12 +14,16 @@ from resnet.training.log_lines import read_log
 
 
 class TrainingLog:
-    """Append lines; those of steps that a resumed training does again are cut off first."""
+    """Append lines; those of steps that a resumed training does again are cut off first.
+
+    `is_validated`: whether what is left has the validation after the last step done.
+    """
 
     def __init__(self, folder: Path, steps_done: int):
         self.path = folder / "log.jsonl"
         kept = [line for line in read_log(self.path) if line["step"] <= steps_done]
         self.seconds_before = kept[-1]["seconds"] if kept else 0.0
+        self.is_validated = any(line["step"] == steps_done and "validation_loss" in line for line in kept)
         with atomic(self.path, "w") as file:
             file.writelines(json.dumps(line) + "\n" for line in kept)
         self._file: IO[str] = open(self.path, "a", encoding="utf-8")  # noqa: SIM115

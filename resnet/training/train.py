@@ -81,18 +81,23 @@ def _loop(
         Progress("training", schedule.steps, "steps", done=first) as progress,
     ):
         validation_batches = iter(validation_loader)  # one loader for all epochs: starting workers takes a second
+
+        def validate(done: int, note: str) -> None:
+            metrics = score_round(run, validation, validation_batches, predictor)
+            meter.write_validation(done, metrics)
+            progress.say(_epoch_line(schedule.epoch(done), settings.epochs, note, metrics))
+
+        if first and schedule.ends_epoch(first - 1) and not log.is_validated:
+            validate(first, "trained before the interruption")
         for batch in meter.timed(_or_save(loader, checkpoints, first)):
             rate = schedule.learning_rate(batch.step)
             meter.add(step(batch.images, batch.labels, rate))
             done, ends_epoch = batch.step + 1, schedule.ends_epoch(batch.step)
             note = meter.write(done, rate) if done % schedule.log_steps == 0 or ends_epoch else ""
             progress.advance(note=note)
-            epoch = schedule.epoch(done)
-            if ends_epoch and not interrupted.asked:
-                metrics = score_round(run, validation, validation_batches, predictor)
-                meter.write_validation(done, metrics)
-                progress.say(_epoch_line(epoch, settings.epochs, note, metrics))
-            keep = ends_epoch and epoch in settings.keep_epochs
+            if ends_epoch and not interrupted.asked:  # else it is validated first thing when training goes on
+                validate(done, note)
+            keep = ends_epoch and schedule.epoch(done) in settings.keep_epochs
             if done % settings.checkpoint_steps == 0 or keep or interrupted.asked or done == schedule.steps:
                 log.sync()
                 checkpoints.save(done, keep=keep)

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,22 @@ def test_the_loss_falls_and_the_learning_rate_drops(artifacts):
 def test_each_epoch_is_validated(artifacts):
     lines = [line for line in read_log(artifacts / "runs/whole/train/log.jsonl") if "validation_loss" in line]
     assert [round(line["epoch"]) for line in lines] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("is_validated", [False, True])
+def test_an_epoch_whose_validation_was_interrupted_is_validated_when_training_goes_on(
+    artifacts, tmp_path, is_validated
+):
+    shutil.copytree(artifacts, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "runs/whole/train"
+    (folder / "weights.safetensors").unlink()  # so that training goes on, from its last checkpoint
+    lines = read_log(folder / "log.jsonl")  # the last one is a validation
+    kept = lines if is_validated else lines[:-1]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    subprocess.run(command("train", tmp_path, "--run=whole"), check=True)
+    assert [line | {"seconds": 0} for line in read_log(folder / "log.jsonl")] == [
+        line | {"seconds": 0} for line in lines
+    ]
 
 
 def test_a_finished_training_is_not_run_again(artifacts):
