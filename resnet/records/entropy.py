@@ -7,9 +7,9 @@ each, which are the coefficients in all but name. Imported by conversion only: n
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from resnet.records.huffman import LONGEST_CODE, SHORT
+from resnet.records.kernels import inlined, kernel
 
 DC_CATEGORIES = 12  # of 8-bit samples: differences of up to 11 bits
 ZERO_RUN, END_OF_BLOCK = 0xF0, 0x00  # the AC symbols that no bits follow
@@ -18,14 +18,14 @@ RST0, RST7, EOI = 0xD0, 0xD7, 0xD9
 OK, BAD_CODE, OUT_OF_DATA, BAD_RESTART, TOO_LARGE = range(5)
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _has_ff(word):
     """Whether a byte of these four is 0xFF: Mycroft's test for a zero byte, of the inverse."""
     inverse = ~word & 0xFFFFFFFF
     return (inverse - 0x01010101) & ~inverse & 0x80808080 != 0
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _refill(data, position, held, count, missing):
     """Take in bytes until 32 bits are held at least; `held` ends with the `count` bits that are not yet used.
 
@@ -57,7 +57,7 @@ def _refill(data, position, held, count, missing):
     return position, held, count, missing
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _marker_at(data, position):
     """Where the marker at `position` has its last byte, 0xFF may be repeated before it; beyond the end for none."""
     if position < len(data) and data[position] != 0xFF:
@@ -67,7 +67,7 @@ def _marker_at(data, position):
     return position
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _symbol_of(lookup, short, component, held, count):
     """The entry of the code that the next bits begin with; 32 of them are held at least."""
     window = np.uint64(held >> (count - LONGEST_CODE) & 0xFFFF)
@@ -75,13 +75,13 @@ def _symbol_of(lookup, short, component, held, count):
     return entry if entry else np.int64(lookup[component, window])
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _signed(bits, size):
     """The difference that a DC category's `size` bits mean (T.81, F.2.2.1: EXTEND)."""
     return bits if bits >> (size - 1) else bits - (1 << size) + 1
 
 
-@njit(cache=True)
+@kernel
 def read(data, position, interval, mcus, component_of_block, dc, dc_short, ac, ac_short, values, tokens, ends, found):
     """Read a scan from `position` on: every block's DC value and AC symbols.
 
@@ -145,7 +145,7 @@ def read(data, position, interval, mcus, component_of_block, dc, dc_short, ac, a
     return OK, position
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _category(difference):
     size, magnitude = 0, abs(np.int64(difference))
     while magnitude:
@@ -154,7 +154,7 @@ def _category(difference):
     return size
 
 
-@njit(cache=True)
+@kernel
 def differences(values, component_of_block, interval, differing, found):
     """The DC differences (`differing`, int32 [blocks]) when predictions start anew every `interval` MCUs, and how often
     each category comes (`found`, int64 [components, SYMBOLS])."""
@@ -174,7 +174,7 @@ def differences(values, component_of_block, interval, differing, found):
     return OK
 
 
-@njit(cache=True, inline="always")
+@inlined
 def _put(words, at, held, count, value, bits):
     """Append up to 31 bits. `held` ends with the `count` < 32 bits that do not fill a word yet; returns all three anew.
 
@@ -187,7 +187,7 @@ def _put(words, at, held, count, value, bits):
     return at + full, held, count - (full << 5)
 
 
-@njit(cache=True)
+@kernel
 def _stuff(words, size, out, at):
     """Write the first `size` bytes of `words`, a zero behind each 0xFF, which would be a marker else."""
     for i in range((size + 3) >> 2):
@@ -210,7 +210,7 @@ def _stuff(words, size, out, at):
     return at
 
 
-@njit(cache=True)
+@kernel
 def _most_puts(ends, blocks):
     """How many codes an interval of so many blocks has at most: DC and AC, and the padding."""
     most = 0
@@ -220,7 +220,7 @@ def _most_puts(ends, blocks):
     return most
 
 
-@njit(cache=True)
+@kernel
 def write(differing, tokens, ends, component_of_block, interval, dc_codes, ac_codes, out, lengths):
     """Write a scan with a restart marker every `interval` MCUs; returns the bytes written to `out`.
 

@@ -6,14 +6,15 @@ Imported by conversion only, as `resnet.records.entropy`.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from resnet.records.kernels import kernel
 
 SYMBOLS = 256
 LONGEST_CODE = 16
 SHORT = 10  # bits of the first look at a code: a table of 1,024 entries stays in the first-level cache
 
 
-@njit(cache=True)
+@kernel
 def make_lookup(counts, symbols, lookup, short):
     """Fill `lookup` (uint16 [65536], zeros) by the next 16 bits: length of the code x 256 + its symbol; 0 for no code.
 
@@ -37,7 +38,7 @@ def make_lookup(counts, symbols, lookup, short):
     return True
 
 
-@njit(cache=True)
+@kernel
 def shortest_codes(found, counts, symbols, codes):
     """The shortest prefix code of at most 16 bits for symbols that come as often as `found` (int64 [SYMBOLS]) says.
 
@@ -66,7 +67,7 @@ def shortest_codes(found, counts, symbols, codes):
     return taken
 
 
-@njit(cache=True)
+@kernel
 def _lengths(rising):
     """How many codes of each length a Huffman tree has: of symbols with these counts, which rise, and the one more."""
     leaves = len(rising) + 1
@@ -89,7 +90,7 @@ def _lengths(rising):
     return lengths
 
 
-@njit(cache=True)
+@kernel
 def _shorten(lengths):
     """Make codes of more than 16 bits shorter: of two siblings, one takes their parent's place, and the other's goes
     beside a code that is split."""

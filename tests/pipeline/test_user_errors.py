@@ -122,6 +122,14 @@ def test_a_run_that_another_process_holds(luigi, tmp_path):
     message(result, f"error: another process (pid 1) holds {folder}")
 
 
+def test_a_folder_for_luigis_locks_that_belongs_to_another_user_stops_nobody(luigi, tmp_path, monkeypatch):
+    (tmp_path / "luigi").touch()  # where no lock can be written, whoever runs the tests
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    result = luigi("Images", "--artifacts", tmp_path / "artifacts")
+    assert result.returncode == 0
+    message(result)
+
+
 def test_a_name_of_a_run_that_would_leave_the_folder(luigi, tmp_path):
     result = luigi("FullRun", "--run", "../elsewhere", "--artifacts", tmp_path)
     assert result.returncode == 35
