@@ -14,7 +14,6 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import os
 import platform
 import re
 import subprocess
@@ -28,6 +27,7 @@ from typing import Any
 
 from resnet.errors import UserError
 from resnet.files import atomic, held, make_folder, sha256
+from resnet.processes import cores
 from resnet.settings import Recipe, load_recipe
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "numpy", "opencv-python-headless", "luigi", "pyzmq", "pandas", "keras")
@@ -59,7 +59,7 @@ STAGES = {
 class Machine:
     """What changes only where and how fast a stage runs: never a reason to run it again."""
 
-    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    workers: int = field(default_factory=cores)
     devices: int = 0  # 0: every GPU, or the processor where there is none
     cpu_devices: int = 1  # logical devices that the processor is split into, to try a distributed recipe without GPUs
 

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them."""
+"""How this package starts processes: how many, of which code, and that they end with the one that started them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, as it sees it: microseconds, and of how many
 PARENT = "RESNET_PARENT"  # environment: the process id of the Luigi task that a stage is to end with
 
 
@@ -22,6 +24,16 @@ def command(module: str) -> list[str]:
         "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
     )
     return [sys.executable, "-c", code, module]
+
+
+def cores() -> int:
+    """How many cores this process may use: those it is bound to, or fewer where its container's quota is less."""
+    bound = len(os.sched_getaffinity(0))
+    try:
+        quota, period = map(int, CPU_QUOTA.read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # no control groups of version 2, or no quota: "max"
+        return bound
+    return min(bound, max(round(quota / period), 1))
 
 
 def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:

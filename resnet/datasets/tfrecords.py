@@ -11,7 +11,6 @@ out, they count from 1, which is said. What remains doubtful must be declared (`
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from array import array
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ import numpy as np
 from resnet import settings
 from resnet.datasets.images import Dataset, IndexedFile, MissingData, Split, hold_out
 from resnet.errors import UserError
+from resnet.processes import cores
 from resnet.progress import Progress
 from resnet.records import example, tfrecord
 
@@ -156,7 +156,7 @@ def _scan_all(paths: Sequence[Path]) -> list[_Scanned]:
     if not paths:
         return []
     with (
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ThreadPoolExecutor(cores()) as pool,
         Progress(f"reading {paths[0].name.partition('-of-')[0][:-6]}", len(paths), "files") as progress,
     ):
         scanned = []
