@@ -32,19 +32,20 @@ class Work(NamedTuple):
 
 def ours(work: Work) -> Iterator[Any]:
     from resnet.loader.loader import Loader
-    from resnet.loader.order import TrainingOrder
+    from resnet.loader.sampler import TrainingSampler
+    from resnet.loader.transforms import Augment
     from resnet.records.shards import ShardedRecords
     from resnet.settings import Augmentation
 
     records = ShardedRecords(work.folder / "records", "train")
     with Loader(
         records,
-        TrainingOrder(len(records), work.batch, 0),
+        TrainingSampler(len(records), work.batch, 0),
+        Augment.of(Augmentation(color=work.color)),
         work.size,
         first_step=0,
         last_step=1 << 40,
         workers=work.workers,
-        augmentation=Augmentation(color=work.color),
     ) as loader:
         for batch in loader:
             yield batch.images
@@ -55,9 +56,10 @@ def ours_alone(work: Work) -> Iterator[Any]:
     import cv2
 
     from resnet.loader.loader import PIECE
-    from resnet.loader.messages import RECORD_TYPE, OrderHeader
-    from resnet.loader.order import TrainingOrder, in_pieces
+    from resnet.loader.messages import RECORD_TYPE, JobHeader, Setup
     from resnet.loader.ring import Ring
+    from resnet.loader.sampler import TrainingSampler, in_pieces
+    from resnet.loader.transforms import Augment
     from resnet.loader.worker import Worker
     from resnet.records.shards import ShardedRecords
     from resnet.settings import Augmentation
@@ -65,20 +67,14 @@ def ours_alone(work: Work) -> Iterator[Any]:
     cv2.setNumThreads(1)
     records = ShardedRecords(work.folder / "records", "train")
     ring = Ring(4, work.batch, work.size)
-    setup = {
-        "shards": [str(path) for path in records.shards],
-        "ring": [4, work.batch, work.size],
-        "seed": 0,
-        "augmentation": Augmentation(color=work.color).model_dump(),
-        "shorter_side": 0,
-        "filenames": False,
-    }
-    worker = Worker(setup, ring.descriptor)
-    order = TrainingOrder(len(records), work.batch, 0)
+    shards = [str(path) for path in records.shards]
+    transform = Augment.of(Augmentation(color=work.color))
+    worker = Worker(Setup(shards, 4, work.batch, work.size, 0, transform, False), ring.descriptor)
+    sampler = TrainingSampler(len(records), work.batch, 0)
     step = 0
     while True:
-        for row, (epoch, position, members) in in_pieces(order.batch(step), PIECE):
-            header = OrderHeader(0, step % 4, row, epoch, position)
+        for row, (epoch, position, members) in in_pieces(sampler.batch(step), PIECE):
+            header = JobHeader(0, step % 4, row, epoch, position)
             worker.fill(header, records.index[members].astype(RECORD_TYPE))
         yield ring.pixels(step % 4)
         step += 1

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import cv2
 
-from resnet.artifacts import Machine, Run
-from resnet.records.convert import convert
-from resnet.records.image_files import decode
-from resnet.records.restarts import insert_restarts
-from resnet.records.stored import to_stored
+from resnet.images.decoding import decode
+from resnet.images.restarts import insert_restarts
+from resnet.images.stored import to_stored
+from resnet.run import Machine, Run
+from resnet.stages import ledger_of, run_stage
 
 BYTES = (79_000, 89_000)  # each image takes the greatest quality below a number in between: 80 KB on average
 
@@ -75,9 +75,9 @@ def _convert(images: Path, artifacts: Path, workers: int) -> float:
     run = Run.of("imagefolder", overrides, data=images, artifacts=artifacts, machine=Machine(workers=workers))
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        convert(run)
+        run_stage("convert", run)
     seconds = time.perf_counter() - start
-    return sum(run.made("convert")["images"].values()) / seconds
+    return sum(ledger_of(run).finished("convert")["images"].values()) / seconds
 
 
 def _milliseconds(work: Callable[[bytes], object], files: list[bytes], rounds: int = 5) -> float:

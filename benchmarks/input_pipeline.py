@@ -27,12 +27,15 @@ import numpy as np
 from contenders import CONTENDERS, Work
 from photographs import photographs
 
-from resnet.loader import augmentation
+from resnet.images.decoding import decode
+from resnet.images.stored import to_stored
+from resnet.loader.color import BRIGHTNESS, CONTRAST, HUE, SATURATION
+from resnet.loader.random_streams import draws
+from resnet.loader.transforms import FLIP
+from resnet.loader.views import scale_box
 from resnet.processes import die_with_parent
 from resnet.records.example import LabelledImage
-from resnet.records.image_files import decode
 from resnet.records.shards import Shard, write_classes
-from resnet.records.stored import to_stored
 from resnet.settings import Augmentation
 
 SETTLE = 8  # batches thrown away before each round: those that were made ready during the rest
@@ -82,16 +85,16 @@ def prepare(folder: Path, options: argparse.Namespace) -> float:
 def drawn(shapes: list[tuple[int, int]], size: int) -> dict[str, np.ndarray]:
     """The recipe's random decisions, one for each image."""
     settings = Augmentation()
-    draws = augmentation.draws(SEED, 0, 0, len(shapes))
+    numbers = draws(SEED, 0, 0, len(shapes))
     boxes = [
-        augmentation.scale_box(width, height, size, draw, settings)
-        for (height, width), draw in zip(shapes, draws.tolist(), strict=True)
+        scale_box(width, height, size, draw, settings.scale_min, settings.scale_max)
+        for (height, width), draw in zip(shapes, numbers.tolist(), strict=True)
     ]
-    between = draws[:, [augmentation.BRIGHTNESS, augmentation.SATURATION, augmentation.HUE, augmentation.CONTRAST]]
+    between = numbers[:, [BRIGHTNESS, SATURATION, HUE, CONTRAST]]
     low, high = np.array([-32 / 255, 0.5, -0.1, 0.5]), np.array([32 / 255, 1.5, 0.1, 1.5])
     return {
         "boxes": np.array(boxes, np.int32),
-        "flips": draws[:, augmentation.FLIP] < 0.5,
+        "flips": numbers[:, FLIP] < 0.5,
         "colors": (low + between * (high - low)).astype(np.float32),
     }
 

@@ -15,11 +15,12 @@ import time
 import cv2
 from photographs import photographs
 
-from resnet.loader.augmentation import draws, scale_box
-from resnet.records.image_files import decode
-from resnet.records.jpeg import FRAMES, read_frame, segments
-from resnet.records.regions import Box, open_image
-from resnet.records.restarts import Unusual, fastest_interval, insert_restarts
+from resnet.images.decoding import decode
+from resnet.images.jpeg import FRAMES, read_frame, segments
+from resnet.images.regions import Box, open_image
+from resnet.images.restarts import Unusual, fastest_interval, insert_restarts
+from resnet.loader.random_streams import draws
+from resnet.loader.views import scale_box
 from resnet.settings import Augmentation
 
 SAMPLINGS = {
@@ -38,7 +39,7 @@ def main() -> None:
     settings = Augmentation()
     wholes = [image for image in map(decode, photographs(2 * options.count)) if image.shape[:2] == (375, 500)]
     drawn = draws(0, 0, 0, len(wholes)).tolist()
-    boxes = [scale_box(500, 375, 224, draw, settings) for draw in drawn]
+    boxes = [scale_box(500, 375, 224, draw, settings.scale_min, settings.scale_max) for draw in drawn]
     for name, sampling in SAMPLINGS.items():
         for quality in (75, 96):  # files of 31 to 39 KB, and of 86 to 106 KB as in ImageNet
             parameters = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]

@@ -107,13 +107,13 @@ def _measured(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def _list(entries: int) -> tuple[float, float]:
-    from resnet.datasets.images import FileNames
+    from resnet.datasets.source import FileNames
 
     return _measured(lambda: FileNames(f"n{i % CLASSES:08d}_{i}.JPEG" for i in range(entries)))
 
 
 def _plan(entries: int) -> tuple[float, float]:
-    from resnet.records.convert import assign
+    from resnet.conversion.plan import assign
 
     return _measured(lambda: assign(entries, 1024, 0))
 
@@ -132,7 +132,7 @@ def _index(entries: int) -> tuple[float, float]:
 
 
 def _order(entries: int) -> tuple[float, float]:
-    from resnet.loader.order import permutation
+    from resnet.loader.sampler import permutation
 
     return _measured(lambda: permutation(0, 0, entries))
 

@@ -25,12 +25,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from input_pipeline import prepare
 
-from resnet.artifacts import Machine, Run
 from resnet.loader.loader import LEAST_SLOTS, Loader
-from resnet.loader.order import TrainingOrder
-from resnet.records.convert import convert
+from resnet.loader.sampler import TrainingSampler
+from resnet.loader.transforms import Augment
+from resnet.recipes import load_recipe
 from resnet.records.shards import ShardedRecords
-from resnet.settings import Recipe, load_recipe
+from resnet.run import Machine, Run
+from resnet.settings import Recipe
+from resnet.stages import run_stage
 
 Step = Callable[[Any, Any], None]
 
@@ -41,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="training-feed-") as folder:
         if options.recipe:
             run = Run.of(options.recipe, sizes, artifacts=folder, data=options.data)
-            convert(run)
+            run_stage("convert", run)
             recipe, records = run.recipe, ShardedRecords(run.records, "train")
         else:
             _, recipe = load_recipe("imagenet-resnet50", sizes)
@@ -49,15 +51,14 @@ def main() -> None:
             prepare(Path(folder), options)
             records = ShardedRecords(Path(folder) / "records", "train")
         step = waiting_step(options) if options.device_rate else training_step(recipe, len(records.classes))
-        order = TrainingOrder(len(records), options.batch, 0)
         with Loader(
             records,
-            order,
+            TrainingSampler(len(records), options.batch, 0),
+            Augment.of(recipe.augmentation),
             recipe.model.image_size,
             first_step=0,
             last_step=1 << 40,
             workers=options.workers,
-            augmentation=recipe.augmentation,
         ) as loader:
             figures = compare(iter(loader), step, options)
     what = f"a device of {options.device_rate:,} images/s" if options.device_rate else f"ResNet-{recipe.model.depth}"
@@ -69,8 +70,8 @@ def main() -> None:
 
 def training_step(recipe: Recipe, classes: int) -> Step:
     """A step of real training."""
+    from resnet.devices import make_strategy
     from resnet.model.network import network_of
-    from resnet.training.distribution import make_strategy
     from resnet.training.step import TrainStep
 
     strategy = make_strategy(Machine(), 1)

@@ -19,7 +19,8 @@ from pathlib import Path
 from input_pipeline import prepare
 
 from resnet.loader.loader import Loader
-from resnet.loader.order import TrainingOrder
+from resnet.loader.sampler import TrainingSampler
+from resnet.loader.transforms import Augment
 from resnet.records.shards import ShardedRecords
 from resnet.settings import Augmentation
 
@@ -62,12 +63,10 @@ def main() -> None:
 
 def measure(records: ShardedRecords, workers: int, options: argparse.Namespace) -> dict[str, float]:
     begun = time.perf_counter()
-    order = TrainingOrder(len(records), options.batch, 0)
-    with Loader(
-        records, order, options.size, first_step=0, last_step=1 << 40, workers=workers, augmentation=Augmentation()
-    ) as loader:
-        crew = loader._crew
-        while not (len(crew._workers) == workers and all(worker.identity for worker in crew._workers)):
+    sampler, transform = TrainingSampler(len(records), options.batch, 0), Augment.of(Augmentation())
+    with Loader(records, sampler, transform, options.size, first_step=0, last_step=1 << 40, workers=workers) as loader:
+        pool = loader.pool
+        while not (len(pool.workers) == workers and all(worker.identity for worker in pool.workers)):
             time.sleep(0.005)
         started = time.perf_counter() - begun
         batches = iter(loader)
@@ -80,7 +79,7 @@ def measure(records: ShardedRecords, workers: int, options: argparse.Namespace) 
             next(batches)
             count += 1
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        memory = statistics.mean(own_memory(worker.process.pid) for worker in crew._workers)
+        memory = statistics.mean(own_memory(worker.process.pid) for worker in pool.workers)
     return {
         "images_per_second": count * options.batch / seconds,
         "start_s": started,

@@ -1,19 +1,19 @@
-"""What luigi.cfg says about where and how fast, as options of the stages' command."""
+"""What luigi.cfg says about where and how fast, as options of the stages' commands."""
 
 from __future__ import annotations
 
 import luigi
 import luigi.configuration
 
-from pipeline.user_errors import stop
+from pipeline.luigi_hooks import stop
 
 
 class Number(luigi.IntParameter):
-    """A whole number, 0 or more. Anything else stops `luigi` at once, which alone would print a traceback."""
+    """A whole number, 0 or more. Anything else stops `luigi` with one message; Luigi alone would print a traceback."""
 
     def parse(self, text: str) -> int:
         if not (text.isascii() and text.isdigit()):
-            stop(f"luigi.cfg: {text!r} under [pipeline] is no number of 0 or more ({self.description})")
+            stop(f"luigi.cfg: {text!r} under [pipeline] must be a whole number, 0 or more ({self.description})")
         return int(text)
 
 
@@ -24,11 +24,11 @@ class pipeline(luigi.Config):  # noqa: N801
     data = luigi.Parameter(default="", description="root of the images of runs without --data")
     workers = Number(default=0, description="worker processes; 0: one a core")
     devices = Number(default=0, description="GPUs to train on; 0: all")
-    cpu_devices = Number(default=1, description="logical devices to split the processor into")
+    cpu_devices = Number(default=1, description="logical devices to split the CPU into")
 
 
 def data_of(dataset: str) -> str:
-    """Where luigi.cfg says that this data set's images are; empty where it says nothing."""
+    """Where luigi.cfg says that this data set's images are; empty where it does not say."""
     return luigi.configuration.get_config().get("data", dataset, "") if dataset else ""
 
 

@@ -1,4 +1,4 @@
-"""The pipeline's tasks. Each stage is complete when its stage.json says so: see resnet/artifacts.py.
+"""The pipeline's tasks. A stage's task is complete when the run's ledger says so: see resnet/ledger.py.
 
 Images -> ConvertRecords -> Train -> BatchNormStatistics -> Evaluate -> Report        FullRun = all of them
 """
@@ -9,42 +9,24 @@ import contextlib
 import logging
 import sys
 import time
-from functools import lru_cache
 from typing import Any
 
 import luigi
-from luigi.interface import PidLockAlreadyTakenExit
 
 from pipeline.child import run_stage
 from pipeline.configuration import data_of, machine_options, pipeline
-from pipeline.user_errors import stop
+from pipeline.luigi_hooks import stop
 from resnet import datasets
-from resnet.artifacts import Run
-from resnet.datasets.images import MissingData
-from resnet.errors import HeldElsewhere, UserError
-from resnet.files import held
+from resnet.datasets.source import MissingData
+from resnet.errors import UserError
+from resnet.files import locked
+from resnet.ledger import Ledger
+from resnet.run import Run
+from resnet.stage_table import STAGES
+from resnet.stages import ledger_of
 
 logger = logging.getLogger("luigi-interface")
-SPARE_SECONDS = 300.0  # without news for a scheduler that did not answer
-
-_held = contextlib.ExitStack()  # this process's hold on its run, until it ends
-
-
-@lru_cache
-def _run_of(recipe: str, data: str, run: str, artifacts: str, overrides: tuple[str, ...]) -> Run:
-    wanted = Run.of(recipe, overrides, name=run, artifacts=artifacts, data=data)
-    found = data_of(wanted.recipe.dataset.name) if not data else ""
-    return Run.of(recipe, overrides, name=run, artifacts=artifacts, data=found) if found else wanted
-
-
-@lru_cache
-def _hold(run: Run) -> None:
-    """Keep other processes from this run. Raises what makes `luigi` exit with its code for "already running"."""
-    try:
-        _held.enter_context(held(run.folder))
-    except HeldElsewhere as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise PidLockAlreadyTakenExit from None
+SPARE_SECONDS = 300.0  # without progress messages for a scheduler that did not answer
 
 
 class Overrides(luigi.ListParameter):
@@ -59,13 +41,50 @@ class Overrides(luigi.ListParameter):
 
 
 class RunTask(luigi.Task):
-    """A task of one run. A recipe that cannot be read stops `luigi` at once."""
+    """A task of one run. A recipe that cannot be read stops `luigi` with one message."""
 
     recipe = luigi.Parameter(default=pipeline().recipe, description="shipped recipe, or a .toml file")
     data = luigi.Parameter(default=pipeline().data, description="root of the images")
     run_name = luigi.Parameter(default="", description="name of the run (default: the recipe's)")
     artifacts = luigi.Parameter(default=pipeline().artifacts, description="folder that everything is written under")
     override = Overrides(default=(), description='settings, such as ["training.epochs=3"]')
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        try:
+            self.experiment = self._experiment()
+        except UserError as error:
+            stop(str(error))
+        self.ledger = ledger_of(self.experiment)
+
+    def _experiment(self) -> Run:
+        def run(data: str) -> Run:
+            return Run.of(self.recipe, self.override, name=self.run_name, artifacts=self.artifacts, data=data)
+
+        wanted = run(self.data)
+        found = "" if self.data else data_of(wanted.recipe.dataset.name)
+        return run(found) if found else wanted
+
+    def prepare(self, locks: contextlib.ExitStack) -> None:
+        """Before anything is scheduled: lock the run, and say what Luigi would not say well.
+
+        Raises UserError for a run that cannot be looked at, LockedElsewhere for one that is in progress.
+        """
+        if self.complete():
+            self.say_done()
+            return
+        if self.writes_in_run:
+            locks.enter_context(locked(self.experiment.folder))
+        if reason := why_missing(self.ledger):
+            print(f"error: no images: {reason}", file=sys.stderr)
+
+    @property
+    def writes_in_run(self) -> bool:
+        """Several hosts may convert at a time: records have locks of their own."""
+        return True
+
+    def say_done(self) -> None:
+        print(f"{self.task_family}: up to date", flush=True)
 
     # The parameter is called `run`, and so is a method of every Luigi task: here it is `run_name` on the instance.
     @classmethod
@@ -76,79 +95,67 @@ class RunTask(luigi.Task):
         super().__setattr__("run_name" if name == "run" else name, value)
 
     def clone(self, cls: type[luigi.Task] | None = None, **kwargs: Any) -> luigi.Task:
-        return super().clone(cls, **{"run": self.run_name} | kwargs)
+        task = super().clone(cls, **{"run": self.run_name} | kwargs)
+        task.ledger = self.ledger  # so that the images are looked at once
+        return task
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        try:
-            self.of = _run_of(self.recipe, self.data, self.run_name, self.artifacts, tuple(self.override))
-        except UserError as error:
-            stop(str(error))
+
+def why_missing(ledger: Ledger) -> str:
+    """Why the images of a conversion that is still to be done cannot be found; empty where they can."""
+    run = ledger.run
+    if not ledger.why_incomplete("convert"):
+        return ""
+    try:
+        datasets.open_source(run.recipe.dataset, run.data, run.artifacts)
+    except MissingData as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename} cannot be read: {error.strerror}"
+    return ""
 
 
 class Images(RunTask, luigi.ExternalTask):
     """The labelled images, which come from outside."""
 
+    writes_in_run = False
+
     def complete(self) -> bool:
-        try:
-            return not _what_is_missing(self.of)
-        except UserError as error:
-            stop(str(error))
-
-
-@lru_cache
-def _what_is_missing(run: Run) -> str:
-    try:
-        datasets.open_source(run.recipe.dataset, run.data, run.artifacts)
-    except MissingData as error:
-        print(f"error: no images: {error}", file=sys.stderr)
-        return str(error)
-    except OSError as error:
-        print(f"error: no images: {error.filename} cannot be read: {error.strerror}", file=sys.stderr)
-        return str(error)
-    return ""
+        return not why_missing(self.ledger)
 
 
 class StageTask(RunTask):
-    """A stage of `resnet`, run as a child process."""
+    """A stage of `resnet`, run as a child process. `stage` is its row of the table of stages."""
 
     stage: str
-    needs: type[RunTask]
-    _scheduler_is_spared_until = 0.0
+    _no_progress_until = 0.0
 
     def requires(self) -> luigi.Task | list[luigi.Task]:
-        return self.clone(self.needs)
+        inputs = STAGES[self.stage].inputs
+        return self.clone(task_of(inputs[-1]) if inputs else Images)
 
     def complete(self) -> bool:
-        try:
-            if not self.of.why_incomplete(self.stage):
-                return True
-            if self.stage != "convert":  # several hosts may convert: records have locks of their own
-                _hold(self.of)
-        except UserError as error:
-            stop(str(error))
-        return False
+        return not self.ledger.why_incomplete(self.stage)
 
     def run(self) -> None:
-        reason = self.of.why_incomplete(self.stage)
-        print(f"{self.task_family}: {reason}", flush=True)
-        run_stage(self.stage, self._options(), self._show)
+        if reason := self.ledger.why_incomplete(self.stage):
+            print(f"{self.task_family}: {reason}", flush=True)
+        run_stage(self.stage, self._options(), self.show_progress)
 
     def on_failure(self, exception: BaseException) -> str:
         return str(exception) if isinstance(exception, UserError) else super().on_failure(exception)
 
     def _options(self) -> list[str]:
-        run = self.of
+        run = self.experiment
         options = [f"--recipe={self.recipe}", f"--run={run.name}", f"--artifacts={run.artifacts}", *machine_options()]
         if run.data:
             options.append(f"--data={run.data}")
         return options + [f"--override={override}" for override in self.override]
 
-    def _show(self, news: dict[str, Any]) -> None:
-        """Progress and status for the scheduler's page. A scheduler that is down does not stop the work: Luigi tries
-        each message for a minute, so for some minutes it is spared the next ones.
+    def show_progress(self, news: dict[str, Any]) -> None:
+        """Show progress and status on the scheduler's page. A scheduler that is down does not stop the work: Luigi
+        tries each message for a minute, so for some minutes it gets no more of them.
         """
-        if time.monotonic() < self._scheduler_is_spared_until:
+        if time.monotonic() < self._no_progress_until:
             return
         try:
             if "fraction" in news and self.set_progress_percentage:
@@ -156,55 +163,57 @@ class StageTask(RunTask):
             if "message" in news and self.set_status_message:
                 self.set_status_message(news["message"])
         except Exception as error:
-            logger.warning("the scheduler was not told of the progress: %s", error)
-            self._scheduler_is_spared_until = time.monotonic() + SPARE_SECONDS
+            logger.warning("progress did not reach the scheduler: %s", error)
+            self._no_progress_until = time.monotonic() + SPARE_SECONDS
 
 
 class ConvertPart(StageTask):
-    """Some of the TFRecord shards: one of `records.parts` tasks, which several hosts can share."""
+    """Some of the shards: one of `records.parts` tasks, which several hosts can share."""
 
-    stage, needs = "convert", Images
+    stage = "convert"
+    writes_in_run = False
     part = luigi.IntParameter(description="which part, counted from 0")
 
     def complete(self) -> bool:
-        return self.of.part_is_done(self.part)
+        return self.ledger.part_is_done(self.part)
 
     def run(self) -> None:
-        run_stage(self.stage, [*self._options(), f"--part={self.part}"], self._show)
+        run_stage(self.stage, [*self._options(), f"--part={self.part}"], self.show_progress)
 
 
 class ConvertRecords(StageTask):
-    """Images to TFRecord shards."""
+    """Images to shards of records."""
 
-    stage, needs = "convert", Images
+    stage = "convert"
+    writes_in_run = False
 
     def requires(self) -> luigi.Task | list[luigi.Task]:
-        parts = self.of.recipe.records.parts
+        parts = self.experiment.recipe.records.parts
         return [self.clone(ConvertPart, part=part) for part in range(parts)] if parts > 1 else super().requires()
 
 
 class Train(StageTask):
     """Records to trained weights."""
 
-    stage, needs = "train", ConvertRecords
+    stage = "train"
 
 
 class BatchNormStatistics(StageTask):
-    """Averages the batch-norm statistics over training batches."""
+    """The trained weights with averaged batch-norm statistics."""
 
-    stage, needs = "batchnorm", Train
+    stage = "batchnorm"
 
 
 class Evaluate(StageTask):
     """Errors on the validation images."""
 
-    stage, needs = "evaluate", BatchNormStatistics
+    stage = "evaluate"
 
 
 class Report(StageTask):
-    """One page of what was run and what came out."""
+    """One page about the run and its results."""
 
-    stage, needs = "report", Evaluate
+    stage = "report"
 
 
 class FullRun(RunTask, luigi.WrapperTask):
@@ -213,13 +222,15 @@ class FullRun(RunTask, luigi.WrapperTask):
     def requires(self) -> luigi.Task:
         return self.clone(Report)
 
-    def complete(self) -> bool:
-        if not super().complete():
-            return False
-        _say_where_the_report_is(self.of)
-        return True
+    def run(self) -> None:
+        self.say_done()
+
+    def say_done(self) -> None:
+        print(
+            f"FullRun: up to date; the report is {self.experiment.stage_folder('report') / 'report.html'}", flush=True
+        )
 
 
-@lru_cache  # once a process: Luigi asks more than once
-def _say_where_the_report_is(run: Run) -> None:
-    print(f"FullRun: done; the report is {run.stage_folder('report') / 'report.html'}", flush=True)
+def task_of(stage: str) -> type[StageTask]:
+    """The task that runs a stage: its name is the stage's title."""
+    return globals()[STAGES[stage].title]

@@ -5,23 +5,25 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from resnet.errors import HeldElsewhere, UserError
+from resnet.errors import LockedElsewhere, UserError
+
+logger = logging.getLogger(__name__)
 
 WORTH_SAYING = 2.0  # seconds of waiting for another process
 
 
 @contextlib.contextmanager
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO]:
-    """Open a temporary file that takes `path`'s place when the block ends well, and vanishes when it does not.
+    """Open a temporary file that replaces `path` when the block succeeds, and is deleted when it fails.
 
-    Text is UTF-8; names of files that are not are written as the bytes that they are.
+    Text is UTF-8. File names that are not valid UTF-8 are written as the bytes they are.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -64,11 +66,11 @@ def make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def held(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator[None]:
-    """Hold `folder` for this process, so that no other writes to it; the kernel lets go even of a killed holder.
+def locked(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator[None]:
+    """Lock `folder` for this process, so that no other writes to it. The kernel unlocks it when the process ends.
 
-    Several processes can hold it `shared`: no other can hold it alone meanwhile. Waits up to `wait` seconds for other
-    holders to finish, which is said, then raises HeldElsewhere with the process id of one that holds it alone.
+    Several processes can lock it `shared`: none can lock it alone meanwhile. Waits up to `wait` seconds for the others,
+    and logs that it waits. Then raises LockedElsewhere with the process id of one that has it alone.
     """
     make_folder(folder)
     path = folder / ".lock"
@@ -78,20 +80,7 @@ def held(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator[N
     except OSError as error:
         raise UserError(f"cannot write in {folder}: {error.strerror}. Give another folder with --artifacts.") from None
     try:
-        begun, said = time.monotonic(), False
-        while True:
-            try:
-                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                waited = time.monotonic() - begun
-                holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "one that reads from it"
-                if waited >= wait:
-                    raise HeldElsewhere(f"another process ({holder}) holds {folder}") from None
-                if waited > WORTH_SAYING and not said:
-                    print(f"waiting for another process ({holder}) that holds {folder}", file=sys.stderr, flush=True)
-                    said = True
-                time.sleep(0.1)
+        _lock(descriptor, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
         if not shared:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)
@@ -102,3 +91,20 @@ def held(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator[N
                 os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path, kind: int, wait: float) -> None:
+    begun, said = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            waited = time.monotonic() - begun
+            owner = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "one that reads from it"
+            if waited >= wait:
+                raise LockedElsewhere(f"another process ({owner}) has locked {folder}") from None
+            if waited > WORTH_SAYING and not said:
+                logger.info("waiting for another process (%s) that has locked %s", owner, folder)
+                said = True
+            time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""How far a stage is: a bar on the terminal, and a line a second for whoever started the stage.
+"""How far a stage is: a bar on a terminal, lines in a log file, and a line a second for whoever started the stage.
 
 The Luigi task that starts a stage hands it a pipe (its descriptor in RESNET_PROGRESS_FD) and shows what comes through
 it on the scheduler's page. Each line is a JSON object: {"fraction": 0.4, "message": "..."} or {"error": "..."}.
@@ -7,6 +7,7 @@ it on the scheduler's page. Each line is a JSON object: {"fraction": 0.4, "messa
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -14,19 +15,35 @@ from typing import Any
 
 from tqdm import tqdm
 
+logger = logging.getLogger(__name__)
+
 ENVIRONMENT = "RESNET_PROGRESS_FD"
+LINES = 10  # in a log file, over the whole work
+LINE_SECONDS = 5.0  # between them at least: work that is soon done needs none
+# Short, so that the bar stays a bar at 80 columns. tqdm's own rate would turn into seconds below one a second.
+BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
 class Progress:
-    """A bar over `total` things, as a context manager."""
+    """A bar over `total` things, as a context manager. Where standard error is no terminal, a line each tenth instead.
 
-    def __init__(self, title: str, total: int, unit: str, *, done: int = 0):
-        patience = 0.5 if sys.stderr.isatty() else 10.0  # a log file wants a line now and then, not ten a second
-        self._title = title
+    `lines=False`: no lines either, for a stage that logs lines of its own.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, *, done: int = 0, lines: bool = True):
+        self._title, self._total, self._unit, self._done = title, total, unit, done
+        on_terminal = sys.stderr.isatty()
+        self._lines = lines and not on_terminal
         self._bar: Any = tqdm(
-            desc=title, total=total, initial=done, unit=f" {unit}", mininterval=patience, dynamic_ncols=True
+            desc=title,
+            total=total,
+            initial=done,
+            bar_format=BAR,
+            mininterval=0.5,
+            dynamic_ncols=True,
+            disable=not on_terminal,
         )
-        self._told = 0.0
+        self._reported, self._logged = 0.0, time.monotonic()
 
     def __enter__(self) -> Progress:
         return self
@@ -34,21 +51,26 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count some more as done. `note`: what to show beside the count until the next one."""
+        before, self._done = self._done, self._done + count
         if note:
             self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update(steps)
-        if time.monotonic() - self._told >= 1.0 or self._bar.n >= self._bar.total:
-            self._told = time.monotonic()
-            count = f"{self._title}: {self._bar.n:,} of {self._bar.total:,}{self._bar.unit}"
-            tell(fraction=self._bar.n / max(self._bar.total, 1), message=f"{count}, {note}" if note else count)
+        self._bar.update(count)
+        text = f"{self._title}: {self._done:,} of {self._total:,} {self._unit}" + (f", {note}" if note else "")
+        if self._is_line_due(before):
+            self._logged = time.monotonic()
+            logger.info("%s", text)
+        if time.monotonic() - self._reported >= 1.0 or self._done >= self._total:
+            self._reported = time.monotonic()
+            report(fraction=self._done / max(self._total, 1), message=text)
 
-    def say(self, text: str) -> None:
-        """A line above the bar."""
-        self._bar.write(text, file=sys.stderr)
+    def _is_line_due(self, before: int) -> bool:
+        tenth, last = (LINES * done // max(self._total, 1) for done in (self._done, before))
+        return self._lines and tenth > last and time.monotonic() - self._logged >= LINE_SECONDS
 
 
-def tell(**news: Any) -> bool:
+def report(**news: Any) -> bool:
     """Send one line to whoever started this stage; returns whether anybody listens."""
     descriptor = os.environ.get(ENVIRONMENT)
     if descriptor is None:
@@ -60,6 +82,5 @@ def tell(**news: Any) -> bool:
     except BlockingIOError:  # nobody reads at the moment: this line is lost, and the work goes on
         pass
     except OSError:  # the listener is gone
-        os.environ.pop(ENVIRONMENT)
         return False
     return True

@@ -1,20 +1,38 @@
-"""Records that several packages are tested with."""
+"""Images and records that several packages are tested with."""
 
 from __future__ import annotations
 
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
-from sample_images import photographs, write_records
+from PIL import Image
+from sample_images import photographs as sample_photographs
+from sample_images import write_records
 
-from resnet.records.image_files import png
-from resnet.records.shards import ShardedRecords
+from resnet import console
+from resnet.images.decoding import png
+from resnet.records.example import LabelledImage, decode
+from resnet.records.shards import RecordReader, ShardedRecords
+from resnet.run import Machine, Run
+from resnet.stages import run_stage
+
+
+@pytest.fixture(autouse=True)
+def messages() -> None:
+    """Messages go to standard error, as in a command."""
+    console.configure()
 
 
 @pytest.fixture(scope="session")
 def photo_records(tmp_path_factory: pytest.TempPathFactory) -> ShardedRecords:
     """50 photographs of two classes, in three shards."""
     folder = tmp_path_factory.mktemp("photo-records")
-    write_records(folder, "train", photographs(50))
+    write_records(folder, "train", sample_photographs(50))
     return ShardedRecords(folder, "train")
 
 
@@ -25,3 +43,135 @@ def square_records(tmp_path_factory: pytest.TempPathFactory) -> ShardedRecords:
     squares = [(png(np.full((16, 16), i, np.uint8)), i % 3) for i in range(37)]
     write_records(folder, "train", squares)
     return ShardedRecords(folder, "train")
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., np.ndarray]:
+    """picture(seed): soft colours, uint8 RGB [48, 64, 3] unless another size is asked for."""
+
+    def make(seed: int = 0, width: int = 64, height: int = 48) -> np.ndarray:
+        coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+        return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def encoded() -> Callable[..., bytes]:
+    """encoded(pixels, "JPEG", "CMYK", quality=90 ...): pixels as Pillow saves them."""
+
+    def make(pixels: np.ndarray, kind: str, mode: str = "RGB", **options) -> bytes:
+        image = Image.fromarray(pixels)
+        if mode == "I;16":  # 16 bits that no 8 bits can hold
+            image = Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 256 + pixels[:, :, 1])
+        elif mode in ("RGBA", "LA"):
+            image.putalpha(Image.fromarray(pixels[:, :, 0]))
+            image = image.convert(mode)
+        else:
+            image = image.convert(mode)
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        return file.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def image_files(picture, encoded) -> dict[str, bytes]:
+    """One file of every kind, by a name for it."""
+    pixels = picture()
+    cmyk = bytearray(encoded(pixels, "JPEG", "CMYK"))
+    transform = cmyk.find(b"Adobe") + 11
+    assert cmyk[transform] == 0
+    cmyk[transform] = 2  # the same numbers, to be understood as YCCK
+    return {
+        "JPEG": encoded(pixels, "JPEG", quality=90),
+        "grey JPEG": encoded(pixels, "JPEG", "L"),
+        "progressive JPEG": encoded(pixels, "JPEG", progressive=True),
+        "JPEG without subsampling": encoded(pixels, "JPEG", subsampling=0),
+        "JPEG of odd size": encoded(picture(1, 37, 29), "JPEG"),
+        "JPEG with restart markers": encoded(pixels, "JPEG", restart_marker_blocks=2),
+        "PNG": encoded(pixels, "PNG"),
+        "grey PNG": encoded(pixels, "PNG", "L"),
+        "CMYK JPEG": encoded(pixels, "JPEG", "CMYK"),
+        "YCCK JPEG": bytes(cmyk),
+        "palette PNG": encoded(pixels, "PNG", "P"),
+        "two-colour PNG": encoded(pixels, "PNG", "1"),
+        "16-bit PNG": encoded(pixels, "PNG", "I;16"),
+        "RGBA PNG": encoded(pixels, "PNG", "RGBA"),
+        "grey PNG with alpha": encoded(pixels, "PNG", "LA"),
+        "PNG with a transparent colour": encoded(pixels, "PNG", transparency=tuple(int(c) for c in pixels[0, 0])),
+        "WebP": encoded(pixels, "WEBP"),
+        "lossless WebP": encoded(pixels, "WEBP", lossless=True),
+        "BMP": encoded(pixels, "BMP"),
+        "TIFF": encoded(pixels, "TIFF"),
+        "packed TIFF": encoded(pixels, "TIFF", compression="tiff_lzw"),
+        "GIF": encoded(pixels, "GIF", "P"),
+    }
+
+
+@pytest.fixture(scope="session")
+def repaired_jpeg(picture, encoded) -> bytes:
+    """A JPEG with wrong bytes in the middle: decoders repair it, and libjpeg warns."""
+    content = bytearray(encoded(picture(9), "JPEG", quality=90))
+    middle = (content.find(b"\xff\xda") + len(content)) // 2
+    content[middle : middle + 4] = b"\xff\xd7\xff\xd0"
+    return bytes(content)
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory, picture, encoded, image_files, repaired_jpeg) -> Path:
+    """A folder of three classes, 39 images, all readable, one of them with a decode warning. Not to be changed."""
+    root = tmp_path_factory.mktemp("data") / "photographs"
+    for number, name in enumerate(("cat", "dog", "zebra_finch")):
+        (root / name).mkdir(parents=True)
+        for k in range(5):
+            (root / name / f"{k}.jpg").write_bytes(encoded(picture(100 * number + k, 40 + k, 50 - k), "JPEG"))
+    for kind, content in image_files.items():
+        (root / "dog" / f"{kind}.img").write_bytes(content)
+    (root / "cat" / "really a PNG.JPEG").write_bytes(image_files["PNG"])
+    (root / "cat" / "repaired.jpg").write_bytes(repaired_jpeg)
+    return root
+
+
+@pytest.fixture(scope="session")
+def run_on() -> Callable[..., Run]:
+    """run_on(data, artifacts, "records.seed=1", workers=2): a run on a folder of images."""
+
+    def make(data: Path, artifacts: Path, *overrides: str, workers: int = 1, recipe: str = "imagefolder") -> Run:
+        few = ["records.train_shards=3", "records.validation_shards=2"]
+        return Run.of(recipe, [*few, *overrides], artifacts=artifacts, data=data, machine=Machine(workers=workers))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def converted(photographs, run_on, tmp_path_factory) -> Run:
+    """The photographs as records. Not to be changed: see `converted_copy`."""
+    run = run_on(photographs, tmp_path_factory.mktemp("converted") / "artifacts")
+    run_stage("convert", run)
+    return run
+
+
+@pytest.fixture
+def converted_copy(converted, photographs, run_on, tmp_path) -> Run:
+    """The photographs as records, to be changed at will."""
+    shutil.copytree(converted.artifacts, tmp_path / "artifacts")
+    return run_on(photographs, tmp_path / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def records_of() -> Callable[[Path, str], list[LabelledImage]]:
+    """records_of(folder, split): every record, in the order of the index."""
+
+    def make(folder: Path, split: str) -> list[LabelledImage]:
+        return list(read(folder, split))
+
+    def read(folder: Path, split: str) -> Iterator[LabelledImage]:
+        records = ShardedRecords(folder, split)
+        reader = RecordReader(records.shards)
+        for entry in records.index:
+            yield decode(reader.payload(int(entry["shard"]), int(entry["offset"]), int(entry["length"])))
+        reader.close()
+
+    return make

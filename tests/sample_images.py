@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from sklearn.datasets import load_sample_images
 
+from resnet.images.stored import to_stored
 from resnet.records.example import LabelledImage
 from resnet.records.shards import Shard, shard_name, write_classes
-from resnet.records.stored import to_stored
 
 
 def jpeg(pixels: np.ndarray, quality: int = 90) -> bytes:

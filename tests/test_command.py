@@ -27,7 +27,7 @@ def test_a_mistake_is_one_line_on_standard_error(capsys):
 
 def test_a_stage_without_its_input_says_what_to_run(capsys, tmp_path):
     assert main(["report", "--artifacts", str(tmp_path)]) == 1
-    assert "report builds on convert, which is to be done first" in capsys.readouterr().err
+    assert "report depends on convert, which is incomplete" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--workers=-1", "--devices=-1", "--cpu-devices=-1"])
@@ -36,7 +36,7 @@ def test_negative_numbers_of_machines_are_refused(capsys, tmp_path, option):
     assert "cannot be negative" in capsys.readouterr().err
 
 
-def test_an_error_goes_to_whoever_started_the_stage_instead_of_the_console(capsys, monkeypatch, tmp_path):
+def test_an_error_goes_to_the_process_that_started_the_stage_instead_of_the_console(capsys, monkeypatch, tmp_path):
     reading, writing = os.pipe()
     monkeypatch.setenv(ENVIRONMENT, str(writing))
     assert main(["convert", "--artifacts", str(tmp_path), "--recipe", "imagefolder"]) == 1

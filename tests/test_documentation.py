@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from resnet.settings import settings_page, shipped_recipes
+from resnet.recipes import shipped_recipes
+from resnet.settings import settings_page
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "artifacts" / "README.md"]

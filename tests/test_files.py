@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from resnet import files
-from resnet.errors import HeldElsewhere, UserError
-from resnet.files import atomic, held, make_folder, sha256
+from resnet.errors import LockedElsewhere, UserError
+from resnet.files import atomic, locked, make_folder, sha256
 
 HOLD = """
 import sys
 from pathlib import Path
-from resnet.files import held
-with held(Path(sys.argv[1])):
+from resnet.files import locked
+with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -49,7 +49,7 @@ def write_and_raise(path: Path, error: BaseException | type[BaseException]) -> N
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that holds tmp_path until it is told to end."""
+    """Another process that has locked tmp_path until it is told to end."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -146,51 +146,51 @@ def test_a_folder_below_a_file_cannot_be_made_and_is_named(tmp_path):
 
 @pytest.mark.parametrize("folder", [Path("/proc"), Path("/proc/self/below")])
 def test_a_folder_that_cannot_be_written_cannot_be_held_and_is_named(folder):
-    with pytest.raises(UserError, match="--artifacts") as caught, held(folder):
+    with pytest.raises(UserError, match="--artifacts") as caught, locked(folder):
         pass
     assert str(folder) in str(caught.value)
-    assert not isinstance(caught.value, HeldElsewhere)
+    assert not isinstance(caught.value, LockedElsewhere)
 
 
 def test_a_folder_is_made_when_it_is_held(tmp_path):
-    with held(tmp_path / "new" / "folder"):
+    with locked(tmp_path / "new" / "folder"):
         assert (tmp_path / "new" / "folder").is_dir()
 
 
 def test_a_second_process_is_told_who_holds_the_folder(tmp_path, holder):
-    with pytest.raises(HeldElsewhere) as caught, held(tmp_path):
+    with pytest.raises(LockedElsewhere) as caught, locked(tmp_path):
         pass
     assert str(tmp_path) in str(caught.value)
     assert f"pid {holder.pid}" in str(caught.value)
 
 
 def test_another_folder_may_be_held_meanwhile(tmp_path, holder):
-    with held(tmp_path / "another"):
+    with locked(tmp_path / "another"):
         pass
 
 
 def test_a_killed_holder_lets_go(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    with held(tmp_path):
+    with locked(tmp_path):
         pass
 
 
 def test_a_holder_that_ends_well_lets_go(tmp_path, holder):
     holder.communicate("\n")
-    with held(tmp_path):
+    with locked(tmp_path):
         pass
 
 
 def test_a_holder_lets_go_when_its_block_raises(tmp_path):
-    with pytest.raises(ValueError, match="disk"), held(tmp_path):
+    with pytest.raises(ValueError, match="disk"), locked(tmp_path):
         raise ValueError("disk")
-    with held(tmp_path):
+    with locked(tmp_path):
         pass
 
 
 def test_a_folder_is_held_against_the_holder_itself_too(tmp_path):
-    with held(tmp_path), pytest.raises(HeldElsewhere, match=f"pid {os.getpid()}"), held(tmp_path):
+    with locked(tmp_path), pytest.raises(LockedElsewhere, match=f"pid {os.getpid()}"), locked(tmp_path):
         pass
 
 
@@ -198,7 +198,7 @@ def test_one_that_waits_gets_the_folder_when_the_other_is_done(tmp_path, holder)
     got_it = threading.Event()
 
     def wait_for_it() -> None:
-        with held(tmp_path, wait=float("inf")):
+        with locked(tmp_path, wait=float("inf")):
             got_it.set()
 
     waiting = threading.Thread(target=wait_for_it)
@@ -211,27 +211,27 @@ def test_one_that_waits_gets_the_folder_when_the_other_is_done(tmp_path, holder)
 
 def test_holding_a_folder_touches_nothing_in_it(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
-    with held(tmp_path):
+    with locked(tmp_path):
         pass
     assert [name for name in entries(tmp_path) if not name.startswith(".")] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"content"
 
 
 def test_several_may_hold_a_folder_together_but_then_nobody_alone(tmp_path):
-    together = held(tmp_path, shared=True), held(tmp_path, shared=True)
-    with together[0], together[1], pytest.raises(HeldElsewhere, match="one that reads from it"), held(tmp_path):
+    together = locked(tmp_path, shared=True), locked(tmp_path, shared=True)
+    with together[0], together[1], pytest.raises(LockedElsewhere, match="one that reads from it"), locked(tmp_path):
         pass
-    with held(tmp_path):
+    with locked(tmp_path):
         pass
 
 
 def test_a_folder_that_one_holds_alone_is_not_shared(tmp_path, holder):
-    with pytest.raises(HeldElsewhere, match=f"pid {holder.pid}"), held(tmp_path, shared=True):
+    with pytest.raises(LockedElsewhere, match=f"pid {holder.pid}"), locked(tmp_path, shared=True):
         pass
 
 
 def test_waiting_for_another_is_said(tmp_path, holder, monkeypatch, capsys):
     monkeypatch.setattr(files, "WORTH_SAYING", 0.0)
-    with pytest.raises(HeldElsewhere), held(tmp_path, wait=0.3):
+    with pytest.raises(LockedElsewhere), locked(tmp_path, wait=0.3):
         pass
-    assert f"waiting for another process (pid {holder.pid}) that holds {tmp_path}" in capsys.readouterr().err
+    assert f"waiting for another process (pid {holder.pid}) that has locked {tmp_path}" in capsys.readouterr().err

@@ -1,12 +1,22 @@
-"""Where TensorFlow must not come in."""
+"""Which module may import which, and where TensorFlow must not be imported."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
-PACKAGES = ("pipeline", "resnet.loader", "resnet.records", "resnet.datasets")
+PACKAGES = (
+    "pipeline",
+    "resnet.commands",
+    "resnet.conversion",
+    "resnet.datasets",
+    "resnet.images",
+    "resnet.loader",
+    "resnet.records",
+    "resnet.report",
+)
 
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
@@ -22,10 +32,18 @@ print(json.dumps([imported, heavy[:5]]))
 """
 
 
-def test_the_graph_the_loader_and_what_makes_records_never_import_tensorflow(tmp_path):
+def test_tensorflow_is_not_imported_outside_the_stages_that_compute_with_it(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, *PACKAGES], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     imported, heavy = json.loads(ended.stdout.splitlines()[-1])
     assert set(imported) > {"pipeline.tasks", "resnet.loader.worker", "resnet.records.shards", "resnet.datasets.idx"}
     assert heavy == []
+
+
+def test_no_import_climbs_and_no_two_folders_import_each_other():
+    """The floors are in pyproject.toml."""
+    root = Path(__file__).parent.parent
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout

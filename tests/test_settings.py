@@ -11,7 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from resnet.errors import UserError
-from resnet.settings import Dataset, Recipe, declared, load_recipe, shipped_recipes
+from resnet.recipes import load_recipe, shipped_recipes
+from resnet.settings import Dataset, Recipe, declared
 
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -87,7 +88,7 @@ def test_the_defaults_are_the_recipe_being_reproduced():
         "evaluation.shorter_side": 256,
     }
     assert {name: value_of(recipe, name) for name in expected} == expected
-    assert recipe.training.groups == 4
+    assert recipe.training.replicas == 4
 
 
 def test_the_imagenet_recipe_adds_only_what_must_be_found_to_the_defaults():
@@ -219,7 +220,7 @@ def test_any_crop_that_fits_and_any_even_split_of_the_batch_is_accepted(size, ma
     }
     _, recipe = load_recipe("imagenet-resnet50", [f"{name}={value}" for name, value in wanted.items()])
     assert {name: value_of(recipe, name) for name in wanted} == wanted
-    assert recipe.training.groups == groups
+    assert recipe.training.replicas == groups
 
 
 @pytest.mark.parametrize(
@@ -373,7 +374,7 @@ def test_settings_that_do_not_move_the_numbers_are_no_part_of_them():
     left_out = {
         f"{section}.{key}"
         for section, values in Recipe()
-        for key in set(type(values).model_fields) - set(values.numbers())
+        for key in set(type(values).model_fields) - set(values.affecting_results())
     }
     expectations = {"dataset.train_images", "dataset.validation_images", "dataset.classes"}
     assert left_out == expectations | {
@@ -387,7 +388,7 @@ def test_settings_that_do_not_move_the_numbers_are_no_part_of_them():
 
 def test_the_numbers_are_the_settings_values():
     _, recipe = load_recipe("digits", ["training.epochs=3"])
-    numbers = recipe.training.numbers()
+    numbers = recipe.training.affecting_results()
     assert numbers["epochs"] == 3
     assert all(value == getattr(recipe.training, key) for key, value in numbers.items())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from resnet import settings
-from resnet.datasets.images import Dataset, MissingData, Source
+from resnet.datasets.source import Dataset, MissingData, Source
 from resnet.errors import UserError
 
 

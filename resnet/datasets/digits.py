@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.images import Dataset, PixelImage, Split, hold_out
+from resnet.datasets.source import Dataset, PixelImage, Split, split_off_validation
 
 
 class Digits:
@@ -21,5 +21,5 @@ class Digits:
         scans = load_digits()
         pixels = np.rint(scans.images * (255 / 16)).astype(np.uint8)
         images = Split(scans.target.astype(np.int32), lambda i: PixelImage(f"digit-{i:04d}.png", pixels[i]))
-        train, validation = hold_out(images, self._dataset.validation_fraction, self._dataset.split_seed)
+        train, validation = split_off_validation(images, self._dataset.validation_fraction, self._dataset.split_seed)
         return Dataset([(str(digit), str(digit)) for digit in range(10)], train, validation)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.images import Dataset, FileImage, FileNames, MissingData, Split, hold_out
+from resnet.datasets.source import Dataset, FileImage, FileNames, MissingData, Split, split_off_validation
 from resnet.errors import UserError
 
 VALIDATION = ("val", "validation")
@@ -65,7 +65,7 @@ class Folder:
         images = read_split(folder, names, self._root)
         if lonely := [names[i] for i in np.flatnonzero(np.bincount(images.labels) < 2)]:
             raise UserError(f"{folder / lonely[0]} has one image: a class needs two, one of them to validate")
-        return hold_out(images, self._dataset.validation_fraction, self._dataset.split_seed)
+        return split_off_validation(images, self._dataset.validation_fraction, self._dataset.split_seed)
 
 
 def class_names(folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.images import Dataset, MissingData, PixelImage, Split
+from resnet.datasets.source import Dataset, MissingData, PixelImage, Split
 from resnet.errors import UserError
 from resnet.files import atomic, make_folder
 

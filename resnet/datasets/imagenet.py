@@ -27,7 +27,7 @@ from scipy.io.matlab import MatReadError
 
 from resnet import settings
 from resnet.datasets.folder import class_names, read_split
-from resnet.datasets.images import Dataset, FileImage, FileNames, MissingData, Split
+from resnet.datasets.source import Dataset, FileImage, FileNames, MissingData, Split
 from resnet.errors import UserError
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.images import Dataset, IndexedFile, MissingData, Split, hold_out
+from resnet.datasets.source import Dataset, IndexedFile, MissingData, Split, split_off_validation
 from resnet.errors import UserError
 from resnet.processes import cores
 from resnet.progress import Progress
@@ -61,7 +61,7 @@ def _payload(path: Path, offset: int, size: int) -> bytes:
         try:
             return tfrecord.unframe(file.read(size))
         except tfrecord.CorruptRecord as error:
-            raise UserError(f"{path}: the record at byte {offset} is damaged: {error}") from None
+            raise UserError(f"{path}: the record at byte {offset} is corrupt: {error}") from None
 
 
 @dataclass
@@ -106,7 +106,7 @@ class TFRecords:
         if scanned["validation"]:
             validation = _split(scanned["validation"], first)
         else:
-            train, validation = hold_out(train, self._dataset.validation_fraction, self._dataset.split_seed)
+            train, validation = split_off_validation(train, self._dataset.validation_fraction, self._dataset.split_seed)
         files = {split: [_indexed(file, first) for file in some] for split, some in scanned.items()}
         return Dataset(classes, train, validation, files)
 

@@ -1,1 +1,1 @@
-"""The input pipeline: order, augmentation, worker processes, shared memory. Never imports TensorFlow."""
+"""The input pipeline: sampler, views, transforms, worker processes, shared memory. Never imports TensorFlow."""

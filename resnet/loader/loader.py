@@ -1,23 +1,23 @@
-"""The loader: batches in order, whoever works on them.
+"""The loader: batches in the sampler's order, whichever worker fills them.
 
 What it promises:
-- order: the batches of `order`, from `first_step` to `last_step`, each one exactly once, pixels a pure function of
+- order: the sampler's batches from `first_step` to `last_step`, each exactly once. Pixels are a pure function of
   (seed, epoch, position): the same for any number of workers, and for a start at any step;
-- workers that end or get stuck are replaced, and the stream does not change (see `resnet.loader.crew`);
-- a damaged record is read a second time, then named on standard error and counted. Up to `max_corrupt` of them another
-  image takes the place, the next one in the order of the shards, wherever and whenever the stream is read. One more
-  stops the loader with an error that names the shard and the place;
-- when the process that holds the loader ends, in whatever way, its workers end and the shared memory is freed;
+- workers that end or get stuck are replaced, and the stream does not change (see `resnet.loader.worker_pool`);
+- a corrupt record is read a second time, then named and counted. Up to `max_corrupt` of them are substituted by the
+  next image in the order of the shards, wherever and whenever the stream is read. One more stops the loader with an
+  error that names the shard and the byte;
+- when the process that owns the loader ends, for whatever reason, its workers end and the shared memory is freed;
 - memory: `slots` batches of pixels, and 60 MB a worker.
 
-A thread of the trainer's process hands out orders and takes in completions, so the workers are fed while a step runs.
-Pixels never pass through it: they lie in the ring, and a slot is used again once the batch's array is gone.
+A thread of the trainer's process gives out jobs and takes in what is done, so the workers stay busy while a step runs.
+Pixels never pass through it: they are in the ring, and a slot is reused once the batch's array is gone.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -27,22 +27,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet import settings
 from resnet.errors import UserError
-from resnet.loader.crew import AHEAD, Crew, Order
-from resnet.loader.messages import RECORD_TYPE, Filled, OrderHeader
-from resnet.loader.order import BatchOrder, in_pieces
+from resnet.loader.messages import RECORD_TYPE, Filled, JobHeader, Setup
 from resnet.loader.ring import Ring
+from resnet.loader.sampler import Sampler, in_pieces
+from resnet.loader.transforms import Augment, CenterCrop
+from resnet.loader.worker_pool import AHEAD, Job, WorkerPool
 from resnet.records.shards import ShardedRecords
 
-PIECE = 64  # images an order: some 40 ms of work at ImageNet's sizes, so that the wait for the slowest is short
+logger = logging.getLogger(__name__)
+
+PIECE = 64  # images a job: some 40 ms of work at ImageNet's sizes, so that the wait for the slowest is short
 LEAST_SLOTS = 4  # one with the trainer, one ready, two being filled
-LONG_WAIT = 30.0  # seconds without a batch after which the trainer says what it waits for
+LONG_WAIT = 30.0  # seconds without a batch after which the loader says what it waits for
 
 
 class Batch(NamedTuple):
     step: int
-    images: np.ndarray  # uint8 RGB [n, size, size, 3], in shared memory: gone, the slot is used again
+    images: np.ndarray  # uint8 RGB [n, size, size, 3], in shared memory: its slot is reused when it is gone
     labels: np.ndarray  # int32 [n]
     filenames: list[str]  # empty unless asked for
 
@@ -52,53 +54,45 @@ class _BatchInWork:
     slot: int
     records: np.ndarray  # which, int [n]
     labels: np.ndarray
-    waiting: int  # orders still out
+    waiting: int  # jobs not yet done
     filenames: dict[int, str] = field(default_factory=dict)  # by row
 
 
 class Loader:
-    """Iterate over it, as a context manager. `augmentation` for training images, else evaluation's centre crop.
+    """Iterate over it, as a context manager.
 
-    `damaged` lists the records that could not be read, `second_reads` counts those that could at the second attempt.
+    `pool` has the worker processes. `corrupt` lists the records that could not be read, `second_reads` counts those
+    that could at the second attempt.
     """
 
     def __init__(
         self,
         records: ShardedRecords,
-        order: BatchOrder,
+        sampler: Sampler,
+        transform: Augment | CenterCrop,
         size: int,
         *,
         first_step: int,
         last_step: int,
         workers: int,
         seed: int = 0,
-        augmentation: settings.Augmentation | None = None,
-        shorter_side: int = 0,
         filenames: bool = False,
         max_corrupt: int = 0,
     ):
-        self.damaged: list[str] = []
+        self.corrupt: list[str] = []
         self.second_reads = 0
-        self._records = records
-        self._order = order
-        self._last_step = last_step
-        self._step_to_order, self._step_to_give = first_step, first_step
-        slots = max(LEAST_SLOTS, 2 + -(-AHEAD * workers * min(PIECE, order.batch_size) // order.batch_size))
-        self._ring = Ring(min(slots, max(last_step - first_step, 1)), order.batch_size, size)
-        setup = {
-            "shards": [str(path) for path in records.shards],
-            "ring": [self._ring.slots, order.batch_size, size],
-            "seed": seed,
-            "augmentation": augmentation.model_dump() if augmentation else None,
-            "shorter_side": shorter_side,
-            "filenames": filenames,
-        }
-        self._crew = Crew(workers, setup, self._ring.descriptor, self._describe)
-        self._max_corrupt = max_corrupt
+        self._records, self._sampler, self._max_corrupt = records, sampler, max_corrupt
+        self._step_to_submit, self._step_to_yield, self._last_step = first_step, first_step, last_step
+        batch_size = sampler.batch_size
+        slots = max(LEAST_SLOTS, 2 + -(-AHEAD * workers * min(PIECE, batch_size) // batch_size))
+        self._ring = Ring(min(slots, max(last_step - first_step, 1)), batch_size, size)
+        shards = [str(path) for path in records.shards]
+        setup = Setup(shards, self._ring.slots, batch_size, size, seed, transform, filenames)
+        self.pool = WorkerPool(workers, setup, self._ring.descriptor, self._describe)
         self._free = deque(range(self._ring.slots))
         self._in_work: dict[int, _BatchInWork] = {}  # by step
-        self._batch_of_order: dict[int, _BatchInWork] = {}
-        self._next_order = 0
+        self._batch_of_job: dict[int, _BatchInWork] = {}
+        self._next_job = 0
         self._ready = threading.Condition()
         self._error: Exception | None = None
         self._stopping = False
@@ -115,17 +109,17 @@ class Loader:
         self.close()
 
     def __iter__(self) -> Iterator[Batch]:
-        while self._step_to_give < self._last_step:
-            self._step_to_give += 1
-            yield self._take(self._step_to_give - 1)
+        while self._step_to_yield < self._last_step:
+            self._step_to_yield += 1
+            yield self._take(self._step_to_yield - 1)
 
     @property
     def memory(self) -> np.ndarray:
-        """The ring that all batches lie in, uint8."""
+        """The ring that all batches are in, uint8."""
         return self._ring.memory
 
     def close(self) -> None:
-        """End the workers and let go of the memory. Arrays handed out before stay valid."""
+        """End the workers and release the memory. Arrays handed out before stay valid."""
         self._stopping = True
         self._wake()
         self._thread.join()
@@ -134,7 +128,8 @@ class Loader:
         with self._ready:
             while not self._error and not (step in self._in_work and self._in_work[step].waiting == 0):
                 if not self._ready.wait(LONG_WAIT):
-                    self._say(f"no images of step {step:,} for {LONG_WAIT:.0f} s; is {self._records.folder} slow?")
+                    folder = self._records.folder
+                    logger.warning("no images of step %d for %.0f s; is %s slow?", step, LONG_WAIT, folder)
             if self._error:
                 raise self._error
             done = self._in_work.pop(step)
@@ -151,34 +146,34 @@ class Loader:
                 os.write(self._wake_write, b"\0")
 
     def _serve(self) -> None:
-        """The thread, which alone calls the crew. Its end is the workers' end."""
+        """The thread, which alone calls the pool. When it ends, the workers end."""
         try:
             while not self._stopping:
-                self._order_batches()
-                for order, filled in self._crew.done(self._wake_read):
-                    self._take_in(order, filled)
+                self._submit_batches()
+                for job, filled in self.pool.done(self._wake_read):
+                    self._take_in(job, filled)
         except Exception as error:
             self._error = error
         finally:
-            with self._ready:  # for who should ask for another batch
+            with self._ready:  # for whoever asks for another batch
                 self._error = self._error or RuntimeError("the loader is closed")
                 self._ready.notify_all()
-            self._crew.close()
+            self.pool.close()
             self._ring.close()
             with self._waking:
                 self._closed = True
                 os.close(self._wake_read)
                 os.close(self._wake_write)
 
-    def _order_batches(self) -> None:
-        """Cut the next batches into orders, as far as there are free slots."""
-        while self._free and self._step_to_order < self._last_step:
-            slot, step = self._free.popleft(), self._step_to_order
-            self._step_to_order += 1
-            stretches = self._order.batch(step)
-            members = np.concatenate([stretch.records for stretch in stretches])
+    def _submit_batches(self) -> None:
+        """Cut the next batches into jobs, as long as there are free slots."""
+        while self._free and self._step_to_submit < self._last_step:
+            slot, step = self._free.popleft(), self._step_to_submit
+            self._step_to_submit += 1
+            spans = self._sampler.batch(step)
+            members = np.concatenate([span.records for span in spans])
             labels = self._records.index["label"][members].astype(np.int32)
-            pieces = list(in_pieces(stretches, PIECE))
+            pieces = list(in_pieces(spans, PIECE))
             batch = _BatchInWork(slot, members, labels, len(pieces))
             with self._ready:
                 self._in_work[step] = batch
@@ -186,47 +181,45 @@ class Loader:
                 self._submit(batch, row, epoch, position, records)
 
     def _submit(self, batch: _BatchInWork, row: int, epoch: int, position: int, records: np.ndarray) -> None:
-        header = OrderHeader(self._next_order, batch.slot, row, epoch, position)
-        self._next_order += 1
-        self._batch_of_order[header.number] = batch
-        self._crew.submit(Order(header, self._records.index[records].astype(RECORD_TYPE, copy=False)))
+        header = JobHeader(self._next_job, batch.slot, row, epoch, position)
+        self._next_job += 1
+        self._batch_of_job[header.number] = batch
+        self.pool.submit(Job(header, self._records.index[records].astype(RECORD_TYPE, copy=False)))
 
-    def _take_in(self, order: Order, filled: Filled) -> None:
-        batch, header = self._batch_of_order.pop(order.header.number), order.header
+    def _take_in(self, job: Job, filled: Filled) -> None:
+        batch, header = self._batch_of_job.pop(job.header.number), job.header
         self.second_reads += filled.second_reads
         if filled.second_reads:
-            self._say(f"{filled.second_reads} records matched their checksum only when read a second time")
-        for i, reason in filled.damaged:
+            logger.warning("%d records matched their checksum only when read a second time", filled.second_reads)
+        for i, reason in filled.corrupt:
             row = header.row + i
-            self._note_damaged(reason, self._records.shards[self._records.index["shard"][batch.records[row]]])
+            self._note_corrupt(reason, self._records.shards[self._records.index["shard"][batch.records[row]]])
             batch.records[row] = (batch.records[row] + 1) % len(self._records)
             batch.labels[row] = self._records.index["label"][batch.records[row]]
             self._submit(batch, row, header.epoch, header.position + i, batch.records[row : row + 1])
         with self._ready:
             batch.filenames.update(enumerate(filled.filenames, start=header.row))
-            batch.waiting += len(filled.damaged) - 1
+            batch.waiting += len(filled.corrupt) - 1
             if not batch.waiting:
                 self._ready.notify()
 
-    def _note_damaged(self, reason: str, shard: Path) -> None:
-        if reason in self.damaged:
+    def _note_corrupt(self, reason: str, shard: Path) -> None:
+        if reason in self.corrupt:
             return
-        if len(self.damaged) >= min(self._max_corrupt, len(self._records) - 1):  # one at least must be left
+        if len(self.corrupt) >= min(self._max_corrupt, len(self._records) - 1):  # one at least must be left
             remedy = (
-                f"The shard is a link to {shard.resolve()}: fetch that file anew."
+                f"The shard is a link to {shard.resolve()}: get that file again."
                 if shard.is_symlink()  # records.in_place
-                else "To make the shard anew, delete it and run ConvertRecords."
+                else "To repair the shard, delete it and run ConvertRecords."
             )
             raise UserError(
-                f"{reason}. records.max_corrupt is {self._max_corrupt}: so many damaged records may give way to other "
-                f"images. {remedy}"
+                f"{reason}. records.max_corrupt is {self._max_corrupt}: so many corrupt records may be substituted "
+                f"with other images. {remedy}"
             )
-        self.damaged.append(reason)
-        self._say(f"{reason}; the next image takes its place ({len(self.damaged)} of {self._max_corrupt} such records)")
+        self.corrupt.append(reason)
+        count = f"{len(self.corrupt)} of at most {self._max_corrupt} corrupt records"
+        logger.warning("%s; the next image is its substitute (%s)", reason, count)
 
-    def _describe(self, order: Order) -> str:
-        shard, offset = self._records.shards[order.records["shard"][0]], order.records["offset"][0]
-        return f"{len(order.records)} records, the first one at byte {offset} of {shard}"
-
-    def _say(self, what: str) -> None:
-        print(f"loader: {what}", file=sys.stderr, flush=True)
+    def _describe(self, job: Job) -> str:
+        shard, offset = self._records.shards[job.records["shard"][0]], job.records["offset"][0]
+        return f"{len(job.records)} records, the first one at byte {offset} of {shard}"

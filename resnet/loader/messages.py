@@ -1,15 +1,16 @@
 """What the loader and its workers say to each other over ZeroMQ. Arrays travel as bytes; nothing is pickled.
 
-worker to loader:  HELLO process id         I am here
-                   DONE order, Filled       the order's pixels are in their slot; what else there is to know of them
-                   FAILED order, reason     it cannot be done, and other images would not help: a shard is gone, say
-                   FAULT order, traceback   the worker's code is wrong
-loader to worker:  SETUP {...}              what to work on: sent once, after HELLO
-                   ORDER header, records    fill these rows of this slot
+worker to loader:  HELLO process id         I have started
+                   DONE header, Filled      the job's pixels are in their slot
+                   FAILED header, reason    the job cannot be done, and other images would not help: a shard is missing
+                   FAULT header, traceback  the worker's code is wrong
+loader to worker:  SETUP Setup              what to work on: sent once, after HELLO
+                   JOB header, records      fill these rows of this slot
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 from collections.abc import Sequence
@@ -17,11 +18,36 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-HELLO, DONE, FAILED, FAULT, SETUP, ORDER = b"hello", b"done", b"failed", b"fault", b"setup", b"order"
+from resnet.loader.transforms import Augment, CenterCrop
+
+HELLO, DONE, FAILED, FAULT, SETUP, JOB = b"hello", b"done", b"failed", b"fault", b"setup", b"job"
 RECORD_TYPE = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
+TRANSFORMS = {transform.__name__: transform for transform in (Augment, CenterCrop)}
 
 
-class OrderHeader(NamedTuple):
+class Setup(NamedTuple):
+    """What every job of a loader has in common."""
+
+    shards: Sequence[str]
+    slots: int  # of the ring
+    batch_size: int
+    size: int  # pixels
+    seed: int
+    transform: Augment | CenterCrop
+    filenames: bool  # whether to send back the images' names
+
+    def pack(self) -> bytes:
+        transform = [type(self.transform).__name__, dataclasses.asdict(self.transform)]
+        return json.dumps(self._replace(transform=transform)._asdict()).encode()  # type: ignore[arg-type]
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Setup:
+        values: dict[str, Any] = json.loads(data)
+        name, fields = values.pop("transform")
+        return cls(**values, transform=TRANSFORMS[name](**fields))
+
+
+class JobHeader(NamedTuple):
     number: int
     slot: int
     row: int
@@ -32,16 +58,16 @@ class OrderHeader(NamedTuple):
         return struct.pack("<5q", *self)
 
     @classmethod
-    def unpack(cls, data: bytes) -> OrderHeader:
+    def unpack(cls, data: bytes) -> JobHeader:
         return cls(*struct.unpack("<5q", data))
 
 
 class Filled(NamedTuple):
-    """What a worker says of an order that it has done."""
+    """What a worker reports of a job that it has done."""
 
     filenames: Sequence[str] = ()  # one an image, where they are asked for
-    damaged: Sequence[tuple[int, str]] = ()  # images that cannot be read, counted within the order, and why
-    second_reads: int = 0  # records that were right only when read a second time
+    corrupt: Sequence[tuple[int, str]] = ()  # images that cannot be read, counted within the job, and why
+    second_reads: int = 0  # records that matched their checksum only when read a second time
 
     def pack(self) -> bytes:
         return json.dumps(self).encode() if any(self) else b""

@@ -2,9 +2,9 @@
 
 Departures from the paper, each the same for all depths:
 - the shortcut is a projection (1x1 convolution) wherever the shape changes, for the CIFAR networks too (option B
-  instead of A): some 3,000 weights more in ResNet-20;
-- the input is divided by 255 and no mean is subtracted, as in the recipe reproduced. Batch normalisation follows the
-  first convolution, so the scale makes no difference but for epsilon.
+  instead of A): about 3,000 more weights in ResNet-20;
+- the input is divided by 255 and no mean is subtracted, as in the recipe being reproduced. Batch normalisation follows
+  the first convolution, so the scale makes no difference except for epsilon.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from resnet.model.layers import BatchNorm, Conv, Dense, Statistics, pad
 from resnet.settings import Recipe
 
 BASIC, BOTTLENECK = "basic", "bottleneck"
-IMAGENET_DEPTHS: dict[int, tuple[str, tuple[int, ...]]] = {  # Table 1 of the paper: kind of block, blocks a stage
+IMAGENET_DEPTHS: dict[int, tuple[str, tuple[int, ...]]] = {  # Table 1 of the paper: kind of block, blocks per stage
     18: (BASIC, (2, 2, 2, 2)),
     34: (BASIC, (3, 4, 6, 3)),
     50: (BOTTLENECK, (3, 4, 6, 3)),
@@ -29,7 +29,7 @@ CIFAR_WIDTHS: tuple[int, ...] = (16, 32, 64)
 class Block(tf.Module):
     """Two 3x3 convolutions (basic), or 1x1, 3x3, 1x1 with four times the width at the end (bottleneck).
 
-    A bottleneck that halves the resolution does so in its first 1x1 as published, or in its 3x3 (`stride_in`).
+    A bottleneck that halves the resolution does so in its first 1x1, as published, or in its 3x3 (`stride_in`).
     """
 
     def __init__(self, name: str, kind: str, inputs: int, width: int, stride: int, stride_in: str, seed: int):
@@ -65,10 +65,11 @@ def network_of(recipe: Recipe, classes: int) -> ResNet:
 
 
 class ResNet(tf.Module):
-    """A network of one of the depths, for square RGB images and `classes` classes."""
+    """A network of one of these depths, for square RGB images and `classes` classes."""
 
     def __init__(self, depth: int, classes: int, *, stride_in: str = "1x1", seed: int = 0, precision: str = "float32"):
         super().__init__()
+        self.depth = depth
         self.precision = tf.as_dtype(precision)
         self.for_imagenet = depth in IMAGENET_DEPTHS
         if self.for_imagenet:
@@ -92,7 +93,7 @@ class ResNet(tf.Module):
     def __call__(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, Statistics]:
         """Logits (float32 [n, classes]) of uint8 images [n, size, size, 3].
 
-        In training, also each batch normalisation's mean and variance of this batch; otherwise an empty list.
+        In training, also the mean and variance of this batch in each batch normalisation; otherwise an empty list.
         """
         statistics: Statistics = []
         kept = statistics if training else None
@@ -107,12 +108,12 @@ class ResNet(tf.Module):
 
     @property
     def norms(self) -> list[BatchNorm]:
-        """The batch normalisations in the order in which they are applied: that of the statistics."""
+        """The batch normalisations in the order in which they are applied, which is the order of the statistics."""
         norms = [self.stem_norm]
         for block in self.blocks:
             norms += ([block.projection_norm] if block.projection else []) + block.norms
         return norms
 
     def named_variables(self) -> dict[str, tf.Variable]:
-        """All variables by name, such as stage1/block1/conv1/kernel: those that are trained and the statistics."""
+        """All variables, trained ones and statistics, by name: stage1/block1/conv1/kernel and so on."""
         return {variable.name.split(":")[0]: variable for variable in self.variables}

@@ -28,6 +28,7 @@ from resnet.records.tfrecord import FOOTER, HEADER, CorruptRecord, check, frame
 
 INDEX_TYPE = np.dtype([("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
 SPLITS = ("train", "validation")
+FORMER_KEYS = {"doubtful": "decode_warnings"}  # of summaries, in records made by earlier versions
 
 
 def shard_name(split: str, number: int, of: int) -> str:
@@ -84,13 +85,17 @@ class Shard:
         return summary
 
     def summary(self) -> dict[str, Any] | None:
-        """How the shard came out, or None where it is not finished, or a file of it is gone or cut short."""
+        """How the shard came out, or None where it is not finished, or one of its files is missing or cut short."""
         try:
             summary = json.loads(self.summary_path.read_text(encoding="utf-8"))
-            whole = self.path.stat().st_size == summary["bytes"] and sha256(self.index_path) == summary["index_sha256"]
+            complete = self.path.stat().st_size == summary["bytes"]
+            complete = complete and sha256(self.index_path) == summary["index_sha256"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return summary if whole else None
+        for old, new in FORMER_KEYS.items():
+            if old in summary:
+                summary[new] = summary.pop(old)
+        return summary if complete else None
 
 
 class ShardedRecords:
@@ -157,7 +162,7 @@ class RecordReader:
                 self.second_reads += 1
                 return payload
         except CorruptRecord as error:
-            raise CorruptRecord(f"{self._shards[shard]}: the record at byte {offset} is damaged: {error}") from None
+            raise CorruptRecord(f"{self._shards[shard]}: the record at byte {offset} is corrupt: {error}") from None
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._shards[shard])) from None
 

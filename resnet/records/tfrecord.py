@@ -31,11 +31,11 @@ def records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     while header := file.read(HEADER):
         try:
             if len(header) < HEADER or header[8:] != _masked_crc(header[:8]):
-                raise CorruptRecord("its header is damaged, or this is no TFRecord file")
+                raise CorruptRecord("its header is corrupt, or this is not a TFRecord file")
             payload = file.read(struct.unpack_from("<Q", header)[0])
             check(header, payload, file.read(FOOTER))
         except CorruptRecord as error:
-            raise CorruptRecord(f"the record at byte {offset} is damaged: {error}") from None
+            raise CorruptRecord(f"the record at byte {offset} is corrupt: {error}") from None
         yield offset, payload
         offset += HEADER + len(payload) + FOOTER
 
@@ -52,7 +52,7 @@ def check(header: bytes, payload: bytes, footer: bytes) -> None:
     if len(header) < HEADER or len(footer) < FOOTER:
         raise CorruptRecord("it is cut short")
     if struct.unpack_from("<Q", header)[0] != len(payload) or header[8:] != _masked_crc(header[:8]):
-        raise CorruptRecord("its header is damaged")
+        raise CorruptRecord("its header is corrupt")
     if footer != _masked_crc(payload):
         raise CorruptRecord("its checksum does not match")
 

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 
-matplotlib.use("agg")  # files only: no screen is needed
+matplotlib.use("agg")  # files only: needs no screen
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from resnet.artifacts import Machine, Run
-from resnet.loader.augmentation import center_box, resize
-from resnet.loader.streams import training_images
+from resnet.loader.batches import training_batches
+from resnet.loader.transforms import CenterCrop, show
 from resnet.records import example
-from resnet.records.regions import open_image
 from resnet.records.shards import RecordReader, ShardedRecords
 from resnet.report.published import Published
+from resnet.run import Run
 
 BLUE, ORANGE, GREY, INK = "#2563a8", "#d9722e", "#9aa3ad", "#1f2933"
 SHEET = 48  # images on the sheet of augmented images
-CONFUSION_CLASSES = 30  # more than these are illegible as a matrix
+CONFUSION_CLASSES = 30  # more than these are illegible in a matrix
 STYLE: Any = {
     "figure.dpi": 150,
     "font.size": 9,
@@ -57,7 +55,7 @@ def curves(log: list[dict[str, float]], path: Path) -> bool:
         _curve(axes[0, 0], training, "loss", BLUE, "training")
         _curve(axes[0, 0], validation, "validation_loss", ORANGE, "validation", marker=True)
         highest = max(line["loss"] for line in training)
-        axes[0, 0].set(title="Loss", ylim=(0, 1.05 * highest))  # validation's first epochs can be off the scale
+        axes[0, 0].set(title="Loss", ylim=(0, 1.05 * highest))  # the first epochs' validation can be off the scale
         _curve(axes[0, 1], training, "top1_error", BLUE, "training, augmented")
         _curve(axes[0, 1], validation, "validation_top1_error", ORANGE, "validation, moving statistics", marker=True)
         axes[0, 1].set(title="Top-1 error (%)", ylim=(0, None))
@@ -85,7 +83,7 @@ def _curve(axis: Axes, lines: list[dict[str, float]], name: str, color: str, lab
 
 
 def published(metrics: dict[str, Any], others: list[Published], path: Path) -> bool:
-    """This run's top-1 error, with its interval, among those published for the same network."""
+    """This run's top-1 error and its interval, among the published ones of the same network."""
     if not others:
         return False
     rows = sorted(
@@ -112,45 +110,44 @@ def published(metrics: dict[str, Any], others: list[Published], path: Path) -> b
 
 
 def augmented_images(run: Run, path: Path) -> bool:
-    """The first training images of the stream, just as the network gets them."""
+    """The first training images, exactly as the network gets them."""
     records = ShardedRecords(run.records, "train")
     images, labels = [], []
     steps = -(-SHEET // run.recipe.training.batch_size)
-    with training_images(replace(run, machine=Machine(workers=1)), records, 0, steps) as loader:
+    with training_batches(run.recipe, records, workers=1, first_step=0, last_step=steps) as loader:
         for batch in loader:
-            images.append(batch.images.copy())  # more batches may be needed than the ring has slots
+            images.append(batch.images.copy())  # there may be more batches than slots in the ring
             labels.append(batch.labels)
     names = [records.classes[label][1].split(",")[0] for label in np.concatenate(labels)[:SHEET]]
-    _sheet(np.concatenate(images)[:SHEET], names, 12, path)
+    sheet(np.concatenate(images)[:SHEET], names, 12, path)
     return True
 
 
 def mistakes(run: Run, predictions: pd.DataFrame, path: Path, most: int = 24) -> bool:
-    """The validation images that the network got wrong with most confidence, as evaluation shows them."""
+    """The most confident mistakes, shown as in evaluation."""
     wrong = predictions[predictions["label"] != predictions["class1"]]
     if wrong.empty:
         return False
     worst = wrong.sort_values("probability1", ascending=False, kind="stable").head(most)
     records = ShardedRecords(run.records, "validation")
     reader = RecordReader(records.shards)
-    size, shorter = run.recipe.model.image_size, run.recipe.evaluation.shorter_side
+    size, transform = run.recipe.model.image_size, CenterCrop(run.recipe.evaluation.shorter_side)
     text = {identifier: name.split(",")[0] for identifier, name in records.classes}
     images, captions = [], []
     for i, row in worst.iterrows():
         entry = records.index[i]
         payload = reader.payload(int(entry["shard"]), int(entry["offset"]), int(entry["length"]))
-        image = open_image(example.encoded_image(payload))
         shown = np.empty((size, size, 3), np.uint8)
-        resize(image, center_box(image.width, image.height, size, shorter), shown)
+        show(example.encoded_image(payload), transform, [], shown)
         images.append(shown)
-        captions.append(f"{text[row['label']]}\ntaken for {text[row['class1']]}\n{100 * row['probability1']:.0f} %")
+        captions.append(f"{text[row['label']]}\npredicted {text[row['class1']]}\n{100 * row['probability1']:.0f} %")
     reader.close()
-    _sheet(np.array(images), captions, 8, path)
+    sheet(np.array(images), captions, 8, path)
     return True
 
 
 def confusion_matrix(predictions: pd.DataFrame, path: Path) -> bool:
-    """Which class is taken for which, as a matrix; for few classes only."""
+    """Which class is predicted for which label, as a matrix; for few classes only."""
     names = sorted(set(predictions["label"]) | set(predictions["class1"]), key=lambda name: (len(name), name))
     if len(names) > CONFUSION_CLASSES:
         return False
@@ -159,18 +156,19 @@ def confusion_matrix(predictions: pd.DataFrame, path: Path) -> bool:
     with plt.rc_context(STYLE | {"axes.grid": False}):
         side = 2.5 + 0.4 * len(names)
         figure, axis = plt.subplots(figsize=(side, side))
-        axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)  # the root, so that rare mistakes are seen
+        axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)  # the root makes rare mistakes visible
         for row, column in np.argwhere(matrix.to_numpy()):
             color = "white" if share[row, column] > 0.4 else INK
             axis.text(column, row, str(matrix.iat[row, column]), ha="center", va="center", color=color, fontsize=8)
         axis.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
         axis.set_yticks(range(len(names)), names)
-        axis.set(xlabel="taken for", ylabel="is")
+        axis.set(xlabel="predicted", ylabel="label")
         _save(figure, path)
     return True
 
 
-def _sheet(images: np.ndarray, captions: list[str], columns: int, path: Path) -> None:
+def sheet(images: np.ndarray, captions: list[str], columns: int, path: Path) -> None:
+    """Images (uint8 [n, size, size, 3]) side by side, each under its caption."""
     rows = -(-len(images) // columns)
     lines = max(caption.count("\n") for caption in captions) + 1
     with plt.rc_context(STYLE):

@@ -1,4 +1,4 @@
-"""What others measured for the same networks: published.csv."""
+"""Published errors of the same networks: published.csv."""
 
 from __future__ import annotations
 

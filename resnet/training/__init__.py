@@ -1,1 +1,1 @@
-"""The training loop and its parts: schedule, step, distribution, checkpoints, log."""
+"""The training loop and what it is made of: schedule, step, validation, checkpoints, log."""

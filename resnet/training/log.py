@@ -1,4 +1,4 @@
-"""Writes the training log, and the same numbers for TensorBoard. See log_lines for what the lines say."""
+"""Writes the training log, and the same numbers for TensorBoard. `log_lines` says what is in a line."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from resnet.training.log_lines import read_log
 
 
 class TrainingLog:
-    """Append lines; those of steps that a resumed training does again are cut off first.
+    """Append lines, after cutting off those of steps that a resumed training repeats.
 
-    `is_validated`: whether what is left has the validation after the last step done.
+    `is_validated`: whether the remaining lines have the validation after the last step done.
     """
 
     def __init__(self, folder: Path, steps_done: int):
@@ -37,7 +37,7 @@ class TrainingLog:
                 tf.summary.scalar(name, value)
 
     def sync(self) -> None:
-        """Make sure that the lines so far outlive a crash: before the checkpoint that continues them."""
+        """Make the lines so far outlive a crash: call it before the checkpoint that continues them."""
         os.fsync(self._file.fileno())
         self._board.flush()
 

@@ -1,28 +1,30 @@
-"""Memory locked in place, so that a GPU copies from it by itself.
+"""Page-locked memory, which a GPU copies from by itself.
 
-Ordinary memory goes to a GPU in pieces through a buffer of the driver's, while the processor waits; from locked memory
-it is one copy beside all other work. TensorFlow can lock only what it allocates itself, so the ring of batches is made
-known to the driver directly (cuda.h: cuMemHostRegister).
+Ordinary memory goes to a GPU in pieces through a buffer of the driver, while the CPU waits. From page-locked memory it
+is one copy, in parallel with all other work. TensorFlow can page-lock only what it allocates itself, so the ring of
+batches is registered with the driver directly (cuda.h: cuMemHostRegister).
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import sys
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 PORTABLE = 1  # CU_MEMHOSTREGISTER_PORTABLE: for every GPU of this process
 
 
 @contextlib.contextmanager
 def page_locked(memory: np.ndarray, driver: Any = None) -> Iterator[bool]:
-    """Keep an array's memory locked inside; yields whether it is. `driver`: libcuda, loaded by default.
+    """Page-lock an array's memory inside the block; yields whether that worked. `driver`: libcuda, loaded by default.
 
-    Where that is impossible it is said on standard error: training goes on, its copies to the GPU take longer.
+    Where it does not work, a warning says so: training continues, with slower copies to the GPU.
     """
     try:
         driver = driver or ctypes.CDLL("libcuda.so.1")
@@ -30,10 +32,8 @@ def page_locked(memory: np.ndarray, driver: Any = None) -> Iterator[bool]:
             address = ctypes.c_void_p(memory.ctypes.data)
             _call(driver, "cuMemHostRegister_v2", address, ctypes.c_size_t(memory.nbytes), ctypes.c_uint(PORTABLE))
     except OSError as error:
-        size = f"{memory.nbytes / 1e6:,.0f} MB"
-        print(
-            f"train: {size} of batches cannot be locked for the GPU's copies ({error}): they take longer",
-            file=sys.stderr,
+        logger.warning(
+            "%.0f MB of batches cannot be page-locked (%s): copies to the GPU are slower", memory.nbytes / 1e6, error
         )
         yield False
         return

@@ -1,4 +1,4 @@
-"""How long training goes, and the learning rate at each step."""
+"""How long training takes, and the learning rate at each step."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from resnet.settings import Training
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps count from 0; the batches are cut from an endless stream of `images` an epoch."""
+    """Steps count from 0. The batches are cut from an endless stream with `images` images an epoch."""
 
     training: Training
     images: int
 
     @property
     def steps(self) -> int:
-        """Steps until every image was seen `epochs` times; the last batch may run a little over."""
+        """Steps until every image was seen `epochs` times; the last batch may go a little beyond."""
         return -(-self.training.epochs * self.images // self.training.batch_size)
 
     def epoch(self, step: int) -> int:
         """The epoch that the first image of the step's batch belongs to."""
         return step * self.training.batch_size // self.images
 
-    def ends_epoch(self, step: int) -> bool:
-        """Whether the step's batch holds the last image of an epoch, or is the last of all."""
-        return self.epoch(step + 1) > self.epoch(step) or step + 1 == self.steps
+    def epochs_done(self, done: int) -> int:
+        """How many epochs are over after `done` steps."""
+        return min(self.epoch(done), self.training.epochs)
+
+    def is_epoch_end(self, done: int) -> bool:
+        """Whether an epoch, or the training, ends with the last of `done` steps: its batch holds the last image."""
+        return done > 0 and (self.epoch(done) > self.epoch(done - 1) or done == self.steps)
 
     def learning_rate(self, step: int) -> float:
         drops = sum(self.epoch(step) >= epoch for epoch in self.training.drop_epochs)

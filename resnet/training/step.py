@@ -1,28 +1,28 @@
-"""One training step: forward, backward, average over all groups and devices, update. One tf.function."""
+"""One training step: forward, backward, average over all replicas and devices, update. One tf.function."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
+from resnet.devices import share
+from resnet.inference import label_ranks
 from resnet.model.network import ResNet
 from resnet.settings import Training
-from resnet.training.distribution import share
 
 MOVING_DECAY = 0.9  # of the moving statistics that validation during training uses; BatchNormStatistics replaces them
 METRICS = ("loss", "top1_error", "top5_error")
 
 
 class TrainStep:
-    """Callable: one step on a batch. Holds the momentum, and the variables' moving statistics are the network's own.
+    """Callable: one step on a batch. It owns the momentum; weights and moving statistics are the network's.
 
-    `groups` is the number of groups of images with batch-norm statistics of their own in a batch, over all devices.
     Make it inside the strategy's scope.
     """
 
     def __init__(self, network: ResNet, strategy: tf.distribute.Strategy, training: Training):
         self._network, self._strategy, self._training = network, strategy, training
-        self._groups = training.groups // strategy.num_replicas_in_sync  # of each device
+        self._replicas = training.replicas // strategy.num_replicas_in_sync  # of each device
         self._trained = list(network.trainable_variables)
         self.momentum = [
             tf.Variable(tf.zeros_like(variable), trainable=False, name=variable.name.split(":")[0])
@@ -35,7 +35,7 @@ class TrainStep:
         return self._run(share(self._strategy, images), share(self._strategy, labels), tf.constant(learning_rate))
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """The averaged gradients of the trained variables, and the metrics, without an update: for tests."""
+        """The averaged gradients of the trained variables, and the metrics, without an update."""
 
         @tf.function
         def averaged(images: tf.Tensor, labels: tf.Tensor) -> tuple:
@@ -55,30 +55,30 @@ class TrainStep:
         return metrics
 
     def _averages(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[list, list, tf.Tensor]:
-        """Gradients, batch statistics and metrics, averaged over the groups of all devices."""
-        sums = self._sum_over_groups(images, labels)
+        """Gradients, batch statistics and metrics, averaged over the replicas of all devices."""
+        sums = self._sum_over_replicas(images, labels)
         total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
-        count = self._groups * self._strategy.num_replicas_in_sync
+        count = self._replicas * self._strategy.num_replicas_in_sync
         averages = [tensor / count for tensor in total] if count > 1 else total
         trained = len(self._trained)
         return averages[:trained], averages[trained:-1], averages[-1]
 
-    def _sum_over_groups(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+    def _sum_over_replicas(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         size = self._training.replica_batch_size
-        sums = self._of_one_group(images[:size], labels[:size])
-        if self._groups == 1:
+        sums = self._of_one_replica(images[:size], labels[:size])
+        if self._replicas == 1:
             return sums
 
-        def add(group: tf.Tensor, *sums: tf.Tensor) -> list:
-            rows = slice(group * size, (group + 1) * size)
-            more = self._of_one_group(images[rows], labels[rows])
-            return [group + 1, *(a + b for a, b in zip(sums, more, strict=True))]
+        def add(replica: tf.Tensor, *sums: tf.Tensor) -> list:
+            rows = slice(replica * size, (replica + 1) * size)
+            more = self._of_one_replica(images[rows], labels[rows])
+            return [replica + 1, *(a + b for a, b in zip(sums, more, strict=True))]
 
-        # One group after the other: their activations are never in memory together.
-        loop = tf.while_loop(lambda group, *_: group < self._groups, add, [1, *sums], parallel_iterations=1)
+        # One replica after the other: their activations are never in memory together.
+        loop = tf.while_loop(lambda replica, *_: replica < self._replicas, add, [1, *sums], parallel_iterations=1)
         return list(loop[1:])
 
-    def _of_one_group(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+    def _of_one_replica(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         """Gradients, then mean and variance of each batch normalisation, then the metrics."""
         images = tf.ensure_shape(images, [self._training.replica_batch_size, *images.shape[1:]])
         with tf.GradientTape() as tape:
@@ -89,11 +89,12 @@ class TrainStep:
         return [*gradients, *flat, tf.stack([loss, *errors(logits, labels)])]
 
     def _update(self, strategy: tf.distribute.Strategy, gradients: list, statistics: list, learning_rate: list) -> None:
-        """SGD as in Caffe: the learning rate is inside the momentum, so a drop acts on new gradients only.
+        """SGD as in Caffe: the learning rate is inside the momentum, so a drop affects new gradients only.
 
             v = momentum * v + learning_rate * (gradient + weight_decay * w);  w = w - v
 
-        Weight decay is on all trained variables, scales and offsets of batch normalisation too, as in fb.resnet.torch.
+        Weight decay applies to all trained variables, also the scales and offsets of batch normalisation, as in
+        fb.resnet.torch.
         """
         momentum, decay = self._training.momentum, self._training.weight_decay
 
@@ -112,8 +113,7 @@ class TrainStep:
 
 
 def errors(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Top-1 and top-5 error in percent. With five classes or fewer, the top-5 error is nought."""
-    classes = logits.shape[-1]
-    top1 = tf.cast(tf.argmax(logits, 1, tf.int32) == labels, tf.float32)
-    top5 = tf.cast(tf.math.in_top_k(labels, logits, min(5, classes)), tf.float32)
-    return 100 * (1 - tf.reduce_mean(top1)), 100 * (1 - tf.reduce_mean(top5))
+    """Top-1 and top-5 error in percent."""
+    ranks = label_ranks(logits, labels)
+    top1, top5 = [tf.reduce_mean(tf.cast(ranks >= k, tf.float32)) for k in (1, 5)]
+    return 100 * top1, 100 * top5

@@ -9,7 +9,7 @@ import pytest
 
 from resnet import settings
 from resnet.datasets import load, open_source
-from resnet.datasets.images import Dataset, Source, Split
+from resnet.datasets.source import Dataset, Source, Split
 from resnet.errors import UserError
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from resnet import settings
 from resnet.datasets import fingerprint
-from resnet.datasets.images import MissingData
+from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 
 

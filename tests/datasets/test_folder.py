@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnet.datasets.images import MissingData
+from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 
 
@@ -83,11 +83,11 @@ def test_the_split_depends_on_its_seed_alone(dataset_of, files, labels_by_name, 
     for place in ("here", "there"):
         files(tmp_path / place, of_classes("", "cat", "dog", count=20))
 
-    def held(place: str, seed: int) -> set[str]:
+    def locked(place: str, seed: int) -> set[str]:
         loaded = dataset_of("folder", tmp_path / place, split_seed=seed)
         return set(labels_by_name(loaded, loaded.validation))
 
-    assert held("here", 0) == held("there", 0) != held("here", 1)
+    assert locked("here", 0) == locked("there", 0) != locked("here", 1)
 
 
 def test_images_in_folders_inside_their_class_belong_to_it(dataset_of, files, labels_by_name, tmp_path):

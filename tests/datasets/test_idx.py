@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from resnet.datasets import idx
-from resnet.datasets.images import MissingData
+from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = idx.FILES

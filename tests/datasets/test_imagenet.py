@@ -17,7 +17,7 @@ from scipy.io import savemat
 
 from resnet import settings
 from resnet.datasets import load
-from resnet.datasets.images import MissingData
+from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"

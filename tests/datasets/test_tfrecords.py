@@ -10,16 +10,16 @@ import tensorflow as tf
 from sample_images import photographs
 
 from resnet import datasets
-from resnet.artifacts import Machine, Run
-from resnet.datasets.images import Dataset, MissingData
+from resnet.datasets.source import Dataset, MissingData
 from resnet.errors import UserError
-from resnet.loader.streams import training_images, validation_images
-from resnet.records.convert import convert
+from resnet.images.decoding import decode as decode_image
+from resnet.images.regions import IndexedJpeg, WholeImage, open_image
+from resnet.loader.batches import training_batches, validation_batches
+from resnet.recipes import load_recipe
 from resnet.records.example import decode
-from resnet.records.image_files import decode as decode_image
-from resnet.records.regions import IndexedJpeg, WholeImage, open_image
 from resnet.records.shards import RecordReader, ShardedRecords
-from resnet.settings import load_recipe
+from resnet.run import Machine, Run
+from resnet.stages import ledger_of, run_stage
 
 SYNSETS = ("n01440764", "n01443537", "n01484850")
 PHOTOS = [(encoded, i % 3) for i, (encoded, _) in enumerate(photographs(24))]
@@ -157,13 +157,13 @@ def test_a_damaged_file_is_named_with_the_place(scripts):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"train-00001-of-00002: the record at byte \d+ is damaged"):
+    with pytest.raises(UserError, match=r"train-00001-of-00002: the record at byte \d+ is corrupt"):
         load(scripts)
 
 
 def test_a_file_that_holds_something_else_is_named(scripts):
     (scripts / "validation-00000-of-00001").write_bytes(b"no records at all")
-    with pytest.raises(UserError, match=r"validation-00000-of-00001: the record at byte 0 .* no TFRecord file"):
+    with pytest.raises(UserError, match=r"validation-00000-of-00001: the record at byte 0 .* not a TFRecord file"):
         load(scripts)
 
 
@@ -174,7 +174,7 @@ def test_a_folder_without_records_says_what_they_are_called(tmp_path):
 
 def test_conversion_makes_indexed_records_of_them_with_the_images_own_names(scripts, tmp_path):
     run = run_of(scripts, tmp_path / "artifacts")
-    convert(run)
+    run_stage("convert", run)
     found = {}
     for split in ("train", "validation"):
         records = ShardedRecords(run.records, split)
@@ -193,12 +193,12 @@ def test_conversion_makes_indexed_records_of_them_with_the_images_own_names(scri
 
 def test_in_place_they_are_linked_and_read_as_they_are(scripts, tmp_path):
     run = run_of(scripts, tmp_path / "artifacts", in_place=True)
-    convert(run)
-    assert run.why_incomplete("convert") == ""
+    run_stage("convert", run)
+    assert ledger_of(run).why_incomplete("convert") == ""
     records = ShardedRecords(run.records, "train")
     assert [path.resolve() for path in records.shards] == sorted(scripts.glob("train-*"))
     assert sorted(records.index["label"].tolist()) == sorted(label for _, label in PHOTOS[:18])
-    with training_images(run, records, 0, 3) as loader:
+    with training_batches(run.recipe, records, 2, 0, 3) as loader:
         assert sum(len(batch.labels) for batch in loader) == 18
 
 
@@ -206,8 +206,9 @@ def test_in_place_and_converted_records_show_the_same_pixels_under_the_same_name
     shown = []
     for in_place in (True, False):
         run, pixels = run_of(scripts, tmp_path / f"artifacts-{in_place}", in_place), {}
-        convert(run)
-        with validation_images(run, ShardedRecords(run.records, "validation"), filenames=True) as loader:
+        run_stage("convert", run)
+        records = ShardedRecords(run.records, "validation")
+        with validation_batches(run.recipe, records, 2, filenames=True) as loader:
             for batch in loader:
                 for name, label, image in zip(batch.filenames, batch.labels, batch.images, strict=True):
                     assert name.startswith(SYNSETS[label])
@@ -219,10 +220,12 @@ def test_in_place_and_converted_records_show_the_same_pixels_under_the_same_name
 
 def test_a_file_that_changes_in_place_makes_the_stage_stale(scripts, tmp_path):
     run = run_of(scripts, tmp_path / "artifacts", in_place=True)
-    convert(run)
+    run_stage("convert", run)
     path = scripts / "train-00000-of-00002"
     path.write_bytes(path.read_bytes() + b"more")
-    assert "the images have changed" in run_of(scripts, tmp_path / "artifacts", in_place=True).why_incomplete("convert")
+    assert "the images have changed" in ledger_of(
+        run_of(scripts, tmp_path / "artifacts", in_place=True)
+    ).why_incomplete("convert")
 
 
 def test_others_jpegs_are_decoded_whole(scripts):

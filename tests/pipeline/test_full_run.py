@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from resnet.artifacts import Run
-from resnet.report import _render
+from resnet.report.page import Results, render
 from resnet.report.published import Published
+from resnet.run import Run
+from resnet.stage_table import STAGES as TABLE
+from resnet.stages import ledger_of
 
 SMALL = (
     "model.depth=20",
@@ -96,11 +98,12 @@ def test_the_report_is_one_page_that_needs_nothing_else(run):
     assert "ResNet-20 on" in page
 
 
-def test_a_run_on_other_images_is_not_held_against_published_errors_of_its_network(run, options, monkeypatch):
+def test_a_run_on_other_images_is_not_compared_with_published_errors(run, options, monkeypatch):
     monkeypatch.setattr(
-        "resnet.report.published_errors", lambda recipe: [Published("He et al.", "1-crop", 24.7, 7.8, "")]
+        "resnet.report.page.published_errors", lambda recipe: [Published("He et al.", "1-crop", 24.7, 7.8, "")]
     )
-    page = _render(Run.of("imagefolder", SMALL, name="photos", artifacts=options[5], data=options[3]), {})
+    ledger = ledger_of(Run.of("imagefolder", SMALL, name="photos", artifacts=options[5], data=options[3]))
+    page = render(Results(ledger.run, {name: ledger.finished(name) for name in TABLE["report"].inputs}), {})
     assert "Not comparable:" in page
     assert "He et al." in page
 
@@ -117,7 +120,7 @@ def test_each_stage_json_says_what_was_done_with_what(run):
     assert record["start"] < record["end"]
 
 
-def test_a_deleted_artifact_is_made_again_with_what_depends_on_it_and_nothing_else(luigi, options, run):
+def test_a_deleted_artifact_is_made_again_and_what_depends_on_it_and_nothing_else(luigi, options, run):
     before = (run / "batchnorm/stage.json").stat().st_mtime_ns
     metrics = (run / "evaluate/metrics.json").read_bytes()
     (run / "evaluate/metrics.json").unlink()
@@ -130,16 +133,16 @@ def test_a_deleted_artifact_is_made_again_with_what_depends_on_it_and_nothing_el
     assert (run / "batchnorm/stage.json").stat().st_mtime_ns == before
 
 
-def test_a_single_stage_does_what_is_missing_below_it_and_no_more(luigi, options, run):
+def test_a_single_stage_runs_what_is_missing_upstream_and_no_more(luigi, options, run):
     shutil.rmtree(run / "batchnorm")
     result = luigi("BatchNormStatistics", *options)
     assert result.returncode == 0, result.stderr
     assert ran(result) == ["BatchNormStatistics"]
-    # The same statistics again: what was built on them still holds.
+    # The same statistics again: what depends on them is still up to date.
     assert ran(luigi("FullRun", *options)) == []
 
 
-def test_another_setting_reruns_the_stages_that_it_matters_to_and_keeps_the_old_work(luigi, options, run):
+def test_a_changed_setting_reruns_only_the_stages_that_depend_on_it_and_keeps_the_old_work(luigi, options, run):
     changed = [*options[:-1], json.dumps([*json.loads(options[-1]), "evaluation.shorter_side=16"])]
     result = luigi("FullRun", *changed)
     assert result.returncode == 0, result.stderr

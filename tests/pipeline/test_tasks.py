@@ -1,7 +1,11 @@
+import contextlib
+
 import pytest
 
-from pipeline.tasks import Train
-from resnet.artifacts import STAGES
+from pipeline.tasks import ConvertRecords, FullRun, Images, Report, Train
+from resnet.errors import LockedElsewhere
+from resnet.files import locked
+from resnet.stage_table import STAGES
 
 
 @pytest.fixture
@@ -9,24 +13,17 @@ def task(tmp_path) -> Train:
     return Train(recipe="digits", run="mine", artifacts=str(tmp_path), data="", override=("training.epochs=3",))
 
 
-def test_the_name_of_the_run_is_a_parameter_though_every_task_has_a_method_of_that_name(task):
-    assert task.run_name == "mine"
-    assert callable(task.run)
-    assert task.param_kwargs["run"] == "mine"
-    assert task.requires().run_name == "mine"
-
-
-def test_the_tasks_stand_in_the_order_of_the_stages(task):
+def test_the_tasks_depend_on_each_other_as_the_stages_do(task):
     assert task.requires().stage == "convert"
     assert set(STAGES[task.stage].inputs) == {"convert"}
 
 
 def test_progress_reaches_the_scheduler_in_percent(task):
-    told = []
-    task.set_progress_percentage = told.append
-    task.set_status_message = told.append
-    task._show({"fraction": 0.12345, "message": "step 3"})
-    assert told == [12.3, "step 3"]
+    shown = []
+    task.set_progress_percentage = shown.append
+    task.set_status_message = shown.append
+    task.show_progress({"fraction": 0.12345, "message": "step 3"})
+    assert shown == [12.3, "step 3"]
 
 
 def test_a_scheduler_that_does_not_answer_is_spared_the_next_messages(task):
@@ -39,5 +36,32 @@ def test_a_scheduler_that_does_not_answer_is_spared_the_next_messages(task):
     task.set_status_message = down
     task.set_progress_percentage = down
     for _ in range(100):
-        task._show({"message": "still at work"})
+        task.show_progress({"message": "still at work"})
     assert calls == ["still at work"]
+
+
+def test_looking_whether_a_task_is_complete_prints_locks_and_writes_nothing(tmp_path, capfd):
+    for task in (FullRun, Report, Train, ConvertRecords, Images):
+        asked = task(recipe="imagefolder", run="mine", artifacts=str(tmp_path / "a"), data=str(tmp_path / "nowhere"))
+        assert not asked.complete()
+    assert not (tmp_path / "a").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_is_locked_when_it_is_prepared_and_until_the_locks_are_released(task):
+    with contextlib.ExitStack() as locks:
+        task.prepare(locks)
+        with pytest.raises(LockedElsewhere), locked(task.experiment.folder):
+            pass
+    with locked(task.experiment.folder):
+        pass
+
+
+def test_conversion_does_not_lock_the_run_so_that_several_hosts_can_do_it(tmp_path):
+    with contextlib.ExitStack() as locks:
+        ConvertRecords(recipe="digits", run="mine", artifacts=str(tmp_path)).prepare(locks)
+        assert not (tmp_path / "runs").exists()
+
+
+def test_the_tasks_of_a_run_share_its_ledger_so_that_the_images_are_looked_at_once(task):
+    assert task.requires().ledger is task.ledger

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from resnet.conversion.plan import assign
 from resnet.errors import UserError
-from resnet.records.convert import assign
 from resnet.records.example import LabelledImage, decode
 from resnet.records.shards import RecordReader, Shard, ShardedRecords, read_classes, shard_name, write_classes
 from resnet.records.tfrecord import CorruptRecord, unframe

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from resnet.images.decoding import decode
 from resnet.records.example import LabelledImage, encode
-from resnet.records.image_files import decode
 from resnet.records.shards import SPLITS
 from resnet.records.tfrecord import frame
 

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resnet import report
-from resnet.report import confused_pairs, figures, time_text
+from resnet.report import figures
+from resnet.report.page import FORMER_KEYS, Results, confused_pairs, count, time_text
 from resnet.report.published import published_errors
 from resnet.settings import Recipe
 
 
-def test_the_reproduced_figure_stands_among_the_published_ones_of_resnet50():
+def test_the_reproduced_figure_is_among_the_published_ones_of_resnet50():
     rows = {row.source: row for row in published_errors(Recipe())}
     assert (rows["the recipe reproduced here"].top1_error, rows["the recipe reproduced here"].top5_error) == (
         24.36,
@@ -39,17 +39,19 @@ def test_networks_without_published_errors_have_none():
         ("folder", 50_000, 1000, False),
     ],
 )
-def test_published_errors_stand_beside_those_on_imagenet_only(source, images, classes, compared, tmp_path):
+def test_only_errors_on_imagenet_are_compared_with_published_ones(source, images, classes, compared, tmp_path):
     (tmp_path / "classes.txt").write_text("\n".join(f"n{i:08}\tname" for i in range(classes)))
+    (tmp_path / "predictions.csv").write_text("file,label,class1\n")
     run = SimpleNamespace(
         recipe=Recipe.model_validate({"dataset": {"source": source}}),
         records=tmp_path,
-        made=lambda stage: {"images": {"validation": images}},
+        stage_folder=lambda stage: tmp_path,
     )
-    assert bool(report.comparable(run)) == compared
+    results = Results(run, {"convert": {"images": {"validation": images}}})
+    assert bool(results.comparable()) == compared
 
 
-def test_confusions_come_commonest_first_with_their_share():
+def test_confusions_are_sorted_by_frequency_and_have_their_share():
     predictions = pd.DataFrame(
         [("cat", "dog")] * 3 + [("cat", "cat")] * 2 + [("dog", "cat")] * 1 + [("dog", "dog")] * 9,
         columns=["label", "class1"],
@@ -64,20 +66,36 @@ def test_durations_are_written_for_people(seconds, text):
     assert time_text(seconds) == text
 
 
-def test_a_run_without_mistakes_has_no_sheet_of_them(tmp_path):
+def test_a_run_without_mistakes_has_no_picture_of_them(tmp_path):
     right = pd.DataFrame({"label": ["a"], "class1": ["a"], "probability1": [1.0]})
     assert not figures.mistakes(None, right, tmp_path / "mistakes.png")
 
 
-def test_many_classes_make_no_matrix(tmp_path):
+def test_many_classes_have_no_confusion_matrix(tmp_path):
     names = [str(number) for number in range(figures.CONFUSION_CLASSES + 1)]
     assert not figures.confusion_matrix(pd.DataFrame({"label": names, "class1": names}), tmp_path / "matrix.png")
 
 
-def test_an_empty_log_makes_no_curves(tmp_path):
+def test_an_empty_log_has_no_curves(tmp_path):
     assert not figures.curves([], tmp_path / "curves.png")
 
 
 def test_a_sheet_shows_the_images_given(tmp_path):
-    figures._sheet(np.zeros((3, 8, 8, 3), np.uint8), ["a", "b", "c"], 2, tmp_path / "sheet.png")
+    figures.sheet(np.zeros((3, 8, 8, 3), np.uint8), ["a", "b", "c"], 2, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "1 batch"), (2, "2 batches"), (0, "0 batches"), (1_281_167, "1,281,167 batches")]
+)
+def test_counts_have_the_right_number(number, text):
+    assert count(number, "batch", "batches") == text
+
+
+def test_stage_files_of_earlier_versions_are_read_under_todays_keys(tmp_path):
+    (tmp_path / "classes.txt").write_text("a\ta\n")
+    (tmp_path / "predictions.csv").write_text("file,label,class1\n")
+    run = SimpleNamespace(records=tmp_path, stage_folder=lambda stage: tmp_path)
+    stages = Results(run, {"convert": {"doubtful": 3}, "train": {"damaged_records": ["x"]}}).stages
+    assert set(FORMER_KEYS) == {"doubtful", "damaged_records"}
+    assert stages == {"convert": {"decode_warnings": 3}, "train": {"corrupt_records": ["x"]}}

@@ -1,4 +1,4 @@
-"""Run by test_replicas in a process of its own: the processor can be split into devices only before TensorFlow starts.
+"""Run by test_replicas in a process of its own: the CPU can be split into devices only before TensorFlow starts.
 
 python replicas.py DEVICES FILE: gradients of a batch, and weights after some steps on it, go to the .npz file.
 """
@@ -12,7 +12,7 @@ from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training.step import TrainStep
 
-GROUPS, GROUP_SIZE, STEPS = 4, 16, 3
+REPLICAS, REPLICA_SIZE, STEPS = 4, 16, 3
 
 
 def main(count: int, path: str) -> None:
@@ -20,10 +20,10 @@ def main(count: int, path: str) -> None:
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     strategy = tf.distribute.MirroredStrategy(devices) if count > 1 else tf.distribute.OneDeviceStrategy(devices[0])
-    training = Training(batch_size=GROUPS * GROUP_SIZE, replica_batch_size=GROUP_SIZE, learning_rate=0.01)
+    training = Training(batch_size=REPLICAS * REPLICA_SIZE, replica_batch_size=REPLICA_SIZE, learning_rate=0.01)
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (GROUPS * GROUP_SIZE, 16, 16, 3), np.uint8)
-    labels = random.integers(0, 10, GROUPS * GROUP_SIZE).astype(np.int32)
+    images = random.integers(0, 256, (REPLICAS * REPLICA_SIZE, 16, 16, 3), np.uint8)
+    labels = random.integers(0, 10, REPLICAS * REPLICA_SIZE).astype(np.int32)
     with strategy.scope():
         network = ResNet(20, 10)
         step = TrainStep(network, strategy, training)
@@ -38,12 +38,12 @@ def main(count: int, path: str) -> None:
         assert all(np.array_equal(copies[0], copy) for copy in copies), f"{name} differs between devices"
         results[f"variable/{name}"] = copies[0]
     if count == 1:
-        results |= group_by_group(images, labels)
+        results |= one_by_one(images, labels)
     np.savez(path, **results)
 
 
-def group_by_group(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The plain definition: each group on its own, with its own batch-norm statistics, then the average."""
+def one_by_one(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """The plain definition: each replica on its own, with its own batch-norm statistics, then the average."""
     network = ResNet(20, 10)
 
     @tf.function
@@ -54,12 +54,12 @@ def group_by_group(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarr
         return tape.gradient(loss, network.trainable_variables)
 
     sums: dict[str, np.ndarray] = {}
-    for group in range(GROUPS):
-        rows = slice(group * GROUP_SIZE, (group + 1) * GROUP_SIZE)
+    for replica in range(REPLICAS):
+        rows = slice(replica * REPLICA_SIZE, (replica + 1) * REPLICA_SIZE)
         found = gradients(tf.constant(images[rows]), tf.constant(labels[rows]))
         for variable, gradient in zip(network.trainable_variables, found, strict=True):
             name = f"plain/gradient/{variable.name}"
-            sums[name] = sums.get(name, 0) + gradient.numpy().astype(np.float64) / GROUPS
+            sums[name] = sums.get(name, 0) + gradient.numpy().astype(np.float64) / REPLICAS
     return sums
 
 

@@ -20,22 +20,22 @@ def checkpoints(tmp_path, network) -> Checkpoints:
 
 def test_all_state_comes_back_bit_for_bit(checkpoints, network):
     random = np.random.default_rng(0)
-    state = {name: random.standard_normal(v.shape).astype(np.float32) for name, v in checkpoints._variables.items()}
+    state = {name: random.standard_normal(v.shape).astype(np.float32) for name, v in checkpoints.variables.items()}
     for name, value in state.items():
-        checkpoints._variables[name].assign(value)
+        checkpoints.variables[name].assign(value)
     checkpoints.save(7)
-    for variable in checkpoints._variables.values():
+    for variable in checkpoints.variables.values():
         variable.assign(tf.zeros_like(variable))
     assert checkpoints.restore_newest() == 7
     for name, value in state.items():
-        assert checkpoints._variables[name].numpy().tobytes() == value.tobytes(), name
+        assert checkpoints.variables[name].numpy().tobytes() == value.tobytes(), name
 
 
-def test_weights_statistics_and_momentum_are_all_in_it(checkpoints, network):
-    assert len(checkpoints._variables) == len(network.variables) + len(network.trainable_variables)
+def test_a_checkpoint_has_weights_statistics_and_momentum(checkpoints, network):
+    assert len(checkpoints.variables) == len(network.variables) + len(network.trainable_variables)
 
 
-def test_without_a_checkpoint_training_starts_at_nought(checkpoints):
+def test_without_a_checkpoint_training_starts_at_step_0(checkpoints):
     assert checkpoints.restore_newest() == 0
 
 
@@ -45,36 +45,36 @@ def test_the_newest_three_are_kept_and_those_asked_for(checkpoints):
     assert checkpoints.steps() == [20, 50, 60, 70]
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over_and_said_so(checkpoints, tmp_path, capsys):
+def test_an_unreadable_newest_checkpoint_is_skipped_with_a_warning(checkpoints, tmp_path, capsys):
     checkpoints.save(10)
     newest = checkpoints.save(20)
     newest.write_bytes(newest.read_bytes()[:1000])
     assert checkpoints.restore_newest() == 10
-    assert "step-00000020.safetensors is no whole safetensors file" in capsys.readouterr().err
+    assert "step-00000020.safetensors is not a complete safetensors file" in capsys.readouterr().err
 
 
-def test_weights_that_are_no_numbers_are_not_saved(checkpoints, network):
+def test_weights_that_are_not_finite_are_not_saved(checkpoints, network):
     checkpoints.save(10)
     network.classifier.bias.assign([0, np.nan, 0])
-    with pytest.raises(UserError, match=r"weights/classifier/bias is no number any more at step 20"):
+    with pytest.raises(UserError, match=r"weights/classifier/bias is not finite at step 20"):
         checkpoints.save(20)
     assert checkpoints.steps() == [10]
 
 
-def test_training_does_not_start_anew_where_no_checkpoint_can_be_read(checkpoints):
+def test_training_does_not_restart_where_no_checkpoint_can_be_read(checkpoints):
     checkpoints.save(10).write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"none of the checkpoints in .* can be read"):
         checkpoints.restore_newest()
 
 
-def test_an_unreadable_old_checkpoint_stops_nothing_and_stays(checkpoints):
+def test_an_unreadable_old_checkpoint_is_kept_and_does_no_harm(checkpoints):
     checkpoints.save(10).write_bytes(b"damaged")
     for step in (20, 30, 40, 50):
         checkpoints.save(step)
     assert checkpoints.steps() == [10, 30, 40, 50]
 
 
-def test_a_save_that_fails_half_way_leaves_the_earlier_ones_and_no_rubbish(checkpoints, tmp_path, monkeypatch):
+def test_a_failed_save_keeps_the_earlier_ones_and_leaves_no_partial_file(checkpoints, tmp_path, monkeypatch):
     checkpoints.save(10)
 
     def full_disk(descriptor):
@@ -86,8 +86,8 @@ def test_a_save_that_fails_half_way_leaves_the_earlier_ones_and_no_rubbish(check
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000010.safetensors"]
 
 
-def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path, checkpoints):
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, checkpoints):
     checkpoints.save(10)
     other = Checkpoints(tmp_path, ResNet(32, 3), [])
-    with pytest.raises(UserError, match=r"step-00000010\.safetensors is of another network"):
+    with pytest.raises(UserError, match=r"step-00000010\.safetensors is for another network"):
         other.restore_newest()

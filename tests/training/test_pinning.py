@@ -63,7 +63,7 @@ def test_what_the_driver_refuses_is_said_and_training_goes_on(refused, capsys):
     driver = Driver(refused, 304)
     with page_locked(MEMORY, driver) as locked:
         assert not locked
-    assert f"3 MB of batches cannot be locked for the GPU's copies ({refused} answers 304)" in capsys.readouterr().err
+    assert f"3 MB of batches cannot be page-locked ({refused} answers 304)" in capsys.readouterr().err
     assert driver.locked == {}
     assert driver.contexts == 0
 

@@ -22,6 +22,6 @@ def test_every_epoch_ends_and_training_ends_with_the_last(images, batch, epochs)
     training = Training(epochs=epochs, batch_size=batch, replica_batch_size=batch, drop_epochs=[])
     schedule = Schedule(training, images)
     assert schedule.steps * batch >= epochs * images > (schedule.steps - 1) * batch
-    assert schedule.ends_epoch(schedule.steps - 1)
+    assert schedule.is_epoch_end(schedule.steps)
     if images >= batch:
-        assert sum(schedule.ends_epoch(step) for step in range(schedule.steps)) == epochs
+        assert sum(schedule.is_epoch_end(done) for done in range(schedule.steps + 1)) == epochs

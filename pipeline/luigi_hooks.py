@@ -1,0 +1,94 @@
+"""What this package changes in Luigi and in the interpreter that runs it, all of it installed by one call.
+
+tests/pipeline/test_luigi_hooks.py holds each change against the Luigi that is locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Protocol, runtime_checkable
+
+import luigi.configuration
+import luigi.worker
+from luigi.interface import PidLockAlreadyTakenExit
+from luigi.retcodes import retcode
+
+from resnet import console
+from resnet.errors import LockedElsewhere, UserError
+
+
+def install() -> None:
+    """Install the configuration, the exception hook, the log filter and the preparation of tasks."""
+    _add_configuration()
+    console.configure()
+    sys.excepthook = show_exception
+    logging.getLogger("luigi-interface").addFilter(OneMessage())
+    luigi.worker.Worker.add = _add  # type: ignore[method-assign, assignment]
+
+
+def _add_configuration() -> None:
+    """Luigi looks for luigi.cfg in the working folder only. This project's own comes first, so that `luigi` behaves the
+    same from any folder; then the working folder's and LUIGI_CONFIG_PATH's, which override it."""
+    for path in (Path(__file__).parent.parent / "luigi.cfg", "luigi.cfg", os.environ.get("LUIGI_CONFIG_PATH", "")):
+        if os.path.isfile(path):
+            luigi.configuration.add_config_path(str(path))
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A task that has something to do, or to say, before Luigi schedules it."""
+
+    def prepare(self, locks: contextlib.ExitStack) -> None:
+        """Called once for the task that `luigi` was asked for. `locks` are released when `luigi` ends."""
+
+
+_schedule = luigi.worker.Worker.add
+
+
+def _add(worker: luigi.worker.Worker, task: luigi.Task, *args: Any, **kwargs: Any) -> bool:
+    """Worker.add, which `luigi` calls with the task that it was asked for: the one place where a run is locked."""
+    if isinstance(task, Prepared):
+        locks = worker.run_locks = contextlib.ExitStack()  # type: ignore[attr-defined]
+        try:
+            task.prepare(locks)
+        except LockedElsewhere as error:  # `luigi` exits with its code for "already running"
+            print(f"error: {error}", file=sys.stderr)
+            raise PidLockAlreadyTakenExit from None
+        except UserError as error:
+            stop(str(error))
+        except OSError as error:
+            stop(f"{error.filename} cannot be read: {error.strerror}")
+    return _schedule(worker, task, *args, **kwargs)
+
+
+def stop(message: str) -> NoReturn:
+    """End `luigi` before anything is scheduled."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(retcode().scheduling_error)
+
+
+class OneMessage(logging.Filter):
+    """Shows an error of the user as one message, where Luigi would print a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith("Data for %s does not exist"):
+            return False  # the task has said what is missing, and where it looked
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, UserError):
+            task = record.args[-1] if isinstance(record.args, tuple) and record.args else None
+            family = getattr(task, "task_family", "pipeline")
+            record.msg, record.args, record.exc_info = f"{family} failed: {error}", (), None
+        return True
+
+
+def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Ctrl-C ends with one line; everything else keeps its traceback."""
+    if kind is KeyboardInterrupt:
+        print("stopped; the same command continues from here", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)

@@ -1,0 +1,21 @@
+"""The commands of `python -m resnet` that are no stage of a run. Each module has `main(options)`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    name: str
+    help: str
+    options: tuple[str, ...]  # groups of options: see resnet/__main__.py
+    module: str  # a string, so that a command loads only what it needs
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("recipe", "print a recipe with every setting spelled out", ("recipe",), "resnet.commands.recipe"),
+        Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),
+    )
+}

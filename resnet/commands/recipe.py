@@ -1,0 +1,12 @@
+"""Print a recipe with every setting spelled out: a file to start from."""
+
+from __future__ import annotations
+
+import argparse
+
+from resnet.recipes import load_recipe
+
+
+def main(options: argparse.Namespace) -> None:
+    _, recipe = load_recipe(options.recipe, options.override)
+    print(recipe.toml(), end="")

@@ -1,0 +1,29 @@
+"""TFRecords made elsewhere, used where they are: links to the files, and indexes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet.datasets.source import Dataset
+from resnet.errors import UserError
+from resnet.records.shards import INDEX_TYPE, SPLITS, Shard, shard_name
+
+
+def link_shards(folder: Path, dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Link and index the data set's own TFRecord files; return the summaries by name."""
+    summaries = {}
+    for split in SPLITS:
+        files = dataset.files[split]
+        if not files:
+            raise UserError(f"records.in_place: there are no {split} records, and none can be split off in place")
+        for number, file in enumerate(files):
+            index = np.empty(len(file.labels), INDEX_TYPE)
+            index["offset"], index["length"], index["label"] = file.offsets, file.lengths, file.labels
+            shard = Shard(folder, shard_name(split, number, len(files)))
+            nothing: dict[str, Any] = {"rejected": [], "decode_warnings": [], "converted": {}}
+            whole = {"in place": len(index)}
+            summaries[shard.name] = shard.link(file.path, index, file.sha256, left_whole=whole, **nothing)
+    return summaries

@@ -1,0 +1,94 @@
+"""What a conversion came to: counts, lists of images, and what the user is told of them."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from resnet.errors import UserError
+from resnet.files import atomic
+from resnet.records.shards import SPLITS
+
+
+class Outcome:
+    """Of the shards' summaries, by name, in order."""
+
+    def __init__(self, summaries: dict[str, dict[str, Any]]):
+        self._summaries = summaries
+        self.images = {split: self._count(split) for split in SPLITS}
+        self.rejected = self._rows("rejected")
+        self.decode_warnings = self._rows("decode_warnings")
+        self.converted = self._total("converted")
+        self.left_whole = self._total("left_whole")
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of every shard and index, by its name in the folder."""
+        shards = {name: summary["sha256"] for name, summary in self._summaries.items()}
+        return shards | {f"index/{name}.npy": summary["index_sha256"] for name, summary in self._summaries.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What stage.json says of it."""
+        return {
+            "images": self.images,
+            "rejected": len(self.rejected),
+            "decode_warnings": len(self.decode_warnings),
+            "converted": self.converted,
+            "left_whole": self.left_whole,
+        }
+
+    def write_lists(self, folder: Path) -> list[Path]:
+        """Write rejected.csv and decode_warnings.csv; returns their paths."""
+        return [
+            _write_rows(folder / "rejected.csv", self.rejected),
+            _write_rows(folder / "decode_warnings.csv", self.decode_warnings),
+        ]
+
+    def check_rejected(self, accepted: int, folder: Path) -> None:
+        """Raise UserError where more images were rejected than is accepted."""
+        count = len(self.rejected)
+        if count > accepted:
+            first = "".join(f"\n  {file}: {reason}" for file, reason in self.rejected[:10])
+            raise UserError(
+                f"{_images(count)} cannot be read, and records.max_rejected is {accepted}:{first}\n"
+                f"All of them are listed in {folder / 'rejected.csv'}. Repair or remove them, or leave them out with "
+                f"--override '[\"records.max_rejected={count}\"]': the other shards are done."
+            )
+
+    def print(self, folder: Path) -> None:
+        """Print the counts to standard output."""
+        print(f"convert: {self.images['train']:,} training and {self.images['validation']:,} validation images")
+        for kind, number in sorted(self.converted.items()):
+            print(f"convert: {number:,} stored as PNG, pixels unchanged: {kind}")
+        for reason, number in sorted(self.left_whole.items()):
+            print(f"convert: {number:,} JPEG stored as they are, to be decoded whole: {reason}")
+        if self.rejected:
+            left_out = _images(len(self.rejected), "unreadable ")
+            print(f"convert: {left_out} left out, listed in {folder / 'rejected.csv'}")
+        if self.decode_warnings:
+            warned = _images(len(self.decode_warnings))
+            print(f"convert: {warned} decoded with warnings, listed in {folder / 'decode_warnings.csv'}")
+
+    def _count(self, split: str) -> int:
+        return sum(one["records"] for name, one in self._summaries.items() if name.startswith(f"{split}-"))
+
+    def _rows(self, kind: str) -> list[tuple[str, str]]:
+        return [row for summary in self._summaries.values() for row in summary[kind]]
+
+    def _total(self, kind: str) -> dict[str, int]:
+        """A count by reason, over all shards."""
+        return dict(sum((Counter(summary[kind]) for summary in self._summaries.values()), Counter()))
+
+
+def _write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:
+    with atomic(path, "w") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "reason"))
+        writer.writerows(rows)
+    return path
+
+
+def _images(number: int, kind: str = "") -> str:
+    return f"1 {kind}image" if number == 1 else f"{number:,} {kind}images"

@@ -1,0 +1,87 @@
+"""Which devices a step runs on, and how a batch gets there.
+
+The recipe's batch consists of replicas that share batch-norm statistics (`training.replica_batch_size` images each).
+With as many devices as replicas, each device runs one. With fewer, each runs several, one after the other, and adds up
+their gradients: same batch, same statistics, same numbers except for the order of additions.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from resnet.errors import UserError
+from resnet.run import Machine
+
+logger = logging.getLogger(__name__)
+
+ALIGNMENT = 64  # bytes: Eigen's, for AVX-512; kernels abort on less
+
+
+def make_strategy(machine: Machine, replicas: int = 0) -> tf.distribute.Strategy:
+    """A strategy over the GPUs, or over the CPU where there is none. Call it before TensorFlow runs anything.
+
+    `replicas`: what the devices must share evenly; 0: they need not.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus and machine.cpu_devices > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        logical = [tf.config.LogicalDeviceConfiguration()] * machine.cpu_devices
+        tf.config.set_logical_device_configuration(cpu, logical)
+    devices = [device.name for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")]
+    if machine.devices > len(devices) or (machine.devices and not gpus):
+        raise UserError(f"devices asks for {machine.devices} GPUs, but TensorFlow finds {len(gpus)}")
+    devices = devices[: machine.devices or None]
+    used = max(count for count in range(1, len(devices) + 1) if replicas % count == 0)
+    if replicas > 1 and used < len(devices):
+        logger.warning(
+            "only %d of %d devices are used: more cannot share the recipe's %d replicas evenly",
+            used,
+            len(devices),
+            replicas,
+        )
+    # Ops that could add in a different order each time take one order: a resumed run repeats an uninterrupted one.
+    tf.config.experimental.enable_op_determinism()
+    return tf.distribute.OneDeviceStrategy(devices[0]) if used == 1 else tf.distribute.MirroredStrategy(devices[:used])
+
+
+def device_names(strategy: tf.distribute.Strategy) -> list[str]:
+    """What the devices are, for people: "NVIDIA TITAN Xp" or "CPU (2 cores)", one a device."""
+    names = []
+    gpus = tf.config.list_physical_devices("GPU")
+    for device in strategy.extended.worker_devices:
+        spec = tf.DeviceSpec.from_string(device)
+        if spec.device_type == "GPU":
+            names.append(tf.config.experimental.get_device_details(gpus[spec.device_index]).get("device_name", "GPU"))
+        else:
+            names.append(f"CPU ({len(os.sched_getaffinity(0))} cores)")
+    return names
+
+
+def share(strategy: tf.distribute.Strategy, batch: np.ndarray) -> tf.Tensor:
+    """Split a batch evenly across the devices, in order: a value for each, to hand to `strategy.run`."""
+    count = strategy.num_replicas_in_sync
+    size = len(batch) // count
+
+    def of_device(context: tf.distribute.distribute_lib.ValueContext) -> tf.Tensor:
+        index = context.replica_id_in_sync_group
+        with tf.device(strategy.extended.worker_devices[index]):
+            return tf.identity(lend(batch[index * size : (index + 1) * size]))  # a GPU copies, a CPU does not
+
+    return strategy.experimental_distribute_values_from_function(of_device)
+
+
+def lend(array: np.ndarray) -> tf.Tensor:
+    """A tensor on the array's own memory, which keeps it for as long as TensorFlow works on it.
+
+    `tf.convert_to_tensor` would copy; here only memory that is not aligned as TensorFlow's kernels need it is copied.
+    The array must not be written to any more.
+    """
+    if array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous:
+        return tf.constant(array)
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

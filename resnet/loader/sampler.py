@@ -1,0 +1,76 @@
+"""Which record comes when: a pure function of (seed, epoch, position).
+
+Training is one endless stream: epoch 0 in its random order, then epoch 1 in another, and so on. Batches are cut from
+the stream wherever an epoch ends, so every image comes exactly once an epoch and none is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from resnet.loader.random_streams import SAMPLER, philox
+
+
+class Span(NamedTuple):
+    """Successive images of one epoch."""
+
+    epoch: int
+    position: int  # of the first, in its epoch
+    records: np.ndarray  # which records, int [n]
+
+
+class Sampler(Protocol):
+    batch_size: int
+
+    def batch(self, step: int) -> list[Span]:
+        """The images of this step's batch."""
+
+
+class TrainingSampler:
+    def __init__(self, records: int, batch_size: int, seed: int):
+        self.batch_size = batch_size
+        self._records = records
+        self._permutation = lru_cache(maxsize=2)(lambda epoch: permutation(seed, epoch, records))
+
+    def batch(self, step: int) -> list[Span]:
+        spans, start, end = [], step * self.batch_size, (step + 1) * self.batch_size
+        while start < end:
+            epoch, position = divmod(start, self._records)
+            records = self._permutation(epoch)[position : position + end - start]
+            spans.append(Span(epoch, position, records))
+            start += len(records)
+        return spans
+
+
+class EvaluationSampler:
+    """Every record once a pass, in the order of the shards. The last batch of a pass may be smaller."""
+
+    def __init__(self, records: int, batch_size: int):
+        self.batch_size = batch_size
+        self._records = records
+        self.steps = -(-records // batch_size)
+
+    def batch(self, step: int) -> list[Span]:
+        start = step % self.steps * self.batch_size
+        return [Span(0, start, np.arange(start, min(start + self.batch_size, self._records)))]
+
+
+def permutation(seed: int, epoch: int, records: int) -> np.ndarray:
+    """The sampling order of one epoch: int [records]."""
+    indices = np.arange(records, dtype=np.uint32 if records < 2**32 else np.uint64)
+    np.random.Generator(philox(seed, epoch, SAMPLER)).shuffle(indices)
+    return indices
+
+
+def in_pieces(spans: list[Span], size: int) -> Iterator[tuple[int, Span]]:
+    """Cut a batch into pieces of at most `size` images, each with the row of the batch that it starts at."""
+    row = 0
+    for epoch, position, records in spans:
+        for start in range(0, len(records), size):
+            piece = records[start : start + size]
+            yield row, Span(epoch, position + start, piece)
+            row += len(piece)

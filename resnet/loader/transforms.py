@@ -1,0 +1,105 @@
+"""From a stored image to the network's input: open it, choose a box, resize, flip, colour.
+
+`show` is the one way to look at an image: training, evaluation and the report's pictures all go through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import cv2
+import numpy as np
+
+from resnet.images.regions import Box, StoredImage, open_image
+from resnet.loader.color import color_map
+from resnet.loader.views import X, Y, area_box, center_box, scale_box
+
+if TYPE_CHECKING:  # pydantic stays out of the worker processes
+    from resnet import settings
+
+FLIP = 3  # which number of a draw decides the flip
+
+
+class Transform(Protocol):
+    """How an image is shown. It travels to the workers as its fields: see `resnet.loader.messages`."""
+
+    def __call__(self, image: StoredImage, draw: Sequence[float], out: np.ndarray) -> None:
+        """Write the image to `out`, uint8 [size, size, 3]. `draw` is its row of `random_streams.draws`."""
+
+
+def show(encoded: bytes | memoryview, transform: Transform, draw: Sequence[float], out: np.ndarray) -> None:
+    """Write what the transform shows of a stored image file to `out`, uint8 [size, size, 3]. Raises Unreadable."""
+    transform(open_image(encoded), draw, out)
+
+
+@dataclass(frozen=True)
+class CenterCrop:
+    """Evaluation: scale the shorter side, take the centre. Nothing is random."""
+
+    shorter_side: int
+
+    def __call__(self, image: StoredImage, draw: Sequence[float], out: np.ndarray) -> None:
+        resize(image, center_box(image.width, image.height, out.shape[0], self.shorter_side), out)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Training: random crop, flip and colour. The fields are the recipe's [augmentation]."""
+
+    crop: str
+    scale_min: int
+    scale_max: int
+    area_min: float
+    aspect_max: float
+    padding: int
+    flip: bool
+    color: bool
+
+    @classmethod
+    def of(cls, augmentation: settings.Augmentation) -> Augment:
+        return cls(**augmentation.model_dump())
+
+    def __call__(self, image: StoredImage, draw: Sequence[float], out: np.ndarray) -> None:
+        plain = np.empty_like(out) if self.color else out
+        if self.crop == "pad":
+            pad_and_crop(image, self.padding, draw, plain)
+        else:
+            resize(image, self._box(image.width, image.height, out.shape[0], draw), plain)
+        if self.flip and draw[FLIP] < 0.5:
+            cv2.flip(plain, 1, dst=plain)
+        if self.color:
+            cv2.transform(plain, color_map(cv2.mean(plain)[:3], draw), dst=out)
+
+    def _box(self, width: int, height: int, size: int, draw: Sequence[float]) -> Box:
+        if self.crop == "scale":
+            return scale_box(width, height, size, draw, self.scale_min, self.scale_max)
+        return area_box(width, height, draw, self.area_min, self.aspect_max)
+
+
+def resize(image: StoredImage, box: Box, out: np.ndarray) -> None:
+    """Scale a box of an image to the size of `out`.
+
+    Down to half size, linear interpolation looks at every pixel of the source, as in Caffe, whose input the published
+    networks were trained on. Below that it would skip pixels, so the average over areas takes its place.
+    """
+    size = out.shape[0]
+    interpolation = cv2.INTER_AREA if min(box.width, box.height) > 2 * size else cv2.INTER_LINEAR
+    cv2.resize(image.region(box), (size, size), dst=out, interpolation=interpolation)
+
+
+def pad_and_crop(image: StoredImage, padding: int, draw: Sequence[float], out: np.ndarray) -> None:
+    """The image at the size of `out`, moved by up to `padding` pixels each way, zeros around it (CIFAR-10's crop)."""
+    size = out.shape[0]
+    if (image.height, image.width) == (size, size):
+        pixels = image.region(Box(0, 0, size, size))
+    else:
+        pixels = np.empty_like(out)
+        resize(image, center_box(image.width, image.height, size, size), pixels)
+    dx = int(draw[X] * (2 * padding + 1)) - padding
+    dy = int(draw[Y] * (2 * padding + 1)) - padding
+    out[:] = 0
+    out[max(dy, 0) : size + min(dy, 0), max(dx, 0) : size + min(dx, 0)] = pixels[
+        max(-dy, 0) : size - max(dy, 0), max(-dx, 0) : size - max(dx, 0)
+    ]

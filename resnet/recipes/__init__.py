@@ -1,0 +1,134 @@
+"""Recipes: the shipped .toml files beside this module, and how any recipe file is read.
+
+A recipe states what it changes. It may name a `base`, another recipe that it starts from; the outermost base starts
+from the defaults of `resnet.settings`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from resnet.errors import UserError
+from resnet.settings import Recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RECIPES = Path(__file__).parent
+
+
+def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> tuple[str, Recipe]:
+    """Read a shipped recipe by name, or a TOML file by path, then apply `section.key=value` overrides.
+
+    Returns the recipe's name (the file's, without .toml) and the validated settings.
+    Raises UserError that names the file, the setting, and the nearest valid name.
+    """
+    path = _find(recipe)
+    values = _read(path)
+    for override in overrides:
+        _apply(override, values)
+    where = f"recipe {path}" + (f" with {', '.join(overrides)}" if overrides else "")
+    _reject_unknown(values, where)
+    try:
+        return path.stem, Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{where}: {line}" for line in _sentences(error))) from None
+
+
+def shipped_recipes() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def _find(recipe: str, relative_to: Path = Path()) -> Path:
+    if recipe.endswith(".toml"):
+        path = relative_to / recipe
+        if not path.is_file():
+            raise UserError(f"recipe {path}: there is no such file")
+        return path
+    shipped = shipped_recipes()
+    if recipe not in shipped:
+        raise UserError(
+            f"there is no recipe {recipe!r}{_nearest(recipe, shipped)} "
+            f"Give the path of a .toml file, or one of: {', '.join(shipped)}."
+        )
+    return RECIPES / f"{recipe}.toml"
+
+
+def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a recipe file, on top of those of its base."""
+    if path in extended_by:
+        raise UserError(f"recipe {path}: its bases lead back to itself")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe {path}: this is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UserError(f"recipe {path}: cannot be read: {error.strerror}") from None
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise UserError(f"recipe {path}: base must be the name of a recipe, or the path of a .toml file")
+    try:
+        merged = _read(_find(base, relative_to=path.parent), (*extended_by, path))
+    except UserError as error:
+        raise error if str(error).startswith("recipe ") else UserError(f"recipe {path}: base: {error}") from None
+    for section, settings in values.items():
+        both = isinstance(settings, dict) and isinstance(merged.get(section), dict)
+        merged[section] = merged[section] | settings if both else settings
+    return merged
+
+
+def _apply(override: str, values: dict[str, Any]) -> None:
+    name, equals, text = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and section and key):
+        raise UserError(f"override {override!r}: write it as section.key=value, such as training.epochs=3")
+    if not isinstance(values.setdefault(section, {}), dict):
+        raise UserError(f"override {override!r}: {section!r} is not a section of this recipe")
+    try:
+        values[section][key] = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[section][key] = text.strip()  # a bare word: text needs no quotes on the command line
+
+
+def _reject_unknown(values: dict[str, Any], where: str) -> None:
+    sections = {name: list(type(section).model_fields) for name, section in Recipe()}
+    for section, keys in values.items():
+        if section not in sections:
+            raise UserError(f"{where}: unknown section [{section}]{_nearest(section, list(sections))}")
+        if not isinstance(keys, dict):
+            raise UserError(f"{where}: {section!r} must be a section: [{section}]")
+        for key in keys:
+            if key not in sections[section]:
+                here = {name: f"{section}.{name}" for name in sections[section]}
+                anywhere = {name: f"{other}.{name}" for other, names in sections.items() for name in names}
+                if key in anywhere:
+                    hint = f"; did you mean {anywhere[key]}?"
+                else:
+                    nearest = difflib.get_close_matches(key, here, n=1) or difflib.get_close_matches(key, anywhere, n=1)
+                    hint = f"; did you mean {(anywhere | here)[nearest[0]]}?" if nearest else "."
+                raise UserError(f"{where}: unknown setting {section}.{key}{hint}")
+
+
+def _nearest(name: str, valid: Sequence[str]) -> str:
+    found = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else "."
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "value_error":
+            yield f"{name}: {problem['ctx']['error']}" if name else str(problem["ctx"]["error"])
+        else:
+            message = problem["msg"][0].lower() + problem["msg"][1:]
+            yield f"{name}: {message.replace('input', 'it')}, but is {problem['input']!r}"

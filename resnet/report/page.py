@@ -1,0 +1,110 @@
+"""The report's page: one self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from resnet.predictions import read_predictions
+from resnet.records.shards import read_classes
+from resnet.report.published import Published, published_errors
+from resnet.run import Run
+from resnet.stage_table import STAGES
+from resnet.training.log_lines import read_log
+
+TEMPLATE = Path(__file__).parent / "page.html"
+# Keys of stage.json that earlier versions wrote under another name.
+FORMER_KEYS = {"doubtful": "decode_warnings", "damaged_records": "corrupt_records"}
+
+
+class Results:
+    """All that the report shows of a run. `stages` has each stage's stage.json, by the stage's name."""
+
+    def __init__(self, run: Run, stages: Mapping[str, dict[str, Any]]):
+        self.run = run
+        self.stages = {name: _with_todays_keys(record) for name, record in stages.items()}
+        self.log = read_log(run.stage_folder("train") / "log.jsonl")
+        self.predictions = read_predictions(run.stage_folder("evaluate") / "predictions.csv")
+        self.classes = dict(read_classes(run.records))
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The single centre crop's scores with their intervals, and the number of images."""
+        metrics = self.stages["evaluate"]["metrics"]
+        return metrics["views"]["1-crop"] | {"images": metrics["images"]}
+
+    @property
+    def is_on_imagenet(self) -> bool:
+        """Whether the validation images are ImageNet's 50,000, from its archives or from TFRecords of others."""
+        complete = self.stages["convert"]["images"]["validation"] == 50_000 and len(self.classes) == 1000
+        source = self.run.recipe.dataset.source
+        return source == "imagenet" or (source == "tfrecords" and complete)
+
+    def comparable(self) -> list[Published]:
+        """The published errors that this run can be compared with: all are on ImageNet."""
+        return published_errors(self.run.recipe) if self.is_on_imagenet else []
+
+
+def render(results: Results, pictures: Mapping[str, Path]) -> str:
+    """The page, with the pictures inside it."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    run, stages, recipe = results.run, results.stages, results.run.recipe
+    encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        run=run,
+        recipe=recipe,
+        images=stages["convert"]["images"],
+        names=results.classes,
+        conversion=stages["convert"],
+        metrics=results.metrics,
+        facts=stages["train"],
+        seconds=results.log[-1]["seconds"] if results.log else 0.0,
+        published=published_errors(recipe),
+        on_imagenet=results.is_on_imagenet,
+        confused=confused_pairs(results.predictions),
+        stages=[(STAGES[name].title, record["attempts"], _duration(record)) for name, record in stages.items()],
+        pictures=defaultdict(str, encoded),
+        toml=recipe.toml(),
+        time_text=time_text,
+        count=count,
+    )
+
+
+def confused_pairs(predictions: pd.DataFrame, most: int = 10) -> list[tuple[str, str, int, int]]:
+    """The most frequent mistakes: label, predicted class, how often, and out of how many images of the label."""
+    wrong = predictions[predictions["label"] != predictions["class1"]]
+    counts = wrong.groupby(["label", "class1"]).size().sort_values(ascending=False, kind="stable")
+    of = predictions["label"].value_counts()
+    return [(label, predicted, int(n), int(of[label])) for (label, predicted), n in counts.head(most).items()]  # type: ignore[misc]
+
+
+def time_text(seconds: float) -> str:
+    """A duration for people: "42 s", "3 min 05 s", "2 h 10 min"."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """ "1 epoch", "40 epochs"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def _with_todays_keys(record: dict[str, Any]) -> dict[str, Any]:
+    return {FORMER_KEYS.get(key, key): value for key, value in record.items()}
+
+
+def _duration(record: dict[str, Any]) -> float:
+    return (datetime.fromisoformat(record["end"]) - datetime.fromisoformat(record["start"])).total_seconds()

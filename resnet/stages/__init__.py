@@ -1,0 +1,62 @@
+"""The stages. Each module's `main(run, attempt)` reads as what its stage does; `run_stage` is common to all."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import ModuleType
+
+from resnet import datasets
+from resnet.ledger import Ledger
+from resnet.run import Run
+from resnet.stage_table import STAGES
+
+# What TensorFlow prints about itself on import, and no user needs.
+STARTUP_NOTES = ("All log messages before absl::InitializeLog", "oneDNN custom operations are on")
+
+
+def ledger_of(run: Run) -> Ledger:
+    """The ledger of a run, which asks the run's data set for its fingerprint."""
+    return Ledger(run, lambda: datasets.fingerprint(run.recipe.dataset, run.data, run.artifacts))
+
+
+def run_stage(name: str, run: Run) -> None:
+    """Run a stage, unless it is complete. Raises UserError where an input is incomplete."""
+    ledger = ledger_of(run)
+    ledger.require_inputs(name)
+    module = _import(STAGES[name].module)
+    with ledger.stage(name) as attempt:
+        if attempt:
+            module.main(run, attempt)
+
+
+def run_part(run: Run, part: int) -> None:
+    """Make one of the parts that a conversion is split into."""
+    _import(STAGES["convert"].module).convert_part(run, ledger_of(run), part)
+
+
+def _import(module: str) -> ModuleType:
+    """A stage's module, without the notes that TensorFlow prints on import. Everything else is let through."""
+    with _without_startup_notes():
+        return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def _without_startup_notes() -> Iterator[None]:
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines():
+                if not any(note in line for note in STARTUP_NOTES):
+                    print(line, file=sys.stderr)

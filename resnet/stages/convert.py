@@ -1,0 +1,61 @@
+"""ConvertRecords: every image of a data set decoded once, and written to the shard that the seed assigns it to.
+
+A shard is either complete or not there. A second attempt makes only those that are missing.
+"""
+
+from __future__ import annotations
+
+from resnet import datasets
+from resnet.conversion.in_place import link_shards
+from resnet.conversion.outcome import Outcome
+from resnet.conversion.processes import write_shards
+from resnet.datasets.source import Dataset
+from resnet.errors import UserError
+from resnet.files import make_folder
+from resnet.ledger import Attempt, Ledger
+from resnet.records.shards import write_classes
+from resnet.run import Run
+
+
+def main(run: Run, attempt: Attempt) -> None:
+    """List the images, write the shards, and account for every image."""
+    dataset = load(run, attempt.ledger)
+    attempt.begin()
+    folder, recipe = attempt.folder, run.recipe
+    make_folder(folder / "index")
+    summaries = link_shards(folder, dataset) if recipe.records.in_place else write_shards(run, dataset)
+    outcome = Outcome(summaries)
+    lists = outcome.write_lists(folder)
+    outcome.check_rejected(recipe.records.max_rejected, folder)
+    outcome.print(folder)
+    classes = write_classes(folder, dataset.classes)
+    attempt.finish(
+        [*(folder / name for name in outcome.checksums), classes],
+        byproducts=lists,
+        checksums=outcome.checksums,
+        **outcome.facts(),
+        seeds={"records.seed": recipe.records.seed, "dataset.split_seed": recipe.dataset.split_seed},
+    )
+
+
+def convert_part(run: Run, ledger: Ledger, part: int) -> None:
+    """Write every `records.parts`-th shard, from the `part`-th on. `main` finds them done.
+
+    Several hosts can make parts at a time, in the same folder; none waits for another.
+    """
+    parts = run.recipe.records.parts
+    if not 0 <= part < parts:
+        raise UserError(f"part {part}: records.parts is {parts}, and parts are counted from 0")
+    if ledger.part_is_done(part):
+        return
+    dataset = load(run, ledger)
+    with ledger.part(part):
+        make_folder(run.records / "index")
+        write_shards(run, dataset, slice(part, None, parts))
+
+
+def load(run: Run, ledger: Ledger) -> Dataset:
+    """List the images. They may be downloaded for that."""
+    dataset = datasets.load(run.recipe.dataset, run.data, run.artifacts)
+    ledger.look_again()
+    return dataset

@@ -1,0 +1,81 @@
+"""What goes into the training log: metrics averaged between two lines, speed, and the time spent waiting for images."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from resnet.errors import UserError
+from resnet.loader.loader import Batch
+from resnet.training.log import TrainingLog
+from resnet.training.step import METRICS
+
+
+class Meter:
+    """Collects the steps' metrics, and writes the log's lines."""
+
+    def __init__(self, log: TrainingLog, batch_size: int, images: int, first_step: int):
+        self._log, self._batch_size, self._images = log, batch_size, images
+        self._before = log.seconds_before - time.monotonic()
+        self._step = first_step
+        self._epoch_sum, self._epoch_steps = 0.0, 0
+        self._restart()
+
+    def _restart(self) -> None:
+        self._metrics: list[tf.Tensor] = []
+        self._start, self._waited = time.monotonic(), 0.0
+
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches, measuring how long the wait for each is."""
+        while True:
+            start = time.monotonic()
+            batch = next(batches, None)
+            self._waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+    def add(self, metrics: tf.Tensor) -> None:
+        self._metrics.append(metrics)  # read when a line is written: reading waits for the device
+
+    def write(self, step: int, learning_rate: float) -> str:
+        """Write a line about the steps up to `step`; returns it in a few words. Raises UserError for a loss that is
+        not finite."""
+        means = tf.reduce_mean(tf.stack(self._metrics), 0).numpy().tolist()
+        numbers = dict(zip(METRICS, means, strict=True))
+        if not math.isfinite(numbers["loss"]):
+            raise UserError(
+                f"the loss became {numbers['loss']} between steps {self._step} and {step}. "
+                "Lower training.learning_rate, and look at the images and labels."
+            )
+        now = time.monotonic()
+        speed = len(self._metrics) * self._batch_size / (now - self._start)
+        self._log.write(
+            step,
+            epoch=step * self._batch_size / self._images,
+            **numbers,
+            learning_rate=learning_rate,
+            images_per_second=speed,
+            data_wait=self._waited / (now - self._start),
+            seconds=self._before + now,
+        )
+        self._epoch_sum += numbers["loss"] * len(self._metrics)
+        self._epoch_steps += len(self._metrics)
+        self._step = step
+        self._restart()
+        return f"loss {numbers['loss']:.3f}, {speed:.0f} images/s"
+
+    def write_validation(self, step: int, metrics: dict[str, float]) -> None:
+        named = {f"validation_{name}": metrics[name] for name in METRICS}
+        epoch = step * self._batch_size / self._images
+        self._log.write(step, epoch=epoch, **named, seconds=self._before + time.monotonic())
+        self._restart()  # time spent on validation is not training time
+
+    def end_epoch(self) -> float | None:
+        """The mean loss since the epoch began, or since training resumed in it; None where no step was done."""
+        mean = self._epoch_sum / self._epoch_steps if self._epoch_steps else None
+        self._epoch_sum, self._epoch_steps = 0.0, 0
+        return mean

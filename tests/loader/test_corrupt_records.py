@@ -1,0 +1,131 @@
+"""Records that do not match their checksum: named, counted, substituted up to a cap."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loader_streams import digests, training
+from sample_images import photographs, write_records
+
+from resnet.errors import UserError
+from resnet.loader.loader import Loader
+from resnet.loader.random_streams import draws
+from resnet.loader.sampler import EvaluationSampler, TrainingSampler
+from resnet.loader.transforms import Augment, CenterCrop, show
+from resnet.records.example import encoded_image
+from resnet.records.shards import RecordReader, ShardedRecords
+from resnet.settings import Augmentation
+
+
+def corrupt(folder: Path, record: int) -> tuple[int, int]:
+    """Change a byte of a record's image; returns shard and offset of the record."""
+    shard, offset, length, _ = ShardedRecords(folder, "train").index[record].item()
+    path = ShardedRecords(folder, "train").shards[shard]
+    content = bytearray(path.read_bytes())
+    content[offset + length // 2] ^= 1
+    path.write_bytes(content)
+    return shard, offset
+
+
+@pytest.fixture
+def some_records(tmp_path) -> Path:
+    images = [(encoded, i // 3 % 3) for i, (encoded, _) in enumerate(photographs(20))]  # neighbours of other classes
+    write_records(tmp_path, "train", images, shards=2)
+    return tmp_path
+
+
+def test_a_corrupt_record_stops_the_loader_and_is_named(some_records):
+    shard, offset = corrupt(some_records, 7)
+    with pytest.raises(UserError) as error:
+        digests(training(ShardedRecords(some_records, "train")))
+    assert f"train-0000{shard}-of-00002: the record at byte {offset} is corrupt: its checksum" in str(error.value)
+    assert "records.max_corrupt is 0" in str(error.value)
+    assert "run ConvertRecords" in str(error.value)
+
+
+def test_for_a_corrupt_record_in_a_linked_file_the_advice_is_to_get_the_file_again(some_records, tmp_path):
+    corrupt(some_records, 3)
+    for shard in some_records.glob("train-*"):
+        shard.rename(tmp_path / f"their-{shard.name}")
+        shard.symlink_to(tmp_path / f"their-{shard.name}")
+    with pytest.raises(UserError, match=rf"link to {tmp_path}/their-train-0000[01]-of-00002: get that file") as error:
+        digests(training(ShardedRecords(some_records, "train")))
+    assert "delete" not in str(error.value)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_corrupt_records_up_to_the_cap_are_substituted_by_the_next_images_of_the_shards(some_records, capfd, workers):
+    whole = ShardedRecords(some_records, "train")
+    corrupt(some_records, 7)
+    corrupt(some_records, 8)
+    sampler = TrainingSampler(20, 10, seed=1)
+    with training(whole, batch_size=10, last=4, workers=workers, max_corrupt=2) as loader:
+        batches = [(batch.images.copy(), batch.labels) for batch in loader]
+        assert len(loader.corrupt) == 2
+    printed = capfd.readouterr().err
+    assert printed.count("its checksum does not match; the next image is its substitute") == 2  # once, not every epoch
+    for step, (_, labels) in enumerate(batches):
+        members = sampler.batch(step)[0].records
+        members = np.where((members == 7) | (members == 8), 9, members)
+        np.testing.assert_array_equal(labels, whole.index["label"][members])
+    # The pixels are the substitute's, with the crop and colour of the place.
+    (crowd,) = (step for step in (0, 1) if 7 in sampler.batch(step)[0].records)
+    records = sampler.batch(crowd)[0].records
+    row, position = int(np.flatnonzero(records == 7)[0]), sampler.batch(crowd)[0].position
+    reader, out = RecordReader(whole.shards), np.empty((32, 32, 3), np.uint8)
+    shard, offset, length, _ = whole.index[9].item()
+    transform = Augment.of(Augmentation(scale_min=40, scale_max=60))
+    draw = draws(1, 0, position + row, 1)[0].tolist()
+    show(encoded_image(reader.payload(shard, offset, length)), transform, draw, out)
+    np.testing.assert_array_equal(batches[crowd][0][row], out)
+
+
+def test_one_corrupt_record_more_than_the_cap_stops_the_loader(some_records):
+    for record in (3, 7, 11):
+        corrupt(some_records, record)
+    with pytest.raises(UserError, match=r"records.max_corrupt is 2"):
+        digests(training(ShardedRecords(some_records, "train"), max_corrupt=2))
+
+
+def test_the_substitute_of_a_corrupt_record_keeps_its_own_name(some_records):
+    names = [f"train-{i}.jpg" for i in [*range(0, 20, 2), *range(1, 20, 2)]]  # shard by shard
+    for record in (0, 7):
+        corrupt(some_records, record)
+        names[record] = names[record + 1]
+    records = ShardedRecords(some_records, "train")
+    shown = {"first_step": 0, "last_step": 1, "workers": 2, "filenames": True, "max_corrupt": 2}
+    with Loader(records, EvaluationSampler(20, 20), CenterCrop(32), 32, **shown) as loader:
+        (batch,) = loader
+    assert batch.filenames == names
+
+
+def test_all_records_corrupt_stops_the_loader_at_any_cap(some_records):
+    for record in range(20):
+        corrupt(some_records, record)
+    with pytest.raises(UserError, match=r"records.max_corrupt is 100"):
+        digests(training(ShardedRecords(some_records, "train"), max_corrupt=100))
+
+
+def test_a_record_that_matches_at_the_second_read_is_used_and_counted(some_records, monkeypatch):
+    records = ShardedRecords(some_records, "train")
+    reader, reads, pread = RecordReader(records.shards), [], os.pread
+
+    def wrong_once(descriptor: int, size: int, offset: int) -> bytes:
+        reads.append(offset)
+        content = pread(descriptor, size, offset)
+        return bytes(size) if len(reads) == 2 else content
+
+    monkeypatch.setattr(os, "pread", wrong_once)
+    shard, offset, length, _ = records.index[0].item()
+    assert encoded_image(reader.payload(shard, offset, length))[:2] == b"\xff\xd8"
+    assert (reader.second_reads, len(reads)) == (1, 6)
+
+
+def test_a_shard_that_is_gone_is_named(some_records):
+    records = ShardedRecords(some_records, "train")
+    records.shards[1].unlink()
+    with pytest.raises(UserError, match=r"cannot read .*train-00001-of-00002: No such file"):
+        digests(training(records))

@@ -1,0 +1,114 @@
+import math
+
+import numpy as np
+import pytest
+from sample_images import jpeg
+
+from resnet.images.decoding import decode, png
+from resnet.images.regions import Box, WholeImage
+from resnet.loader import color
+from resnet.loader.random_streams import DRAWS, draws
+from resnet.loader.transforms import Augment, CenterCrop, resize, show
+from resnet.loader.views import X, Y
+from resnet.settings import Augmentation
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+
+
+def augment(**changes) -> Augment:
+    return Augment.of(Augmentation(**{"flip": False, "color": False} | changes))
+
+
+def augmented(pixels, draw, size=32, **changes) -> np.ndarray:
+    out = np.empty((size, size, 3), np.uint8)
+    augment(**changes)(WholeImage(pixels), draw, out)
+    return out
+
+
+def test_the_pad_crop_moves_the_image_by_up_to_the_padding_in_each_direction():
+    square = np.full((32, 32, 3), 200, np.uint8)
+    seen = set()
+    for draw in draws(0, 0, 0, 3000):
+        out = augmented(square, draw, crop="pad", padding=2)
+        rows, columns = np.flatnonzero(out[:, :, 0].any(1)), np.flatnonzero(out[:, :, 0].any(0))
+        seen.add((int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])))
+        assert set(np.unique(out)) <= {0, 200}
+    assert len(seen) == 25
+
+
+def test_the_pad_crop_copies_pixels_unchanged():
+    image = PHOTO[:32, :32]
+    draw = draws(0, 0, 0, 1)[0]
+    draw[[X, Y]] = (0.99, 0.0)  # two to the right, two up
+    out = augmented(image, draw, crop="pad", padding=2)
+    np.testing.assert_array_equal(out[:30, 2:], image[2:, :30])
+
+
+def test_half_of_the_images_are_mirrored():
+    flips = 0
+    for draw in draws(0, 0, 0, 400):
+        plain, mirrored = augmented(PHOTO, draw), augmented(PHOTO, draw, flip=True)
+        if not np.array_equal(plain, mirrored):
+            np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+            flips += 1
+    assert 160 < flips < 240
+
+
+def test_shrinking_to_less_than_half_averages_all_pixels():
+    noise = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
+    out = np.empty((32, 32, 3), np.uint8)
+    resize(WholeImage(noise), Box(0, 0, 320, 320), out)
+    assert out.std() < 10  # the mean of 100 pixels each: 74 / sqrt(100); linear interpolation sees four, and gives 37
+
+
+def stepwise(pixels, draw, position) -> np.ndarray:
+    """The colour changes one after the other on float pixels, as the benchmark describes them."""
+    x = pixels.astype(np.float64) / 255
+    brightness = 2 * 32 / 255 * draw[color.BRIGHTNESS] - 32 / 255
+    saturation, contrast = 0.5 + draw[color.SATURATION], 0.5 + draw[color.CONTRAST]
+    angle = 0.2 * math.pi * (2 * draw[color.HUE] - 1)
+
+    def hue_and_saturation(x):
+        y, i, q = np.moveaxis(x @ color.TO_YIQ.T, -1, 0)
+        turned = saturation * (i + 1j * q) * np.exp(1j * angle)
+        return np.stack([y, turned.real, turned.imag], -1) @ np.linalg.inv(color.TO_YIQ).T
+
+    def contrasted(x):
+        mean = x.mean((0, 1))
+        return (x - mean) * contrast + mean
+
+    x = x + brightness
+    for change in (hue_and_saturation, contrasted) if position % 2 == 0 else (contrasted, hue_and_saturation):
+        x = change(x)
+    return np.clip(x, 0, 1) * 255
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_the_colour_matrix_equals_the_steps_one_after_the_other(position):
+    for draw in draws(5, 0, 0, 50):
+        plain = augmented(PHOTO, draw)
+        colored = augmented(PHOTO, draw, color=True)
+        # One rounding at the end, of a product with the coefficients that OpenCV's fixed-point arithmetic has.
+        np.testing.assert_allclose(colored, stepwise(plain, draw, position), atol=0.75)
+
+
+def test_neutral_draws_leave_colours_unchanged():
+    neutral = np.full(DRAWS, 0.5)
+    np.testing.assert_array_equal(augmented(PHOTO, neutral, color=True), augmented(PHOTO, neutral))
+
+
+def test_a_transform_writes_its_own_row_only():
+    out = np.zeros((2, 32, 32, 3), np.uint8)
+    augment(flip=True, color=True)(WholeImage(PHOTO), draws(0, 0, 0, 1)[0], out[0])
+    assert out[0].any()
+    assert not out[1].any()
+
+
+def test_every_view_of_a_stored_file_goes_through_one_function():
+    draw = draws(0, 0, 0, 1)[0]
+    for transform in (augment(), CenterCrop(40)):
+        for encoded in (jpeg(PHOTO), png(PHOTO)):
+            shown, expected = (np.empty((32, 32, 3), np.uint8) for _ in range(2))
+            show(encoded, transform, draw, shown)
+            transform(WholeImage(decode(encoded)), draw, expected)
+            np.testing.assert_array_equal(shown, expected)

@@ -1,0 +1,31 @@
+"""A training loader with few settings, and what identifies the stream that it yields."""
+
+from __future__ import annotations
+
+import hashlib
+
+from resnet.loader.loader import Loader
+from resnet.loader.sampler import TrainingSampler
+from resnet.loader.transforms import Augment
+from resnet.settings import Augmentation
+
+
+def training(
+    records, *, first=0, last=12, workers=2, batch_size=16, size=32, seed=1, max_corrupt=0, **changes
+) -> Loader:
+    return Loader(
+        records,
+        TrainingSampler(len(records), batch_size, seed),
+        Augment.of(Augmentation(**{"scale_min": 40, "scale_max": 60} | changes)),
+        size,
+        first_step=first,
+        last_step=last,
+        workers=workers,
+        seed=seed,
+        max_corrupt=max_corrupt,
+    )
+
+
+def digests(loader: Loader) -> list[str]:
+    with loader:
+        return [hashlib.sha256(batch.images.tobytes() + batch.labels.tobytes()).hexdigest() for batch in loader]

@@ -1,0 +1,136 @@
+"""What this package changes in Luigi, held against the Luigi that is installed."""
+
+import contextlib
+import logging
+import subprocess
+import sys
+
+import luigi
+import luigi.worker
+import pytest
+from luigi.interface import PidLockAlreadyTakenExit
+
+from pipeline import luigi_hooks
+from pipeline.tasks import ConvertRecords, FullRun, Images, Train
+from resnet.errors import LockedElsewhere, UserError
+
+
+class Asked(luigi.Task):
+    """A task that notes when it is prepared; `problem` is raised then."""
+
+    problem: BaseException | None = None
+    prepared = 0
+
+    def prepare(self, locks: contextlib.ExitStack) -> None:
+        type(self).prepared += 1
+        if self.problem:
+            raise self.problem
+
+    def complete(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def worker(monkeypatch) -> luigi.worker.Worker:
+    monkeypatch.setattr(Asked, "problem", None)
+    monkeypatch.setattr(Asked, "prepared", 0)
+    luigi_hooks.install()
+    luigi_hooks.install()  # again: changes nothing more
+    return luigi.worker.Worker(scheduler=luigi.scheduler.Scheduler())
+
+
+def test_luigi_schedules_with_worker_add_and_the_task_is_prepared_once_before(worker):
+    assert worker.add(Asked())
+    assert Asked.prepared == 1
+
+
+def test_other_tasks_are_scheduled_as_ever(worker):
+    class Other(luigi.Task):
+        def complete(self) -> bool:
+            return True
+
+    assert worker.add(Other())
+
+
+def test_a_locked_run_ends_luigi_with_its_code_for_already_running(worker, monkeypatch, capsys):
+    monkeypatch.setattr(Asked, "problem", LockedElsewhere("another process (pid 1) has locked /a"))
+    with pytest.raises(PidLockAlreadyTakenExit):
+        worker.add(Asked())
+    assert capsys.readouterr().err == "error: another process (pid 1) has locked /a\n"
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (UserError("no such recipe"), "error: no such recipe\n"),
+        (PermissionError(13, "Permission denied", "/data"), "error: /data cannot be read: Permission denied\n"),
+    ],
+)
+def test_what_a_user_can_fix_ends_luigi_with_its_code_for_scheduling_errors(
+    worker, monkeypatch, capsys, problem, message
+):
+    monkeypatch.setattr(Asked, "problem", problem)
+    with pytest.raises(SystemExit) as ended:
+        worker.add(Asked())
+    assert ended.value.code == 35
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("task", [Images, ConvertRecords, Train, FullRun])
+def test_every_task_of_the_pipeline_is_prepared(task, tmp_path):
+    assert isinstance(task(artifacts=str(tmp_path)), luigi_hooks.Prepared)
+
+
+def test_a_failed_task_shows_the_users_error_without_a_traceback(worker, caplog):
+    class Failing(luigi.Task):
+        def complete(self) -> bool:
+            return False
+
+        def run(self) -> None:
+            raise UserError("the disk is full")
+
+    logger = logging.getLogger("luigi-interface")
+    logger.addHandler(caplog.handler)
+    try:
+        worker.add(Failing())
+        assert not worker.run()
+    finally:
+        logger.removeHandler(caplog.handler)
+    said = [record for record in caplog.records if "the disk is full" in record.getMessage()]
+    assert {record.getMessage() for record in said} == {"Failing failed: the disk is full"}
+    assert all(record.exc_info is None for record in said)
+
+
+def test_luigi_names_missing_data_in_words_that_the_filter_knows(worker, caplog):
+    class Outside(luigi.ExternalTask):
+        def complete(self) -> bool:
+            return False
+
+    logger = logging.getLogger("luigi-interface")
+    logger.addHandler(caplog.handler)
+    try:
+        worker.add(Outside())
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not [record for record in caplog.records if "does not exist" in record.getMessage()]
+
+
+def test_run_is_a_parameter_although_every_luigi_task_has_a_method_run(tmp_path):
+    task = Train(recipe="digits", run="mine", artifacts=str(tmp_path))
+    assert "run" in dict(Train.get_params())
+    assert task.run_name == task.param_kwargs["run"] == task.requires().run_name == "mine"
+    assert callable(task.run)
+    assert Train.from_str_params(task.to_str_params()).run_name == "mine"
+
+
+def test_control_c_ends_with_a_line_and_without_a_traceback():
+    command = [sys.executable, "-c", "import pipeline; raise KeyboardInterrupt"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr == "stopped; the same command continues from here\n"
+
+
+def test_a_bug_keeps_its_traceback():
+    done = subprocess.run([sys.executable, "-c", "import pipeline; 1 / 0"], capture_output=True, text=True)
+    assert done.stderr.startswith("Traceback")
+    assert "ZeroDivisionError" in done.stderr

@@ -1,0 +1,186 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from resnet.errors import UserError
+from resnet.progress import ENVIRONMENT
+from resnet.run import Run
+from resnet.training.log_lines import read_log
+from resnet.training.loop import save_on_failure
+from resnet.weights.files import read_tensors
+
+OVERRIDES = (
+    "model.image_size=16",
+    "evaluation.shorter_side=16",
+    "training.epochs=3",
+    "training.batch_size=128",
+    "training.replica_batch_size=64",
+    "training.drop_epochs=[2]",
+    "training.checkpoint_steps=5",
+    "augmentation.padding=2",
+)
+
+
+def command(stage: str, artifacts: Path, *more: str) -> list[str]:
+    options = [f"--override={override}" for override in OVERRIDES]
+    return [sys.executable, "-m", "resnet", stage, "--artifacts", str(artifacts), "--workers=2", *options, *more]
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory) -> Path:
+    """Records, and a training that was never interrupted, as run "whole"."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    subprocess.run(command("convert", folder), check=True)
+    subprocess.run(command("train", folder, "--run=whole"), check=True)
+    return folder
+
+
+def interrupt(artifacts: Path, run: str, sign: signal.Signals, after_step: int) -> int:
+    """Train until the trainer tells that it passed a step, send it the signal; returns its exit code."""
+    reading, writing = os.pipe()
+    trainer = subprocess.Popen(
+        command("train", artifacts, f"--run={run}"), env=os.environ | {ENVIRONMENT: str(writing)}, pass_fds=(writing,)
+    )
+    os.close(writing)
+    with open(reading) as news:
+        for line in news:
+            if json.loads(line).get("fraction", 0) * 34 > after_step:  # 3 epochs of 1,438 images make 34 steps
+                trainer.send_signal(sign)
+                break
+        return trainer.wait()
+
+
+def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
+    return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifacts, sign):
+    run = f"interrupted-by-{sign.name}"
+    assert interrupt(artifacts, run, sign, after_step=12) != 0
+    saved = sorted((artifacts / "runs" / run / "train" / "checkpoints").iterdir())
+    assert saved
+    done = subprocess.run(command("train", artifacts, f"--run={run}"), check=True, capture_output=True, text=True)
+    assert f"resuming from step {int(saved[-1].stem.split('-')[1])}" in done.stdout
+    whole, resumed = weights(artifacts, "whole"), weights(artifacts, run)
+    assert set(whole) == set(resumed)
+    assert all(whole[name].tobytes() == resumed[name].tobytes() for name in whole)
+    steps = [line["step"] for line in read_log(artifacts / "runs" / run / "train" / "log.jsonl") if "loss" in line]
+    assert steps == sorted(set(steps))
+    record = json.loads((artifacts / "runs" / run / "train" / "stage.json").read_text())
+    assert record["attempts"] == 2
+
+
+def test_the_loss_falls_and_the_learning_rate_drops(artifacts):
+    lines = [line for line in read_log(artifacts / "runs/whole/train/log.jsonl") if "loss" in line]
+    losses = [line["loss"] for line in lines]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    assert {line["learning_rate"] for line in lines} == {0.1, 0.01}
+    named = "step epoch loss top1_error top5_error learning_rate images_per_second data_wait seconds"
+    assert set(lines[0]) == set(named.split())
+
+
+def test_each_epoch_is_validated(artifacts):
+    lines = [line for line in read_log(artifacts / "runs/whole/train/log.jsonl") if "validation_loss" in line]
+    assert [round(line["epoch"]) for line in lines] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("is_validated", [False, True])
+def test_an_epoch_whose_validation_was_interrupted_is_validated_on_resume(artifacts, tmp_path, is_validated):
+    shutil.copytree(artifacts, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "runs/whole/train"
+    (folder / "weights.safetensors").unlink()  # so that training resumes from its last checkpoint
+    lines = read_log(folder / "log.jsonl")  # the last one is a validation
+    kept = lines if is_validated else lines[:-1]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    subprocess.run(command("train", tmp_path, "--run=whole"), check=True)
+    assert [line | {"seconds": 0} for line in read_log(folder / "log.jsonl")] == [
+        line | {"seconds": 0} for line in lines
+    ]
+
+
+def test_a_finished_training_is_not_run_again(artifacts):
+    stage = artifacts / "runs/whole/train/stage.json"
+    before = stage.stat().st_mtime_ns
+    subprocess.run(command("train", artifacts, "--run=whole"), check=True)
+    assert stage.stat().st_mtime_ns == before
+
+
+def test_averaged_statistics_are_of_the_batches_that_would_come_next(artifacts):
+    """Recomputed here from the weights, with NumPy for the average."""
+    subprocess.run(command("batchnorm", artifacts, "--run=whole", "--override=batchnorm.batches=3"), check=True)
+    import tensorflow as tf
+
+    from resnet.loader.batches import training_batches
+    from resnet.model.network import network_of
+    from resnet.records.shards import ShardedRecords
+    from resnet.weights.files import assign
+
+    run = Run.of("digits", OVERRIDES, name="whole", artifacts=artifacts)
+    records = ShardedRecords(run.records, "train")
+    network = network_of(run.recipe, 10)
+    assign(network.named_variables(), weights(artifacts, "whole"), Path("train"))
+    moments = []
+    with training_batches(run.recipe, records, 2, 34, 37) as loader:
+        for batch in loader:
+            for replica in (batch.images[:64], batch.images[64:]):
+                moments.append([m.numpy() for pair in network(tf.constant(replica), training=True)[1] for m in pair])
+    averaged = [np.mean([m[i] for m in moments], 0) for i in range(len(moments[0]))]
+    found = read_tensors(run.stage_folder("batchnorm") / "weights.safetensors")[0]
+    names = [name for norm in network.norms for name in (norm.mean.name, norm.variance.name)]
+    for name, expected in zip(names, averaged, strict=True):
+        np.testing.assert_allclose(found[name.split(":")[0]], expected, rtol=1e-3, atol=1e-5, err_msg=name)
+    trained = weights(artifacts, "whole")
+    untouched = set(found) - {name.split(":")[0] for name in names}
+    assert all(np.array_equal(found[name], trained[name]) for name in untouched)
+
+
+def test_a_loss_that_is_not_finite_stops_training_with_one_message(artifacts):
+    done = subprocess.run(
+        command("train", artifacts, "--run=wild", "--override=training.learning_rate=1e20"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "error: the loss became" in done.stderr
+    assert "Lower training.learning_rate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+class _Saved(list):
+    """Checkpoints that only remember their steps."""
+
+    save = list.append
+
+    def steps(self) -> list[int]:
+        return list(self)
+
+
+def _failing_after(steps: range):
+    for step in steps:
+        yield SimpleNamespace(step=step)
+    raise UserError("a record is corrupt")
+
+
+def test_what_was_trained_is_saved_when_the_loader_fails():
+    saved = _Saved()
+    with pytest.raises(UserError, match="a record is corrupt"):
+        for _ in save_on_failure(_failing_after(range(5, 8)), saved, 5):
+            pass
+    assert saved == [8]
+
+
+def test_a_loader_that_fails_at_once_does_not_change_the_checkpoints():
+    for saved in (_Saved(), _Saved([5])):
+        before = list(saved)
+        with pytest.raises(UserError):
+            list(save_on_failure(_failing_after(range(0)), saved, 5 if before else 0))
+        assert saved == before

@@ -1,0 +1,57 @@
+import gc
+import os
+import weakref
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnet.devices import ALIGNMENT, device_names, lend, make_strategy
+from resnet.errors import UserError
+from resnet.run import Machine
+
+
+def test_gpus_that_do_not_exist_are_an_error_and_not_silently_replaced_by_the_cpu():
+    with pytest.raises(UserError, match=r"devices asks for 1000 GPUs, but TensorFlow finds \d+"):
+        make_strategy(Machine(devices=1000))
+
+
+def test_without_gpus_the_cpu_is_one_device():
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has GPUs")
+    assert device_names(make_strategy(Machine(), replicas=4)) == [f"CPU ({len(os.sched_getaffinity(0))} cores)"]
+
+
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
+    size = int(np.prod(shape))
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].reshape(shape)
+
+
+def test_a_batch_enters_tensorflow_without_a_copy():
+    batch = aligned((4, 8, 8, 3))
+    tensor = lend(batch)
+    batch[2, 3, 4] = (1, 2, 3)
+    assert tensor[2, 3, 4].numpy().tolist() == [1, 2, 3]
+
+
+def test_the_memory_lives_as_long_as_the_tensor():
+    batch, gone = aligned((4, 8, 8, 3)), []
+    weakref.finalize(batch, gone.append, True)
+    tensor = lend(batch)
+    del batch
+    assert not gone
+    del tensor
+    gc.collect()
+    assert gone
+
+
+def test_memory_that_kernels_cannot_use_is_copied():
+    batch = aligned((4, 8, 8, 3))
+    for part in (batch.reshape(-1)[1:], batch[:, 1:3], batch[1:, ::2]):
+        tensor = lend(part)
+        assert tf.reduce_sum(tf.cast(tensor, tf.int32)).numpy() == 0
+        batch[:] = 5
+        assert not tensor.numpy().any()
+        batch[:] = 0
