@@ -1,13 +1,13 @@
 # make run    sets everything up in .venv and runs the pipeline on the embedded data set
 # make test   sets everything up in .venv and runs checks and tests
-# make lock   resolves the dependencies anew
+# make lock   updates the lock files in requirements/
 
 VENV  := .venv
 BIN   := $(VENV)/bin
-# TensorFlow for GPUs where NVIDIA's driver is loaded, otherwise the smaller one for the processor.
+# TensorFlow for GPUs where NVIDIA's driver is loaded, otherwise the smaller package for the CPU.
 EXTRA := $(if $(wildcard /proc/driver/nvidia/version),gpu,cpu)
 STAMP := $(VENV)/installed-$(EXTRA)
-# The first Python that TensorFlow has packages for. Another one: make PYTHON=/path/to/python3.12 run
+# The first Python that TensorFlow has packages for. To choose another: make PYTHON=/path/to/python3.12 run
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
@@ -23,14 +23,14 @@ test: $(STAMP)
 	$(BIN)/pytest
 
 $(STAMP): requirements/$(EXTRA).lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: Python 3.10 to 3.13 is needed; say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@if ls $(VENV)/installed-* >/dev/null 2>&1 && ! test -e $@; then rm -rf $(VENV); fi  # it was for the other kind
-	$(PYTHON) -m venv $(VENV) || { echo "error: on Debian and Ubuntu, venv is a package of its own: apt install python3-venv" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found; give its path: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@if ls $(VENV)/installed-* >/dev/null 2>&1 && ! test -e $@; then rm -rf $(VENV); fi  # it was made for the other kind
+	$(PYTHON) -m venv $(VENV) || { echo "error: Python has no venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$(EXTRA).lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/installed-* && touch $@
 
-# One lock for each kind of machine, good for all supported versions of Python.
+# One lock file per kind of machine, for all supported versions of Python.
 lock:
 	$(BIN)/pip install --quiet uv
 	for extra in cpu gpu; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \

@@ -4,7 +4,8 @@
 
 Makes that many tiny JPEGs in a thousand folders (4 KB of disk each, in DIR or a temporary folder), converts them with
 the real stage, and prints the greatest memory of its main process and of a worker; then the memory and time of what
-else grows with a data set, for `--entries` images: the list of them, the plan of the shards, the order of an epoch.
+else grows with a data set, for `--entries` images: the list of their names, the plan of the shards, their index, the
+sampling order of an epoch.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def _index(entries: int) -> tuple[float, float]:
         return _measured(lambda: ShardedRecords(folder, "train"))
 
 
-def _order(entries: int) -> tuple[float, float]:
+def _sampling_order(entries: int) -> tuple[float, float]:
     from resnet.loader.sampler import permutation
 
     return _measured(lambda: permutation(0, 0, entries))
@@ -141,7 +142,7 @@ PARTS: dict[str, Callable[[int], tuple[float, float]]] = {
     "the list of their names": _list,
     "which image goes to which shard": _plan,
     "their index in a trainer": _index,
-    "the order of an epoch": _order,
+    "the sampling order of an epoch": _sampling_order,
 }
 
 

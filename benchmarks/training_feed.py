@@ -2,11 +2,11 @@
 
     python benchmarks/training_feed.py                                ResNet-50 at 224x224 on photographs
     python benchmarks/training_feed.py --recipe digits                a recipe on its own images
-    python benchmarks/training_feed.py --device-rate 2000 --batch 256 a device beside the processor, as a GPU is
+    python benchmarks/training_feed.py --device-rate 2000 --batch 256 a device beside the CPU, as a GPU is
 
 Alternating rounds in one process, medians. Worth reading where the loader alone is well ahead of the step. On a
-processor, step and loader share the cores: a step that keeps them all busy is slowed by what the loader takes. With
-`--device-rate`, a step leaves the processor alone and takes as long as a device that does so many images a second.
+CPU, step and loader share the cores: a step that keeps them all busy is slowed by what the loader takes. With
+`--device-rate`, a step leaves the CPU alone and takes as long as a device that does so many images a second.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from input_pipeline import prepare
+from work import prepare
 
 from resnet.loader.loader import LEAST_SLOTS, Loader
 from resnet.loader.sampler import TrainingSampler
@@ -48,7 +48,7 @@ def main() -> None:
         else:
             _, recipe = load_recipe("imagenet-resnet50", sizes)
             options.size = recipe.model.image_size
-            prepare(Path(folder), options)
+            prepare(Path(folder), images=options.images, count=options.count, size=options.size)
             records = ShardedRecords(Path(folder) / "records", "train")
         step = waiting_step(options) if options.device_rate else training_step(recipe, len(records.classes))
         with Loader(
@@ -81,7 +81,7 @@ def training_step(recipe: Recipe, classes: int) -> Step:
 
 
 def waiting_step(options: argparse.Namespace) -> Step:
-    """A step that another device does: the processor waits for it."""
+    """A step that another device does: the CPU waits for it."""
     return lambda images, labels: time.sleep(options.batch / options.device_rate)
 
 
@@ -123,7 +123,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", default="", help="root of the recipe's images, where it needs one")
     parser.add_argument("--images", help="a folder of JPEG files; default: made from scikit-learn's photographs")
     parser.add_argument("--count", type=int, default=1000, help="photographs")
-    parser.add_argument("--device-rate", type=int, default=0, help="images/s of a device that is to be stood for")
+    parser.add_argument("--device-rate", type=int, default=0, help="images/s of a device to imitate")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5)

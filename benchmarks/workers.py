@@ -2,8 +2,8 @@
 
     python benchmarks/workers.py [--workers 1 2 4 8 16] [--json FILE]
 
-Needs no TensorFlow. Prints, for each number of workers, images a second (median of rounds, alternating) as part of
-that number times the rate of one; a worker's time to start and its memory, without the ring that all share.
+Needs no TensorFlow. Prints, for each number of workers, images a second (median of rounds, alternating) and what share
+this is of that many times one worker's rate; a worker's time to start and its memory, without the ring that all share.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from input_pipeline import prepare
+from work import prepare
 
 from resnet.loader.loader import Loader
 from resnet.loader.sampler import TrainingSampler
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     rounds: dict[int, list[dict[str, float]]] = {workers: [] for workers in options.workers}
     with tempfile.TemporaryDirectory(prefix="workers-") as folder:
-        prepare(Path(folder), options)
+        prepare(Path(folder), images=options.images, count=options.count, size=options.size)
         records = ShardedRecords(Path(folder) / "records", "train")
         for _ in range(options.rounds):
             for workers, figures in rounds.items():

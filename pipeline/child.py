@@ -14,13 +14,13 @@ from resnet.progress import ENVIRONMENT
 
 
 def run_stage(stage: str, options: list[str], on_news: Callable[[dict[str, Any]], None]) -> None:
-    """Run `python -m resnet STAGE` to its end, handing on what it tells of its progress.
+    """Run `python -m resnet STAGE` to its end; call `on_news` with each line of its progress.
 
-    The child ends when this process does, however that happens; a trainer saves a checkpoint first. Raises UserError
+    The child ends when this process does, for whatever reason; a trainer saves a checkpoint first. Raises UserError
     with the child's own message where it failed.
     """
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)  # the child would rather lose news than wait for a scheduler that does not answer
+    os.set_blocking(writing, False)  # rather lose news than wait for a scheduler that does not answer
     child = subprocess.Popen(
         [*command("resnet"), stage, *options],
         env=os.environ | {ENVIRONMENT: str(writing), PARENT: str(os.getpid())},
@@ -35,7 +35,7 @@ def run_stage(stage: str, options: list[str], on_news: Callable[[dict[str, Any]]
                 error = news.get("error", error)
                 on_news(news)
         code = child.wait()
-    except BaseException:  # Ctrl-C reaches the child too: let it save what it has
+    except BaseException:  # Ctrl-C reaches the child too: let it save its work
         child.terminate()
         child.wait()
         raise
@@ -45,5 +45,5 @@ def run_stage(stage: str, options: list[str], on_news: Callable[[dict[str, Any]]
 
 def _unexplained(stage: str, code: int) -> str:
     if code == -9:
-        return f"python -m resnet {stage} was killed: by hand, or by the kernel for want of memory (see dmesg)"
+        return f"python -m resnet {stage} was killed: by hand, or by the kernel because memory ran out (see dmesg)"
     return f"python -m resnet {stage} ended with exit code {code}: see its messages above"

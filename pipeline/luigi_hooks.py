@@ -1,6 +1,6 @@
 """What this package changes in Luigi and in the interpreter that runs it, all of it installed by one call.
 
-tests/pipeline/test_luigi_hooks.py holds each change against the Luigi that is locked.
+tests/pipeline/test_luigi_hooks.py checks each change against the Luigi in requirements/.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class RunTask(luigi.Task):
 
 
 def why_missing(ledger: Ledger) -> str:
-    """Why the images of a conversion that is still to be done cannot be found; empty where they can."""
+    """Why the images cannot be found, if the conversion still needs them; otherwise empty."""
     run = ledger.run
     if not ledger.why_incomplete("convert"):
         return ""

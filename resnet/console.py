@@ -1,6 +1,6 @@
 """What a command says while it works: a line a message on standard error, above the progress bar if there is one.
 
-Every module logs to the logger of its own name. A stage's result is no message: it is printed to standard output.
+Every module has a logger of its own name. A stage prints its result to standard output instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class _AboveTheBar(logging.Handler):
         try:
             tqdm.write(self.format(record), file=sys.stderr)
             sys.stderr.flush()
-        except OSError:  # nobody reads any more: the work goes on
+        except OSError:  # nobody reads any more: carry on
             pass
 
 

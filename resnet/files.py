@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their place, synced, then renamed into it."""
+"""Files that are either complete or not there: written to a temporary file, synced, then renamed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def locked(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator
     make_folder(folder)
     path = folder / ".lock"
     try:
-        mode = os.O_RDONLY if shared else os.O_RDWR  # records may lie where this user can only read
+        mode = os.O_RDONLY if shared else os.O_RDWR  # this user may only be able to read the records
         descriptor = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise UserError(f"cannot write in {folder}: {error.strerror}. Give another folder with --artifacts.") from None

@@ -26,7 +26,7 @@ from resnet.stage_table import STAGES
 
 logger = logging.getLogger(__name__)
 
-KILLED_SECONDS = 10.0  # the process of a run that was killed may take a moment to end and let go of its lock
+KILLED_SECONDS = 10.0  # a killed process may take a moment to end and release its lock
 
 
 class Ledger:
@@ -49,7 +49,7 @@ class Ledger:
         """The stage.json of a stage that is there. Raises UserError otherwise."""
         record = self.record(stage)
         if record is None:
-            raise UserError(f"{self.run.stage_folder(stage)} holds no finished {stage} stage: run it first")
+            raise UserError(f"{self.run.stage_folder(stage)} has no finished {stage} stage: run it first")
         return record
 
     def why_incomplete(self, stage: str) -> str:
@@ -62,14 +62,14 @@ class Ledger:
         if done is None:
             parts = range(self.run.recipe.records.parts) if stage == "convert" else range(0)
             if len(parts) > 1 and all(map(self._part_was_made, parts)):
-                return "its parts are done, but not yet put together"
+                return "its parts are done; they are not combined yet"
             return "it was interrupted" if (folder / "begun.json").exists() else "it has not run yet"
         return self._why_stale(stage, done) or _missing_or_changed(folder, done["outputs"])
 
     def _why_stale(self, stage: str, done: dict[str, Any]) -> str:
         version = STAGES[stage].version
         if done["version"] != version:
-            return f"version {done['version']} of the stage made it; this is version {version}"
+            return f"it was made by version {done['version']} of the stage, and the code is version {version}"
         for section, values in self.settings(stage).items():
             for key, value in values.items():
                 was = done["settings"].get(section, {}).get(key)
@@ -201,8 +201,8 @@ class Attempt:
     ) -> None:
         """Write stage.json, last of all. `facts` go into it.
 
-        `outputs` decide the digest that the stages downstream depend on. `byproducts` (logs, pictures: whatever holds
-        times) only have to exist. `checksums` (SHA-256 by name) saves reading large files again.
+        `outputs` decide the digest that the stages downstream depend on. `byproducts` (logs, pictures: whatever has
+        times in it) only have to exist. `checksums` (SHA-256 by name) saves reading large files again.
         """
         files = {}
         for path, counts in [(path, True) for path in outputs] + [(path, False) for path in byproducts]:

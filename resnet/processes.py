@@ -1,4 +1,4 @@
-"""How this package starts processes: how many, of which code, and that they end with the one that started them."""
+"""How this package starts processes: how many, with which code, and that they end with the one that started them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, as it sees it: microseconds, and of how many
-PARENT = "RESNET_PARENT"  # environment: the process id of the Luigi task that a stage is to end with
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's own: microseconds per period, and the period
+PARENT = "RESNET_PARENT"  # environment: process id of the Luigi task; the stage ends when it does
 
 
 def command(module: str) -> list[str]:
-    """What starts a fresh interpreter that runs a module of this package.
+    """The command that runs a module of this package in a fresh interpreter.
 
-    `python -m` would look for it in the current folder first, where users have a resnet.py or a folder of that name.
+    `python -m` would look in the current folder first, where a user may have a resnet.py or a folder of that name.
     """
     code = (
         "import runpy, sys; sys.path = [folder for folder in sys.path if folder]; "
@@ -27,19 +27,19 @@ def command(module: str) -> list[str]:
 
 
 def cores() -> int:
-    """How many cores this process may use: those it is bound to, or fewer where its container's quota is less."""
+    """How many cores this process may use: those it is bound to, or fewer where its container has a smaller quota."""
     bound = len(os.sched_getaffinity(0))
     try:
         quota, period = map(int, CPU_QUOTA.read_text(encoding="ascii").split())
-    except (OSError, ValueError):  # no control groups of version 2, or no quota: "max"
+    except (OSError, ValueError):  # no control groups (version 2), or the quota is "max"
         return bound
     return min(bound, max(round(quota / period), 1))
 
 
 def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:
-    """Have the kernel send this process `sign` when its parent, known to be `parent`, ends in whatever way.
+    """Have the kernel send this process `sign` when its parent, process `parent`, ends for whatever reason.
 
-    Linux only; elsewhere nothing happens. A parent that ended before this call is noticed too.
+    Linux only; elsewhere this does nothing. It also notices a parent that ended before the call.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -49,10 +49,10 @@ def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have malloc keep what is freed, for a process that decodes image after image.
+    """Have malloc keep freed memory, for a process that decodes image after image.
 
-    Otherwise glibc returns each image's memory to the kernel, which clears it for the next one: a fifth of the time of
-    conversion. Elsewhere nothing happens.
+    Otherwise glibc returns each image's memory to the kernel, which clears it for the next one: that took a fifth of
+    the time of conversion. Without glibc this does nothing.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

@@ -18,14 +18,14 @@ from tqdm import tqdm
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT = "RESNET_PROGRESS_FD"
-LINES = 10  # in a log file, over the whole work
+LINES = 10  # in a log file, from start to end
 LINE_SECONDS = 5.0  # between them at least: work that is soon done needs none
 # Short, so that the bar stays a bar at 80 columns. tqdm's own rate would turn into seconds below one a second.
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
 class Progress:
-    """A bar over `total` things, as a context manager. Where standard error is no terminal, a line each tenth instead.
+    """A bar over `total` things, as a context manager. Where standard error is not a terminal, it logs a line each tenth.
 
     `lines=False`: no lines either, for a stage that logs lines of its own.
     """
@@ -79,8 +79,8 @@ def report(**news: Any) -> bool:
         if "error" in news:
             os.set_blocking(int(descriptor), True)  # this one must arrive
         os.write(int(descriptor), (json.dumps(news) + "\n").encode())
-    except BlockingIOError:  # nobody reads at the moment: this line is lost, and the work goes on
+    except BlockingIOError:  # nobody reads at the moment: drop this line and carry on
         pass
-    except OSError:  # the listener is gone
+    except OSError:  # the listener has ended
         return False
     return True

@@ -62,7 +62,7 @@ def encoded() -> Callable[..., bytes]:
 
     def make(pixels: np.ndarray, kind: str, mode: str = "RGB", **options) -> bytes:
         image = Image.fromarray(pixels)
-        if mode == "I;16":  # 16 bits that no 8 bits can hold
+        if mode == "I;16":  # 16 bits: 8 would not be enough
             image = Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 256 + pixels[:, :, 1])
         elif mode in ("RGBA", "LA"):
             image.putalpha(Image.fromarray(pixels[:, :, 0]))
@@ -83,7 +83,7 @@ def image_files(picture, encoded) -> dict[str, bytes]:
     cmyk = bytearray(encoded(pixels, "JPEG", "CMYK"))
     transform = cmyk.find(b"Adobe") + 11
     assert cmyk[transform] == 0
-    cmyk[transform] = 2  # the same numbers, to be understood as YCCK
+    cmyk[transform] = 2  # the same numbers, but now they mean YCCK
     return {
         "JPEG": encoded(pixels, "JPEG", quality=90),
         "grey JPEG": encoded(pixels, "JPEG", "L"),
@@ -155,7 +155,7 @@ def converted(photographs, run_on, tmp_path_factory) -> Run:
 
 @pytest.fixture
 def converted_copy(converted, photographs, run_on, tmp_path) -> Run:
-    """The photographs as records, to be changed at will."""
+    """The photographs as records, free to change."""
     shutil.copytree(converted.artifacts, tmp_path / "artifacts")
     return run_on(photographs, tmp_path / "artifacts")
 

@@ -1,4 +1,4 @@
-"""JPEGs put together bit by bit, with what no encoder would write."""
+"""Builds JPEGs bit by bit, including ones that no encoder would write."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Table = tuple[bytes, bytes]  # how many codes of each length, and their symbols
+Table = tuple[bytes, bytes]  # how many codes each length has, and their symbols
 CATEGORIES: Table = (bytes((0, 0, 0, 12, *[0] * 12)), bytes(range(12)))  # 12 codes of 4 bits
-ONLY_END: Table = (bytes((1, *[0] * 15)), b"\0")  # the end of a block is a 0
+ONLY_END: Table = (bytes((1, *[0] * 15)), b"\0")  # a 0 bit ends a block
 
 
 def segment(marker: int, content: bytes) -> bytes:
@@ -25,7 +25,7 @@ def handmade(
     ac: Table = ONLY_END,
     end: bytes = b"\xff\xd9",
 ) -> bytes:
-    """A JPEG of components with these sampling factors; `bits` of its scan, by default random greys."""
+    """A JPEG with these sampling factors and scan `bits` (a string of 0 and 1; by default, blocks of random greys)."""
     bits = bits or "".join(_random_blocks(width, height, sampling))
     bits += "1" * (-len(bits) % 8)
     scan = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)).replace(b"\xff", b"\xff\0")

@@ -1,4 +1,4 @@
-"""Photographs to test with, and records made of them."""
+"""Photographs to test with, and records of them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from resnet.__main__ import main
 from resnet.progress import ENVIRONMENT
 
 
-def test_a_printed_recipe_is_one_that_can_be_given(capsys, tmp_path):
+def test_a_printed_recipe_works_as_a_recipe_file(capsys, tmp_path):
     assert main(["recipe", "--recipe", "imagenet-resnet50", "--override", "training.epochs=3"]) == 0
     path = tmp_path / "mine.toml"
     path.write_text(capsys.readouterr().out)
@@ -17,7 +17,7 @@ def test_a_printed_recipe_is_one_that_can_be_given(capsys, tmp_path):
     assert "epochs = 3" in path.read_text()
 
 
-def test_a_mistake_is_one_line_on_standard_error(capsys):
+def test_a_user_error_is_one_line_on_standard_error(capsys):
     assert main(["recipe", "--recipe", "digits", "--override", "training.epoch=3"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: recipe ")
@@ -25,24 +25,24 @@ def test_a_mistake_is_one_line_on_standard_error(capsys):
     assert error.count("\n") == 1
 
 
-def test_a_stage_without_its_input_says_what_to_run(capsys, tmp_path):
+def test_a_stage_with_an_incomplete_input_names_that_input(capsys, tmp_path):
     assert main(["report", "--artifacts", str(tmp_path)]) == 1
     assert "report depends on convert, which is incomplete" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--workers=-1", "--devices=-1", "--cpu-devices=-1"])
-def test_negative_numbers_of_machines_are_refused(capsys, tmp_path, option):
+def test_negative_numbers_of_workers_and_devices_are_refused(capsys, tmp_path, option):
     assert main(["convert", "--artifacts", str(tmp_path), option]) == 1
     assert "cannot be negative" in capsys.readouterr().err
 
 
-def test_an_error_goes_to_the_process_that_started_the_stage_instead_of_the_console(capsys, monkeypatch, tmp_path):
+def test_an_error_goes_to_the_parent_process_instead_of_the_console(capsys, monkeypatch, tmp_path):
     reading, writing = os.pipe()
     monkeypatch.setenv(ENVIRONMENT, str(writing))
     assert main(["convert", "--artifacts", str(tmp_path), "--recipe", "imagefolder"]) == 1
     os.close(writing)
-    with open(reading) as news:
-        assert '"error": "this recipe needs images' in news.read()
+    with open(reading) as pipe:
+        assert '"error": "this recipe needs images' in pipe.read()
     assert capsys.readouterr().err == ""
 
 

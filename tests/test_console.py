@@ -1,4 +1,4 @@
-"""Messages: where they go, and that they never go through the progress bar."""
+"""Where messages go, and how they share a terminal with the progress bar."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def standard_error(monkeypatch):
-    """standard_error(Terminal()): takes its place, until the test ends. pytest would undo what a fixture does alone."""
-    monkeypatch.setenv("COLUMNS", "81")  # tqdm leaves one free
+    """standard_error(file): `file` replaces sys.stderr. Call it in the test: pytest restores sys.stderr after setup."""
+    monkeypatch.setenv("COLUMNS", "81")  # tqdm leaves one column free
     monkeypatch.setenv("LINES", "25")
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
 
@@ -33,7 +33,7 @@ def standard_error(monkeypatch):
     return use
 
 
-def test_a_message_is_its_text_and_a_warning_names_the_part_that_warns(standard_error):
+def test_a_message_is_plain_text_and_a_warning_names_its_component(standard_error):
     log = standard_error(io.StringIO())
     logging.getLogger("resnet.loader.worker_pool").info("a worker started")
     logging.getLogger("resnet.loader.worker_pool").warning("a worker ended")
@@ -53,7 +53,7 @@ def test_configuring_twice_shows_each_message_once(standard_error):
     assert log.getvalue() == "once\n"
 
 
-def test_messages_to_a_pipe_that_nobody_reads_stop_nothing(monkeypatch):
+def test_a_message_to_a_closed_pipe_does_not_raise(monkeypatch):
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe:
@@ -65,7 +65,7 @@ def test_messages_to_a_pipe_that_nobody_reads_stop_nothing(monkeypatch):
         os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # so that closing it succeeds
 
 
-def test_a_message_on_a_terminal_is_a_line_of_its_own_above_the_bar(standard_error):
+def test_a_message_on_a_terminal_is_a_separate_line_above_the_bar(standard_error):
     terminal = standard_error(Terminal())
     with Progress("training", 10, "steps") as bar:
         bar.advance(3, "loss 1.234, 600 images/s")
@@ -80,7 +80,7 @@ def test_a_message_on_a_terminal_is_a_line_of_its_own_above_the_bar(standard_err
     assert "10/10" in bars[-1]
 
 
-def test_at_80_columns_the_bar_of_a_long_training_is_still_a_bar(standard_error):
+def test_the_bar_of_a_long_training_stays_visible_at_80_columns(standard_error):
     terminal = standard_error(Terminal())
     with Progress("training", 600_480, "steps", done=300_000) as bar:
         bar.advance(1, "loss 1.234, 1,600 images/s")
@@ -90,7 +90,7 @@ def test_at_80_columns_the_bar_of_a_long_training_is_still_a_bar(standard_error)
     assert len(last.split("|")[1]) >= 5
 
 
-def test_a_log_file_gets_a_line_each_tenth_and_no_carriage_returns(standard_error):
+def test_a_log_file_gets_a_line_every_tenth_and_no_carriage_returns(standard_error):
     log = standard_error(io.StringIO())
     with Progress("converting", 1000, "images") as bar:
         for _ in range(1000):
@@ -101,7 +101,7 @@ def test_a_log_file_gets_a_line_each_tenth_and_no_carriage_returns(standard_erro
     assert "\r" not in log.getvalue()
 
 
-def test_work_that_is_soon_done_leaves_no_lines_in_a_log_file(standard_error, monkeypatch):
+def test_short_work_writes_no_progress_lines_to_a_log_file(standard_error, monkeypatch):
     log = standard_error(io.StringIO())
     monkeypatch.setattr(progress, "LINE_SECONDS", 60.0)
     with Progress("averaging statistics", 25, "batches") as bar:
@@ -110,13 +110,13 @@ def test_work_that_is_soon_done_leaves_no_lines_in_a_log_file(standard_error, mo
     assert log.getvalue() == ""
 
 
-def test_whoever_started_the_stage_gets_the_last_count(monkeypatch):
+def test_the_parent_process_receives_the_final_count(monkeypatch):
     reading, writing = os.pipe()
     monkeypatch.setenv(ENVIRONMENT, str(writing))
     with Progress("evaluating", 3, "images") as bar:
         for _ in range(3):
             bar.advance(note="fast")
     os.close(writing)
-    with open(reading) as lines:
-        news = [json.loads(line) for line in lines]
-    assert news[-1] == {"fraction": 1.0, "message": "evaluating: 3 of 3 images, fast"}
+    with open(reading) as pipe:
+        updates = [json.loads(line) for line in pipe]
+    assert updates[-1] == {"fraction": 1.0, "message": "evaluating: 3 of 3 images, fast"}

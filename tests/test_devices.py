@@ -1,3 +1,7 @@
+"""Which devices a stage uses, and how batches reach TensorFlow without a copy."""
+
+from __future__ import annotations
+
 import gc
 import os
 import weakref
@@ -11,7 +15,7 @@ from resnet.errors import UserError
 from resnet.run import Machine
 
 
-def test_gpus_that_do_not_exist_are_an_error_and_not_silently_replaced_by_the_cpu():
+def test_missing_gpus_are_an_error_and_not_silently_replaced_by_the_cpu():
     with pytest.raises(UserError, match=r"devices asks for 1000 GPUs, but TensorFlow finds \d+"):
         make_strategy(Machine(devices=1000))
 
@@ -36,7 +40,7 @@ def test_a_batch_enters_tensorflow_without_a_copy():
     assert tensor[2, 3, 4].numpy().tolist() == [1, 2, 3]
 
 
-def test_the_memory_lives_as_long_as_the_tensor():
+def test_the_memory_of_a_batch_lives_as_long_as_its_tensor():
     batch, gone = aligned((4, 8, 8, 3)), []
     weakref.finalize(batch, gone.append, True)
     tensor = lend(batch)
@@ -47,10 +51,10 @@ def test_the_memory_lives_as_long_as_the_tensor():
     assert gone
 
 
-def test_memory_that_kernels_cannot_use_is_copied():
+def test_unaligned_or_scattered_memory_is_copied():
     batch = aligned((4, 8, 8, 3))
-    for part in (batch.reshape(-1)[1:], batch[:, 1:3], batch[1:, ::2]):
-        tensor = lend(part)
+    for view in (batch.reshape(-1)[1:], batch[:, 1:3], batch[1:, ::2]):
+        tensor = lend(view)
         assert tf.reduce_sum(tf.cast(tensor, tf.int32)).numpy() == 0
         batch[:] = 5
         assert not tensor.numpy().any()

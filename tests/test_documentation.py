@@ -1,6 +1,8 @@
-"""What the pages say is what the code does."""
+"""The documentation agrees with the code."""
 
+import configparser
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,16 +10,21 @@ import pytest
 from resnet.recipes import shipped_recipes
 from resnet.settings import settings_page
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "artifacts" / "README.md"]
 
 
-def test_the_page_of_settings_is_what_the_command_prints():
+def test_the_settings_page_is_the_output_of_the_settings_command():
     assert (ROOT / "docs" / "settings.md").read_text() == settings_page()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page):
+def test_links_between_pages_point_to_existing_files(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing
@@ -31,3 +38,20 @@ def test_the_readme_names_every_recipe():
 
 def test_pictures_are_small_enough_for_git():
     assert all(path.stat().st_size < 1_000_000 for path in (ROOT / "docs").iterdir())
+
+
+def test_the_drawing_of_the_floors_has_every_module_of_the_contract():
+    drawn = re.findall(r'class="name">(?:resnet/)?([^<]+)<', (ROOT / "docs" / "floors.svg").read_text())
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][1]["layers"]
+    floors = ["pipeline", *(name for layer in layers for name in layer.split(" | "))]
+    assert [name.strip("/") for name in drawn] == floors
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/troubleshooting.md"])
+def test_pages_list_the_exit_codes_that_luigi_is_configured_with(page):
+    cfg = configparser.ConfigParser()
+    cfg.read(ROOT / "luigi.cfg")
+    text = " ".join((ROOT / page).read_text().split())
+    codes = {"0": "done", **dict.fromkeys(cfg["retcode"].values(), "")}
+    listed = set(re.findall(r"(?:^|\| |with |, |and )(\d+) (?:\||when|for)", text))
+    assert set(codes) <= listed

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that one process holds."""
+"""Atomic writes, and locks on folders."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from resnet import files
 from resnet.errors import LockedElsewhere, UserError
 from resnet.files import atomic, locked, make_folder, sha256
 
-HOLD = """
+LOCK_UNTIL_A_LINE_COMES = """
 import sys
 from pathlib import Path
 from resnet.files import locked
 with locked(Path(sys.argv[1])):
-    print("held", flush=True)
+    print("locked", flush=True)
     sys.stdin.readline()
 """
 
@@ -48,18 +48,21 @@ def write_and_raise(path: Path, error: BaseException | type[BaseException]) -> N
 
 
 @pytest.fixture
-def holder(tmp_path):
-    """Another process that has locked tmp_path until it is told to end."""
+def lock_owner(tmp_path):
+    """Another process that has locked tmp_path. It exits when it reads a line."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", LOCK_UNTIL_A_LINE_COMES, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    assert process.stdout.readline() == "held\n"
+    assert process.stdout.readline() == "locked\n"
     yield process
     process.kill()
     process.communicate()
 
 
-def test_a_file_takes_its_place_only_when_the_block_ends(tmp_path):
+def test_a_file_appears_only_when_the_block_ends(tmp_path):
     path = tmp_path / "file"
     with atomic(path) as file:
         file.write(b"content")
@@ -69,7 +72,7 @@ def test_a_file_takes_its_place_only_when_the_block_ends(tmp_path):
     assert entries(tmp_path) == ["file"]
 
 
-def test_a_new_file_replaces_the_old_one_as_a_whole(tmp_path):
+def test_the_old_file_stays_until_the_new_one_is_complete(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"a much longer old content")
     with atomic(path) as file:
@@ -79,7 +82,7 @@ def test_a_new_file_replaces_the_old_one_as_a_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_the_old_file_stays_and_nothing_else_when_the_block_raises(tmp_path, error):
+def test_only_the_old_file_remains_when_the_block_raises(tmp_path, error):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with pytest.raises(error):
@@ -88,13 +91,13 @@ def test_the_old_file_stays_and_nothing_else_when_the_block_raises(tmp_path, err
     assert entries(tmp_path) == ["file"]
 
 
-def test_nothing_is_left_of_a_first_file_when_the_block_raises(tmp_path):
+def test_no_file_remains_when_the_first_write_raises(tmp_path):
     with pytest.raises(ValueError, match="disk"):
         write_and_raise(tmp_path / "file", ValueError("disk"))
     assert entries(tmp_path) == []
 
 
-def test_nothing_is_left_where_the_place_is_taken_by_a_folder(tmp_path):
+def test_writing_over_a_folder_fails_and_leaves_no_temporary_file(tmp_path):
     (tmp_path / "file").mkdir()
     with pytest.raises(OSError, match="directory"), atomic(tmp_path / "file") as file:
         file.write(b"new")
@@ -109,7 +112,7 @@ def test_the_old_file_stays_when_the_writer_is_killed(tmp_path):
     assert path.read_bytes() == b"old"
 
 
-def test_what_a_killed_writer_leaves_is_hidden_and_is_no_hindrance(tmp_path):
+def test_a_killed_writer_leaves_a_hidden_file_that_does_not_block_the_next_write(tmp_path):
     path = tmp_path / "file"
     subprocess.run([sys.executable, "-c", DIE_WHILE_WRITING, str(path)])
     assert all(name.startswith(".") for name in entries(tmp_path))
@@ -124,19 +127,19 @@ def test_text_is_written_as_utf_8(tmp_path):
     assert (tmp_path / "file").read_bytes() == "Fünfzig 狗\n".encode()
 
 
-def test_the_checksum_is_of_the_whole_file(tmp_path):
+def test_the_checksum_covers_the_whole_file(tmp_path):
     content = os.urandom(3_000_001)
     (tmp_path / "file").write_bytes(content)
     assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
-def test_a_folder_is_made_with_those_above_it_and_may_be_there_already(tmp_path):
+def test_make_folder_creates_the_parents_and_accepts_an_existing_folder(tmp_path):
     make_folder(tmp_path / "a" / "b")
     make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
 
 
-def test_a_folder_below_a_file_cannot_be_made_and_is_named(tmp_path):
+def test_the_error_names_a_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for folder in (tmp_path / "file" / "below", tmp_path / "file"):
         with pytest.raises(UserError, match="--artifacts") as caught:
@@ -145,71 +148,71 @@ def test_a_folder_below_a_file_cannot_be_made_and_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("folder", [Path("/proc"), Path("/proc/self/below")])
-def test_a_folder_that_cannot_be_written_cannot_be_held_and_is_named(folder):
+def test_locking_a_read_only_folder_fails_and_names_it(folder):
     with pytest.raises(UserError, match="--artifacts") as caught, locked(folder):
         pass
     assert str(folder) in str(caught.value)
     assert not isinstance(caught.value, LockedElsewhere)
 
 
-def test_a_folder_is_made_when_it_is_held(tmp_path):
+def test_locking_creates_the_folder(tmp_path):
     with locked(tmp_path / "new" / "folder"):
         assert (tmp_path / "new" / "folder").is_dir()
 
 
-def test_a_second_process_is_told_who_holds_the_folder(tmp_path, holder):
+def test_the_error_for_a_locked_folder_names_its_lock_owner(tmp_path, lock_owner):
     with pytest.raises(LockedElsewhere) as caught, locked(tmp_path):
         pass
     assert str(tmp_path) in str(caught.value)
-    assert f"pid {holder.pid}" in str(caught.value)
+    assert f"pid {lock_owner.pid}" in str(caught.value)
 
 
-def test_another_folder_may_be_held_meanwhile(tmp_path, holder):
+def test_another_folder_can_be_locked_at_the_same_time(tmp_path, lock_owner):
     with locked(tmp_path / "another"):
         pass
 
 
-def test_a_killed_holder_lets_go(tmp_path, holder):
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
+def test_a_killed_lock_owner_releases_the_folder(tmp_path, lock_owner):
+    lock_owner.send_signal(signal.SIGKILL)
+    lock_owner.wait()
     with locked(tmp_path):
         pass
 
 
-def test_a_holder_that_ends_well_lets_go(tmp_path, holder):
-    holder.communicate("\n")
+def test_a_lock_owner_that_exits_releases_the_folder(tmp_path, lock_owner):
+    lock_owner.communicate("\n")
     with locked(tmp_path):
         pass
 
 
-def test_a_holder_lets_go_when_its_block_raises(tmp_path):
+def test_the_lock_is_released_when_the_block_raises(tmp_path):
     with pytest.raises(ValueError, match="disk"), locked(tmp_path):
         raise ValueError("disk")
     with locked(tmp_path):
         pass
 
 
-def test_a_folder_is_held_against_the_holder_itself_too(tmp_path):
+def test_the_lock_owner_cannot_lock_its_folder_twice(tmp_path):
     with locked(tmp_path), pytest.raises(LockedElsewhere, match=f"pid {os.getpid()}"), locked(tmp_path):
         pass
 
 
-def test_one_that_waits_gets_the_folder_when_the_other_is_done(tmp_path, holder):
-    got_it = threading.Event()
+def test_a_waiter_gets_the_lock_when_the_owner_exits(tmp_path, lock_owner):
+    acquired = threading.Event()
 
-    def wait_for_it() -> None:
+    def wait_for_the_lock() -> None:
         with locked(tmp_path, wait=float("inf")):
-            got_it.set()
+            acquired.set()
 
-    waiting = threading.Thread(target=wait_for_it)
+    waiting = threading.Thread(target=wait_for_the_lock)
     waiting.start()
-    assert not got_it.is_set()
-    holder.communicate("\n")
+    assert not acquired.is_set()
+    lock_owner.communicate("\n")
     waiting.join()
-    assert got_it.is_set()
+    assert acquired.is_set()
 
 
-def test_holding_a_folder_touches_nothing_in_it(tmp_path):
+def test_locking_leaves_the_files_in_the_folder_unchanged(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
     with locked(tmp_path):
         pass
@@ -217,21 +220,21 @@ def test_holding_a_folder_touches_nothing_in_it(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"content"
 
 
-def test_several_may_hold_a_folder_together_but_then_nobody_alone(tmp_path):
-    together = locked(tmp_path, shared=True), locked(tmp_path, shared=True)
-    with together[0], together[1], pytest.raises(LockedElsewhere, match="one that reads from it"), locked(tmp_path):
+def test_several_readers_share_a_lock_and_exclude_a_writer(tmp_path):
+    readers = locked(tmp_path, shared=True), locked(tmp_path, shared=True)
+    with readers[0], readers[1], pytest.raises(LockedElsewhere, match="one that reads from it"), locked(tmp_path):
         pass
     with locked(tmp_path):
         pass
 
 
-def test_a_folder_that_one_holds_alone_is_not_shared(tmp_path, holder):
-    with pytest.raises(LockedElsewhere, match=f"pid {holder.pid}"), locked(tmp_path, shared=True):
+def test_a_writer_excludes_readers(tmp_path, lock_owner):
+    with pytest.raises(LockedElsewhere, match=f"pid {lock_owner.pid}"), locked(tmp_path, shared=True):
         pass
 
 
-def test_waiting_for_another_is_said(tmp_path, holder, monkeypatch, capsys):
+def test_a_long_wait_for_a_lock_is_reported_with_its_owner(tmp_path, lock_owner, monkeypatch, capsys):
     monkeypatch.setattr(files, "WORTH_SAYING", 0.0)
     with pytest.raises(LockedElsewhere), locked(tmp_path, wait=0.3):
         pass
-    assert f"waiting for another process (pid {holder.pid}) that has locked {tmp_path}" in capsys.readouterr().err
+    assert f"waiting for another process (pid {lock_owner.pid}) that has locked {tmp_path}" in capsys.readouterr().err

@@ -32,7 +32,7 @@ print(json.dumps([imported, heavy[:5]]))
 """
 
 
-def test_tensorflow_is_not_imported_outside_the_stages_that_compute_with_it(tmp_path):
+def test_only_the_stages_that_compute_with_tensorflow_import_it(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, *PACKAGES], cwd=tmp_path, capture_output=True, text=True, check=True
     )
@@ -41,8 +41,7 @@ def test_tensorflow_is_not_imported_outside_the_stages_that_compute_with_it(tmp_
     assert heavy == []
 
 
-def test_no_import_climbs_and_no_two_folders_import_each_other():
-    """The floors are in pyproject.toml."""
+def test_imports_follow_the_layers_in_pyproject_toml():
     root = Path(__file__).parent.parent
     command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True)

@@ -1,3 +1,7 @@
+"""Predictions, and the errors and intervals computed from them."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,19 +13,19 @@ from resnet.model.network import ResNet
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(2, 12))
-def test_scores_count_the_images_whose_class_is_not_among_the_likeliest(seed, images, classes):
+def test_top1_and_top5_error_count_the_images_whose_class_is_not_among_the_first_1_and_5(seed, images, classes):
     random = np.random.default_rng(seed)
     logits = random.standard_normal((images, classes)).astype(np.float32)
     labels = random.integers(0, classes, images)
-    places = [list(np.argsort(-row)).index(label) for row, label in zip(logits, labels, strict=True)]
+    ranks = [list(np.argsort(-row)).index(label) for row, label in zip(logits, labels, strict=True)]
     found = scores(logits, labels)
-    assert found["top1_error"] == pytest.approx(100 * np.mean(np.array(places) >= 1))
-    assert found["top5_error"] == pytest.approx(100 * np.mean(np.array(places) >= 5))
+    assert found["top1_error"] == pytest.approx(100 * np.mean(np.array(ranks) >= 1))
+    assert found["top5_error"] == pytest.approx(100 * np.mean(np.array(ranks) >= 5))
 
 
-@pytest.mark.parametrize("answer", [0.0, np.nan])
-def test_a_network_that_answers_the_same_for_all_classes_or_no_number_is_always_wrong(answer):
-    found = scores(np.full((3, 10), answer, np.float32), np.array([0, 4, 9]))
+@pytest.mark.parametrize("logit", [0.0, np.nan])
+def test_equal_logits_and_nan_count_as_wrong(logit):
+    found = scores(np.full((3, 10), logit, np.float32), np.array([0, 4, 9]))
     assert found["top1_error"] == 100
     assert found["top5_error"] == 100
 
@@ -31,7 +35,7 @@ def test_the_loss_is_the_cross_entropy():
     assert found["loss"] == pytest.approx((-np.log(0.8) - np.log(0.5)) / 2)
 
 
-def test_the_interval_of_the_published_error_is_that_of_50000_images():
+def test_the_interval_of_the_published_error_matches_50000_images():
     """24.36 % of 50,000 images: 95 % interval of about 0.37 points either way."""
     labels = np.zeros(50_000, np.int64)
     logits = np.zeros((50_000, 2), np.float32)
@@ -48,5 +52,5 @@ def test_predictions_do_not_depend_on_how_the_images_are_batched():
     predictor = Predictor(network, tf.distribute.OneDeviceStrategy("/cpu:0"))
     images = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 3), np.uint8)
     whole = predictor(images)
-    parts = np.concatenate([predictor(images[:7]), predictor(images[7:])])
-    np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)
+    two_batches = np.concatenate([predictor(images[:7]), predictor(images[7:])])
+    np.testing.assert_allclose(two_batches, whole, rtol=1e-5, atol=1e-6)

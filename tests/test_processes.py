@@ -1,4 +1,4 @@
-"""How this package's own processes are started."""
+"""How the package starts its processes, and how many cores they may use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from resnet import processes
 from resnet.processes import command, cores
 
 
-def test_a_resnet_py_in_the_current_folder_is_not_taken_for_the_package(tmp_path):
+def test_a_resnet_py_in_the_current_folder_does_not_shadow_the_package(tmp_path):
     (tmp_path / "resnet.py").write_text("raise SystemExit('not this one')")
     result = subprocess.run([*command("resnet"), "--help"], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -28,14 +28,14 @@ def test_a_resnet_py_in_the_current_folder_is_not_taken_for_the_package(tmp_path
         ("", 64),
     ],
 )
-def test_a_containers_quota_limits_the_cores(monkeypatch, tmp_path, quota, expected):
+def test_a_containers_cpu_quota_limits_the_cores(monkeypatch, tmp_path, quota, expected):
     (tmp_path / "cpu.max").write_text(f"{quota}\n")
     monkeypatch.setattr(processes, "CPU_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
     assert cores() == expected
 
 
-def test_without_control_groups_the_cores_are_those_it_is_bound_to(monkeypatch, tmp_path):
+def test_without_control_groups_the_cpu_affinity_limits_the_cores(monkeypatch, tmp_path):
     monkeypatch.setattr(processes, "CPU_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5})
     assert cores() == 2

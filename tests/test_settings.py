@@ -1,22 +1,16 @@
-"""Recipes: what the defaults are, how overrides are read, and what a mistake is answered with."""
+"""Settings: their declarations, defaults and bounds, and which of them affect results."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
+from recipe_settings import recipe_error, unhurried, value_of
 
-from resnet.errors import UserError
-from resnet.recipes import load_recipe, shipped_recipes
-from resnet.settings import Dataset, Recipe, declared
+from resnet.recipes import load_recipe
+from resnet.settings import Recipe, declared
 
-unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-# Settings that other settings bound: tested on their own below.
+# Other settings limit these. A separate test below covers them.
 COUPLED = {
     "model.image_size",
     "augmentation.scale_min",
@@ -25,17 +19,6 @@ COUPLED = {
     "training.batch_size",
     "training.replica_batch_size",
 }
-
-
-def complaint(recipe: str | Path, *overrides: str) -> str:
-    with pytest.raises(UserError) as caught:
-        load_recipe(str(recipe), overrides)
-    return str(caught.value)
-
-
-def value_of(recipe: Recipe, name: str) -> Any:
-    section, key = name.split(".")
-    return getattr(getattr(recipe, section), key)
 
 
 def free_integers() -> dict[str, tuple[int, int]]:
@@ -50,17 +33,7 @@ def free_integers() -> dict[str, tuple[int, int]]:
     return found
 
 
-@pytest.fixture
-def recipe_file(tmp_path):
-    def write(content: str | bytes, name: str = "mine.toml") -> Path:
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
-def test_the_defaults_are_the_recipe_being_reproduced():
+def test_the_defaults_are_the_reproduced_recipe():
     recipe = Recipe()
     expected = {
         "dataset.source": "imagenet",
@@ -91,113 +64,23 @@ def test_the_defaults_are_the_recipe_being_reproduced():
     assert recipe.training.replicas == 4
 
 
-def test_the_imagenet_recipe_adds_only_what_must_be_found_to_the_defaults():
-    _, recipe = load_recipe("imagenet-resnet50")
-    assert recipe.model_dump(exclude={"dataset"}) == Recipe().model_dump(exclude={"dataset"})
-    assert (recipe.dataset.train_images, recipe.dataset.validation_images, recipe.dataset.classes) == (
-        1_281_167,
-        50_000,
-        1000,
-    )
-
-
-@pytest.mark.parametrize("depth", [18, 34, 101, 152])
-def test_the_other_imagenet_recipes_differ_in_depth_alone(depth):
-    _, other = load_recipe(f"imagenet-resnet{depth}")
-    _, reproduced = load_recipe("imagenet-resnet50", [f"model.depth={depth}"])
-    assert other == reproduced
-
-
-@pytest.mark.parametrize("name", shipped_recipes())
-def test_every_shipped_recipe_loads_under_its_own_name(name):
-    assert load_recipe(name)[0] == name
-
-
-def test_recipes_for_four_kinds_of_data_are_shipped():
-    sources = {load_recipe(name)[1].dataset.source for name in shipped_recipes()}
-    assert sources == {"imagenet", "folder", "idx", "digits"}
-
-
-def test_a_recipe_file_is_named_by_its_stem_and_says_only_what_differs(recipe_file):
-    name, recipe = load_recipe(str(recipe_file("[training]\nepochs = 7\n", "short.toml")))
-    assert name == "short"
-    assert recipe == Recipe.model_validate({"training": {"epochs": 7}})
-
-
-def test_an_empty_recipe_file_means_the_defaults(recipe_file):
-    assert load_recipe(str(recipe_file("")))[1] == Recipe()
-
-
-@pytest.mark.parametrize("name", shipped_recipes())
-def test_the_resolved_recipe_reads_back_the_same(name, recipe_file):
-    _, recipe = load_recipe(name)
-    assert load_recipe(str(recipe_file(recipe.toml())))[1] == recipe
-
-
-@given(
-    names=st.lists(st.text(), max_size=5),
-    fraction=st.floats(0, 1, exclude_min=True, exclude_max=True),
-    seed=st.integers(0, 2**63 - 1),
-)
-@unhurried
-def test_whatever_a_recipe_says_reads_back_the_same(names, fraction, seed, tmp_path_factory):
-    recipe = Recipe(dataset=Dataset(class_names=names, validation_fraction=fraction, split_seed=seed))
-    path = tmp_path_factory.getbasetemp() / "resolved.toml"
-    path.write_text(recipe.toml(), encoding="utf-8")
-    assert load_recipe(str(path))[1] == recipe
-
-
-def test_every_setting_is_spelled_out_in_the_resolved_recipe():
+def test_the_resolved_recipe_states_every_setting():
     text = Recipe().toml()
     assert all(f"\n{key} = " in text for _, key, *_ in declared())
 
 
-@pytest.mark.parametrize(
-    ("override", "name", "value"),
-    [
-        ("training.epochs=3", "training.epochs", 3),
-        ("training.learning_rate=0.05", "training.learning_rate", 0.05),
-        ("training.weight_decay=5e-4", "training.weight_decay", 5e-4),
-        ("training.learning_rate=1", "training.learning_rate", 1.0),
-        ("training.drop_epochs=[1, 2]", "training.drop_epochs", [1, 2]),
-        ("training.drop_epochs=[]", "training.drop_epochs", []),
-        ("augmentation.color=false", "augmentation.color", False),
-        ("dataset.source=folder", "dataset.source", "folder"),
-        ("dataset.name=my-photos.2", "dataset.name", "my-photos.2"),
-        ('dataset.name="my-photos"', "dataset.name", "my-photos"),
-        ("dataset.name='2012'", "dataset.name", "2012"),
-        ("dataset.name=", "dataset.name", ""),
-        ("model.stride_in=3x3", "model.stride_in", "3x3"),
-        ("dataset.class_names=['a b', \"c\"]", "dataset.class_names", ["a b", "c"]),
-        (" training.epochs = 3 ", "training.epochs", 3),
-    ],
-)
-def test_an_override_sets_one_setting(override, name, value):
-    _, recipe = load_recipe("imagenet-resnet50", [override])
-    found = value_of(recipe, name)
-    assert (found, type(found)) == (value, type(value))
-    _, before = load_recipe("imagenet-resnet50")
-    others = [f"{section}.{key}" for section, key, *_ in declared() if f"{section}.{key}" != name]
-    assert all(value_of(recipe, other) == value_of(before, other) for other in others)
-
-
-def test_an_override_goes_before_the_recipe_and_a_later_one_before_an_earlier(recipe_file):
-    path = recipe_file("[training]\nepochs = 7\n")
-    assert load_recipe(str(path), ["training.epochs=8", "training.epochs=9"])[1].training.epochs == 9
-
-
 @given(data=st.data(), name=st.sampled_from(sorted(free_integers())))
 @unhurried
-def test_any_integer_within_its_bounds_is_a_valid_override(data, name):
+def test_any_integer_within_its_bounds_is_accepted(data, name):
     value = data.draw(st.integers(*free_integers()[name]))
     assert value_of(load_recipe("imagenet-resnet50", [f"{name}={value}"])[1], name) == value
 
 
 @given(data=st.data(), name=st.sampled_from([name for name, (least, _) in free_integers().items() if least >= 0]))
 @unhurried
-def test_any_integer_below_its_bound_is_refused_by_name_and_value(data, name):
+def test_the_error_about_an_integer_below_its_bound_names_setting_and_value(data, name):
     value = data.draw(st.integers(-(10**9), free_integers()[name][0] - 1))
-    message = complaint("imagenet-resnet50", f"{name}={value}")
+    message = recipe_error("imagenet-resnet50", f"{name}={value}")
     assert name in message
     assert str(value) in message
 
@@ -205,22 +88,22 @@ def test_any_integer_below_its_bound_is_refused_by_name_and_value(data, name):
 @given(
     size=st.integers(8, 1000),
     margins=st.tuples(*[st.integers(0, 1000)] * 3),
-    groups=st.integers(1, 64),
-    replica=st.integers(1, 512),
+    replicas=st.integers(1, 64),
+    replica_batch_size=st.integers(1, 512),
 )
 @unhurried
-def test_any_crop_that_fits_and_any_even_split_of_the_batch_is_accepted(size, margins, groups, replica):
+def test_any_crop_that_fits_and_any_even_split_of_the_batch_is_accepted(size, margins, replicas, replica_batch_size):
     wanted = {
         "model.image_size": size,
         "augmentation.scale_min": size + margins[0],
         "augmentation.scale_max": size + margins[0] + margins[1],
         "evaluation.shorter_side": size + margins[2],
-        "training.batch_size": groups * replica,
-        "training.replica_batch_size": replica,
+        "training.batch_size": replicas * replica_batch_size,
+        "training.replica_batch_size": replica_batch_size,
     }
     _, recipe = load_recipe("imagenet-resnet50", [f"{name}={value}" for name, value in wanted.items()])
     assert {name: value_of(recipe, name) for name in wanted} == wanted
-    assert recipe.training.replicas == groups
+    assert recipe.training.replicas == replicas
 
 
 @pytest.mark.parametrize(
@@ -234,12 +117,12 @@ def test_any_crop_that_fits_and_any_even_split_of_the_batch_is_accepted(size, ma
         ("training.drop_epochs=[30, 30]", ["drop_epochs", "[30, 30]"]),
     ],
 )
-def test_settings_that_contradict_each_other_are_both_named_with_their_values(override, named):
-    message = complaint("imagenet-resnet50", override)
+def test_the_error_about_contradicting_settings_names_them_and_their_values(override, named):
+    message = recipe_error("imagenet-resnet50", override)
     assert all(words in message for words in named), message
 
 
-def test_the_scale_does_not_bound_the_image_where_crops_do_not_scale():
+def test_scale_min_does_not_limit_image_size_when_crops_do_not_scale():
     _, recipe = load_recipe("imagenet-resnet50", ["augmentation.crop=area", "model.image_size=256"])
     assert recipe.model.image_size == 256
 
@@ -264,8 +147,8 @@ def test_the_scale_does_not_bound_the_image_where_crops_do_not_scale():
         ("evaluation.views=[]", "evaluation.views", "[]"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named_with_its_setting(override, setting, value):
-    message = complaint("imagenet-resnet50", override)
+def test_the_error_about_an_invalid_value_names_setting_and_value(override, setting, value):
+    message = recipe_error("imagenet-resnet50", override)
     assert f" {setting}: " in message
     assert message.endswith(f"but is {value}")
 
@@ -280,97 +163,16 @@ def test_a_value_that_does_not_fit_is_named_with_its_setting(override, setting, 
         "training.keep_epochs=[-5]",
     ],
 )
-def test_a_value_that_no_run_can_mean_is_refused(override):
-    assert override.partition("=")[0] in complaint("imagenet-resnet50", override)
+def test_infinite_numbers_and_negative_epochs_are_refused(override):
+    assert override.partition("=")[0] in recipe_error("imagenet-resnet50", override)
 
 
-def test_every_value_that_does_not_fit_is_told_at_once(recipe_file):
-    message = complaint(recipe_file("[training]\nepochs = 'a'\nmomentum = 2\n"))
-    assert "training.epochs" in message
-    assert "training.momentum" in message
-
-
-def test_the_choices_are_listed_where_another_is_given():
-    message = complaint("imagenet-resnet50", "dataset.source=web")
+def test_the_error_about_an_invalid_choice_lists_the_valid_ones():
+    message = recipe_error("imagenet-resnet50", "dataset.source=web")
     assert all(source in message for source in ("imagenet", "folder", "idx", "digits"))
 
 
-@pytest.mark.parametrize(
-    ("override", "unknown", "nearest"),
-    [
-        ("training.epoch=3", "training.epoch", "training.epochs"),
-        ("training.lerning_rate=3", "training.lerning_rate", "training.learning_rate"),
-        ("trainin.epochs=3", "[trainin]", "training"),
-        ("augment.flip=true", "[augment]", "augmentation"),
-        ("model.epochs=3", "model.epochs", "training.epochs"),
-        ("training.image_size=32", "training.image_size", "model.image_size"),
-    ],
-)
-def test_an_unknown_name_is_answered_with_the_nearest_valid_one(override, unknown, nearest):
-    message = complaint("imagenet-resnet50", override)
-    assert unknown in message
-    assert f"did you mean {nearest}?" in message, message
-
-
-def test_a_name_that_resembles_nothing_is_answered_without_a_guess():
-    message = complaint("imagenet-resnet50", "qqqq.vvvv=1")
-    assert "[qqqq]" in message
-    assert "did you mean" not in message
-
-
-@pytest.mark.parametrize("override", ["epochs=3", "training.epochs", "=3", "training.=3", ".epochs=3", ""])
-def test_an_override_of_another_shape_is_quoted_and_shown_how(override):
-    message = complaint("imagenet-resnet50", override)
-    assert repr(override) in message
-    assert "section.key=value" in message
-
-
-def test_an_unknown_recipe_is_answered_with_the_nearest_and_all_others():
-    message = complaint("imagenet-resnet5")
-    assert "'imagenet-resnet5'" in message
-    assert "did you mean imagenet-resnet50?" in message
-    assert all(name in message for name in shipped_recipes())
-
-
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [
-        ("[training]\nepochs = \n", "not valid TOML"),
-        ("[training\n", "not valid TOML"),
-        (b"\xff\xfe[training]", "not valid TOML"),
-        ("training = 3\n", "'training'"),
-        ("[[training]]\nepochs = 3\n", "'training'"),
-        ("epochs = 3\n", "[epochs]"),
-        ("[trainin]\nepochs = 3\n", "[trainin]; did you mean training?"),
-        ("[training]\nepoch = 3\n", "training.epoch; did you mean training.epochs?"),
-        ("[training]\nepochs = 'a'\n", "training.epochs"),
-    ],
-)
-def test_a_mistake_in_a_recipe_file_is_told_with_the_file(content, named, recipe_file):
-    path = recipe_file(content)
-    message = complaint(path)
-    assert str(path) in message
-    assert named in message
-
-
-def test_the_line_of_a_mistake_in_the_toml_is_told(recipe_file):
-    assert "line 3" in complaint(recipe_file("[training]\nepochs = 3\nmomentum = = 0.9\n"))
-
-
-def test_a_recipe_file_that_is_not_there_is_named(tmp_path):
-    assert str(tmp_path / "gone.toml") in complaint(tmp_path / "gone.toml")
-
-
-def test_a_folder_is_no_recipe_file(tmp_path):
-    (tmp_path / "folder.toml").mkdir()
-    assert str(tmp_path / "folder.toml") in complaint(tmp_path / "folder.toml")
-
-
-def test_an_override_into_what_the_file_makes_no_section_is_quoted(recipe_file):
-    assert "'training.epochs=3'" in complaint(recipe_file("training = 3\n"), "training.epochs=3")
-
-
-def test_settings_that_do_not_move_the_numbers_are_no_part_of_them():
+def test_only_expected_counts_limits_parts_and_checkpoints_do_not_affect_results():
     left_out = {
         f"{section}.{key}"
         for section, values in Recipe()
@@ -386,14 +188,14 @@ def test_settings_that_do_not_move_the_numbers_are_no_part_of_them():
     }
 
 
-def test_the_numbers_are_the_settings_values():
+def test_affecting_results_returns_settings_with_their_values():
     _, recipe = load_recipe("digits", ["training.epochs=3"])
-    numbers = recipe.training.affecting_results()
-    assert numbers["epochs"] == 3
-    assert all(value == getattr(recipe.training, key) for key, value in numbers.items())
+    settings = recipe.training.affecting_results()
+    assert settings["epochs"] == 3
+    assert all(value == getattr(recipe.training, key) for key, value in settings.items())
 
 
-def test_every_setting_is_declared_once_with_a_sentence_of_help_and_its_default():
+def test_every_setting_is_declared_once_with_a_default_and_a_sentence_of_help():
     every = list(declared())
     assert [(section, key) for section, key, *_ in every] == [
         (section, key) for section, values in Recipe() for key in type(values).model_fields
@@ -405,6 +207,6 @@ def test_every_setting_is_declared_once_with_a_sentence_of_help_and_its_default(
         assert len(text) > 10
 
 
-def test_a_recipe_cannot_be_changed_once_it_is_made():
+def test_a_recipe_cannot_be_changed_after_it_is_created():
     with pytest.raises(ValueError, match="frozen"):
         Recipe().training.epochs = 3

@@ -1,4 +1,4 @@
-"""The commands of `python -m resnet` that are no stage of a run. Each module has `main(options)`."""
+"""The commands of `python -m resnet` that are not stages of a run. Each module has `main(options)`."""
 
 from __future__ import annotations
 

@@ -24,6 +24,6 @@ def link_shards(folder: Path, dataset: Dataset) -> dict[str, dict[str, Any]]:
             index["offset"], index["length"], index["label"] = file.offsets, file.lengths, file.labels
             shard = Shard(folder, shard_name(split, number, len(files)))
             nothing: dict[str, Any] = {"rejected": [], "decode_warnings": [], "converted": {}}
-            whole = {"in place": len(index)}
-            summaries[shard.name] = shard.link(file.path, index, file.sha256, left_whole=whole, **nothing)
+            left_whole = {"in place": len(index)}
+            summaries[shard.name] = shard.link(file.path, index, file.sha256, left_whole=left_whole, **nothing)
     return summaries

@@ -1,4 +1,4 @@
-"""What a conversion came to: counts, lists of images, and what the user is told of them."""
+"""What a conversion did with every image: counts, lists, and what it reports to the user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet.records.shards import SPLITS
 
 
 class Outcome:
-    """Of the shards' summaries, by name, in order."""
+    """Made from the shards' summaries, by name and in order."""
 
     def __init__(self, summaries: dict[str, dict[str, Any]]):
         self._summaries = summaries

@@ -76,7 +76,7 @@ def _wait_for_kernels(pool: futures.ProcessPoolExecutor, shards: list[PlannedSha
     try:
         compiled.result(COMPILE_SECONDS)
     except futures.TimeoutError:
-        logger.info("compiling the JPEG kernels: about 20 s, the first time on a machine")
+        logger.info("compiling the JPEG kernels: 10 to 20 s, the first time on a machine")
         compiled.result()
 
 

@@ -1,4 +1,4 @@
-"""Where labelled images come from: one module a source."""
+"""Sources of labelled images, one module each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from resnet.errors import UserError
 
 
 def open_source(dataset: settings.Dataset, data: Path | None, artifacts: Path) -> Source:
-    """The source that a recipe names, looked for in `data`. Raises MissingData where there is nothing to be found.
+    """Open the source that the recipe names, in the folder `data`. Raises MissingData if the images are not there.
 
-    Sources that can be downloaded keep what they fetch in `artifacts`/downloads.
+    A source that downloads its images keeps them in `artifacts`/downloads.
     """
     if dataset.source == "digits":
         from resnet.datasets.digits import Digits
@@ -40,7 +40,7 @@ def open_source(dataset: settings.Dataset, data: Path | None, artifacts: Path) -
 
 
 def load(dataset: settings.Dataset, data: Path | None, artifacts: Path) -> Dataset:
-    """List the images, and check their numbers against those that the recipe expects."""
+    """List the images. Raises UserError if the recipe expects another number of images or classes."""
     loaded = open_source(dataset, data, artifacts).load()
     for what, found, expected in (
         ("classes", len(loaded.classes), dataset.classes),
@@ -56,7 +56,7 @@ def load(dataset: settings.Dataset, data: Path | None, artifacts: Path) -> Datas
 
 
 def fingerprint(dataset: settings.Dataset, data: Path | None, artifacts: Path) -> str | None:
-    """What the images are, told cheaply; None where they cannot be seen."""
+    """A cheap fingerprint of the images, which changes when they do; None if they are not there."""
     try:
         return open_source(dataset, data, artifacts).fingerprint()
     except MissingData:

@@ -9,6 +9,8 @@ from resnet.datasets.source import Dataset, PixelImage, Split, split_off_validat
 
 
 class Digits:
+    """The digits, a fraction of each class kept for validation."""
+
     def __init__(self, dataset: settings.Dataset):
         self._dataset = dataset
 
@@ -16,7 +18,7 @@ class Digits:
         return "digits of scikit-learn"
 
     def load(self) -> Dataset:
-        from sklearn.datasets import load_digits  # takes a second: only for this data set
+        from sklearn.datasets import load_digits  # takes a second, which only this data set should cost
 
         scans = load_digits()
         pixels = np.rint(scans.images * (255 / 16)).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Folders of images: ROOT/train/CLASS/* and ROOT/val/CLASS/* (or validation), or ROOT/CLASS/* to be split.
+"""Folders of images: ROOT/train/CLASS/* with ROOT/val/CLASS/* (or validation), or just ROOT/CLASS/*, which is split.
 
-A class's images may lie in folders inside its own. Names that begin with a dot are no images; everything else is
-taken for one, so that a file that cannot be read is reported and never passed over.
+A class folder may have folders inside. Names that begin with a dot are skipped; every other file counts as an image,
+so that conversion reports an unreadable file instead of ignoring it.
 """
 
 from __future__ import annotations
@@ -20,64 +20,74 @@ VALIDATION = ("val", "validation")
 
 
 class Folder:
+    """Images in class folders. Raises MissingData if `root` has no folders."""
+
     def __init__(self, dataset: settings.Dataset, root: Path):
         self._dataset = dataset
         self._root = root
         if not class_names(root):
-            raise MissingData(f"{root} holds no folders of images: make it ROOT/CLASS/* or ROOT/train/CLASS/*")
+            raise MissingData(f"{root} has no folders of images: arrange them as ROOT/CLASS/* or ROOT/train/CLASS/*")
 
     def fingerprint(self) -> str:
-        """From the names and sizes of the images, wherever the root lies."""
+        """Hashes the names and sizes of the images; moving the root does not change it."""
         digest = hashlib.sha256()
-        for parent in [self._root / "train", *self._held()] if (self._root / "train").is_dir() else [self._root]:
+        train, validation = self._root / "train", self._validation_folder()
+        parents = [self._root] if not train.is_dir() else [train, validation] if validation else [train]
+        for parent in parents:
             for path in (path for name in class_names(parent) for path in _files(parent / name)):
-                told = f"{path.relative_to(self._root)}\0{_size(path)}\n"
-                digest.update(told.encode(errors="surrogateescape"))
+                line = f"{path.relative_to(self._root)}\0{_size(path)}\n"
+                digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def load(self) -> Dataset:
-        held = self._held()
+        validation_folder = self._validation_folder()
         if not (self._root / "train").is_dir():
-            if held:
-                raise UserError(f"{self._root} has a folder {held[0].name}, but none called train beside it")
+            if validation_folder:
+                raise UserError(
+                    f"{self._root} has a folder {validation_folder.name} but none called train: "
+                    "put the training images into train/CLASS/*"
+                )
             names = class_names(self._root)
-            train, validation = self._part(self._root, names)
+            train, validation = self._split_off_validation(self._root, names)
         else:
             names = class_names(self._root / "train")
-            if held:
-                if strangers := set(class_names(held[0])) ^ set(names):
+            if validation_folder:
+                if unmatched := set(class_names(validation_folder)) ^ set(names):
                     raise UserError(
-                        f"train and {held[0].name} in {self._root} differ in their classes: {_few(strangers)}"
+                        f"{self._root}: train and {validation_folder.name} need the same class folders; "
+                        f"in one of them only: {_few(unmatched)}"
                     )
                 train = read_split(self._root / "train", names, self._root)
-                validation = read_split(held[0], names, self._root)
+                validation = read_split(validation_folder, names, self._root)
             else:
-                train, validation = self._part(self._root / "train", names)
+                train, validation = self._split_off_validation(self._root / "train", names)
         if len(names) < 2:
-            raise UserError(f"{self._root} has one class, {names[0]}: there is nothing to tell apart")
+            raise UserError(f"{self._root} has one class, {names[0]}: a classifier needs at least two")
         return Dataset([(name, name.replace("_", " ")) for name in names], train, validation)
 
-    def _held(self) -> list[Path]:
-        """The folder of validation images, where there is one."""
-        return [self._root / name for name in VALIDATION if (self._root / name).is_dir()][:1]
+    def _validation_folder(self) -> Path | None:
+        return next((self._root / name for name in VALIDATION if (self._root / name).is_dir()), None)
 
-    def _part(self, folder: Path, names: list[str]) -> tuple[Split, Split]:
+    def _split_off_validation(self, folder: Path, names: list[str]) -> tuple[Split, Split]:
         images = read_split(folder, names, self._root)
-        if lonely := [names[i] for i in np.flatnonzero(np.bincount(images.labels) < 2)]:
-            raise UserError(f"{folder / lonely[0]} has one image: a class needs two, one of them to validate")
+        if single := [names[i] for i in np.flatnonzero(np.bincount(images.labels) < 2)]:
+            raise UserError(f"{folder / single[0]} has one image: add another, since one is kept for validation")
         return split_off_validation(images, self._dataset.validation_fraction, self._dataset.split_seed)
 
 
 def class_names(folder: Path) -> list[str]:
-    """The names of a folder's folders, sorted: their order is the order of the labels."""
+    """The names of the class folders, sorted. A class's label is its position among them."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def read_split(folder: Path, names: list[str], root: Path) -> Split:
-    """The images of the class folders `names` inside `folder`. Raises UserError for a class without images."""
+    """List the images of the class folders `names` inside `folder`; filenames are relative to `root`.
+
+    Raises UserError if there are no classes, or a class has no images.
+    """
     if not names:
-        raise UserError(f"{folder} holds no class folders")
+        raise UserError(f"{folder} has no class folders: put each class's images into a folder of their own")
     files, counts = FileNames(), []
     for name in names:
         found = _files(folder / name)
@@ -105,7 +115,7 @@ def _files(folder: Path) -> list[Path]:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except OSError:  # a link to nothing: conversion will report it as unreadable
+    except OSError:  # a broken link, which conversion reports as unreadable
         return -1
 
 

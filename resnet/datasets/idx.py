@@ -1,8 +1,8 @@
-"""The MNIST family's idx files: two of images and two of labels, gzipped or not.
+"""The idx files of MNIST and its relatives: two of images and two of labels, gzipped or not.
 
-Looked for in the data folder, then where Debian's package of Fashion-MNIST puts them, then in the downloads folder.
-Fashion-MNIST itself is downloaded when it is nowhere; addresses and checksums are those of its own README
-(Xiao et al. 2017). Format: http://yann.lecun.com/exdb/mnist/.
+With --data, that folder must have them. Otherwise they are looked for where Debian's package of Fashion-MNIST installs
+them, then among earlier downloads. Fashion-MNIST is downloaded if it is in neither; its addresses and checksums are
+from its README (Xiao et al. 2017). Format: http://yann.lecun.com/exdb/mnist/.
 """
 
 from __future__ import annotations
@@ -37,16 +37,19 @@ MD5 = {
 
 
 class IdxFiles:
+    """A data set of four idx files. Raises MissingData if they are neither on disk nor downloadable."""
+
     def __init__(self, dataset: settings.Dataset, data: Path | None, downloads: Path):
         self._dataset = dataset
         self._downloads = downloads / (dataset.name or "idx")
         places = [data] if data else [DEBIAN / dataset.name, self._downloads] if dataset.name else []
         self._folder = next((place for place in places if _holds_all(place)), None)
         if self._folder is None and (data or dataset.name not in DOWNLOADS):
-            looked = " and ".join(str(place) for place in places) or "no folder"
-            raise MissingData(f"looked in {looked} for {', '.join(FILES)} (or .gz). Say where they are with --data.")
+            searched = f" in {' or '.join(str(place) for place in places)}" if places else ""
+            raise MissingData(f"cannot find {', '.join(FILES)} (or .gz){searched}. Say where they are with --data.")
 
     def fingerprint(self) -> str | None:
+        """Hashes the uncompressed files; None before they are downloaded."""
         if self._folder is None:
             return None
         digest = hashlib.sha256()
@@ -55,12 +58,15 @@ class IdxFiles:
         return digest.hexdigest()
 
     def load(self) -> Dataset:
+        """Read the files, after downloading them if need be. Raises UserError if one is missing or invalid."""
         folder = self._folder or self._download()
         train, validation = _split(folder, *FILES[:2], "train"), _split(folder, *FILES[2:], "test")
         count = 1 + max(int(train.labels.max()), int(validation.labels.max()))
         names = self._dataset.class_names or [str(number) for number in range(count)]
         if len(names) < count:
-            raise UserError(f"dataset.class_names has {len(names)} names, but {folder} has {count} classes")
+            raise UserError(
+                f"dataset.class_names has {len(names)} names, but {folder} has {count} classes: name every class"
+            )
         return Dataset([(str(number), name) for number, name in enumerate(names)], train, validation)
 
     def _download(self) -> Path:
@@ -72,11 +78,14 @@ class IdxFiles:
                     content = answer.read()
             except (OSError, HTTPException) as error:
                 raise UserError(
-                    f"{address} cannot be downloaded ({error}). Fetch the four files by other means "
+                    f"{address} cannot be downloaded ({error}). Try again, or get the four files another way "
                     "and give their folder with --data."
                 ) from None
             if hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[self._dataset.name][name]:
-                raise UserError(f"{address}: what came is not the official file (its checksum differs)")
+                raise UserError(
+                    f"{address}: the download has the wrong checksum. Try again, or get the four files another way "
+                    "and give their folder with --data."
+                )
             with atomic(self._downloads / f"{name}.gz") as file:
                 file.write(content)
         return self._downloads
@@ -91,24 +100,30 @@ def _content(folder: Path, name: str) -> bytes:
     try:
         return path.read_bytes() if path.exists() else gzip.decompress((folder / f"{name}.gz").read_bytes())
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{folder / name} cannot be read: {error}") from None
+        raise UserError(f"{folder / name} cannot be read: {error}. Replace the file.") from None
 
 
 def _array(folder: Path, name: str, dimensions: int) -> np.ndarray:
-    """A file's numbers, uint8. The header: two zero bytes, type 8 (unsigned byte), dimensions, each one's size."""
+    """A file's content, uint8. The header is two zero bytes, 8 for unsigned bytes, the dimensions, and their sizes."""
     content = _content(folder, name)
     header = 4 + 4 * dimensions
     if content[:4] != bytes((0, 0, 8, dimensions)) or len(content) < header:
-        raise UserError(f"{folder / name} is no idx file of bytes in {dimensions} dimensions")
+        raise UserError(f"{folder / name} is not an idx file of unsigned bytes in {dimensions} dimensions: replace it")
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     if math.prod(shape) != len(content) - header:
-        found, said = len(content) - header, math.prod(shape)
-        raise UserError(f"{folder / name} is cut short or damaged: {found:,} bytes, where its header says {said:,}")
+        found, declared = len(content) - header, math.prod(shape)
+        raise UserError(
+            f"{folder / name} is truncated or corrupt: {found:,} bytes follow a header that declares {declared:,}. "
+            "Replace the file."
+        )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def _split(folder: Path, images_name: str, labels_name: str, prefix: str) -> Split:
     pixels, labels = _array(folder, images_name, 3), _array(folder, labels_name, 1)
     if len(pixels) != len(labels) or not len(labels):
-        raise UserError(f"{folder}: {len(pixels):,} images in {images_name}, {len(labels):,} labels in {labels_name}")
+        raise UserError(
+            f"{folder}: {images_name} has {len(pixels):,} images, but {labels_name} has {len(labels):,} labels. "
+            "Get both from the same data set, with at least one image."
+        )
     return Split(labels.astype(np.int32), lambda i: PixelImage(f"{prefix}-{i:05d}.png", pixels[i]))

@@ -1,11 +1,11 @@
-"""ImageNet (ILSVRC 2012) as its archives, read in place, or unpacked.
+"""ImageNet (ILSVRC 2012): its archives, read without unpacking them, or folders.
 
-    ROOT/ILSVRC2012_img_train.tar          a tar of 1,000 tars, one a class      or  ROOT/train/n01440764/*
+    ROOT/ILSVRC2012_img_train.tar          a tar of 1,000 tars, one per class    or  ROOT/train/n01440764/*
     ROOT/ILSVRC2012_img_val.tar            50,000 files without a class          or  ROOT/val/*, ROOT/val/n01440764/*
     ROOT/ILSVRC2012_devkit_t12.tar.gz      the development kit                   or  ROOT/ILSVRC2012_devkit_t12/
 
-Labels are positions among the sorted WordNet ids. The kit's ground truth lists ILSVRC2012 ids instead, which follow
-the order of its meta.mat: they are mapped through that file. A validation folder of class folders needs no kit.
+A label is a position among the sorted WordNet ids. The kit's ground truth gives ILSVRC2012 ids instead; the kit's
+meta.mat maps those to WordNet ids. If val has class folders, you need no kit.
 """
 
 from __future__ import annotations
@@ -36,32 +36,38 @@ KIT = "ILSVRC2012_devkit_t12"
 
 
 class Member(NamedTuple):
-    """A file inside a tar, by where its bytes lie."""
+    """A file inside a tar, and where its bytes are."""
 
     name: str
-    offset: int
+    offset: int  # from the beginning of the outermost file
     size: int
 
 
 class DevelopmentKit(NamedTuple):
-    words: dict[str, str]  # WordNet id to names
+    """What the development kit says about classes and validation images."""
+
+    words: dict[str, str]  # WordNet id to the class's names
     wordnet_ids: dict[int, str]  # ILSVRC2012 id to WordNet id
-    ground_truth: list[int]  # the ILSVRC2012 id of each validation image, in the order of their names
+    ground_truth: list[int]  # the ILSVRC2012 id of each validation image, sorted by filename
 
 
 class ImageNet:
+    """ImageNet's images. Raises MissingData if training or validation images are missing."""
+
     def __init__(self, dataset: settings.Dataset, root: Path):
         self._root = root
         for tar, folder in ((TRAIN_TAR, "train"), (VALIDATION_TAR, "val")):
             if not (root / tar).is_file() and not (root / folder).is_dir():
-                raise MissingData(f"{root} holds neither {tar} nor a folder {folder}")
+                raise MissingData(f"{root} has neither {tar} nor a folder {folder}: add one of them")
 
     def fingerprint(self) -> str:
-        """From the archives' sizes, or the names of the class folders: listing 1.3 million files takes too long."""
+        """Hashes the archives' sizes, or the class folders' names: listing 1.3 million files would take too long."""
         root = self._root
-        told = [f"{tar} {(root / tar).stat().st_size}" for tar in (TRAIN_TAR, VALIDATION_TAR) if (root / tar).is_file()]
-        told += [name for folder in ("train", "val") if (root / folder).is_dir() for name in class_names(root / folder)]
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+        archives = [root / name for name in (TRAIN_TAR, VALIDATION_TAR) if (root / name).is_file()]
+        folders = [root / name for name in ("train", "val") if (root / name).is_dir()]
+        lines = [f"{path.name} {path.stat().st_size}" for path in archives]
+        lines += [name for folder in folders for name in class_names(folder)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def load(self) -> Dataset:
         kit = _read_kit(self._root)
@@ -84,26 +90,30 @@ class ImageNet:
             for member in inner:
                 found = list(_members(file, member.offset, member.size, tar))
                 if not found:
-                    raise UserError(f"{tar}: the archive {member.name} inside it is empty")
-                _remember(found, files, places)
+                    raise UserError(f"{tar}: the archive {member.name} inside it is empty: download it again")
+                _append(found, files, places)
                 counts.append(len(found))
         return names, _split(tar, files, places, np.repeat(np.arange(len(names)), counts))
 
     def _validation(self, names: list[str], kit: DevelopmentKit | None) -> Split:
         tar, folder = self._root / VALIDATION_TAR, self._root / "val"
         if not tar.is_file() and (found := class_names(folder)):
-            if strangers := set(found) ^ set(names):
-                raise UserError(f"{folder} and train differ in their classes: {', '.join(sorted(strangers)[:10])}")
+            if unmatched := set(found) ^ set(names):
+                raise UserError(
+                    f"{folder} and the training images need the same classes; "
+                    f"in one of them only: {', '.join(sorted(unmatched)[:10])}"
+                )
             return read_split(folder, names, self._root)
         if kit is None:
             raise UserError(
-                f"the validation images in {tar if tar.is_file() else folder} have no classes without the "
+                f"the classes of the validation images in {tar if tar.is_file() else folder} are listed in the "
                 f"development kit: put {KIT}.tar.gz into {self._root}"
             )
         label_of = {name: label for label, name in enumerate(names)}
         if missing := {kit.wordnet_ids[number] for number in kit.ground_truth} - set(label_of):
             raise UserError(
-                f"validation images are of classes without training images: {', '.join(sorted(missing)[:10])}"
+                f"{self._root}: these classes have validation images but no training images: "
+                f"{', '.join(sorted(missing)[:10])}. Add their training images."
             )
         labels = [label_of[kit.wordnet_ids[number]] for number in kit.ground_truth]
         if tar.is_file():
@@ -111,7 +121,7 @@ class ImageNet:
                 members = sorted(_members(file, 0, tar.stat().st_size, tar), key=lambda member: Path(member.name).name)
             _check_ground_truth(tar, len(members), kit)
             files, places = FileNames(), array("q")
-            _remember(members, files, places)
+            _append(members, files, places)
             return _split(tar, files, places, np.array(labels))
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         _check_ground_truth(folder, len(paths), kit)
@@ -120,11 +130,14 @@ class ImageNet:
 
 def _check_ground_truth(place: Path, images: int, kit: DevelopmentKit) -> None:
     if images != len(kit.ground_truth):
-        raise UserError(f"{place} holds {images:,} images, but the ground truth is of {len(kit.ground_truth):,}")
+        raise UserError(
+            f"{place} has {images:,} images, but the development kit's ground truth lists {len(kit.ground_truth):,}: "
+            "one of the two is incomplete, or from another year"
+        )
 
 
-def _remember(members: Iterable[Member], files: FileNames, places: array[int]) -> None:
-    """Names, and offsets and sizes in turn."""
+def _append(members: Iterable[Member], files: FileNames, places: array[int]) -> None:
+    """Append each member's name to `files`, and its offset and size to `places`."""
     for member in members:
         files.extend([Path(member.name).name])
         places.extend((member.offset, member.size))
@@ -135,25 +148,27 @@ def _split(tar: Path, files: FileNames, places: array[int], labels: np.ndarray) 
 
 
 def _members(file: io.BufferedIOBase, start: int, size: int, tar: Path) -> Iterator[Member]:
-    """The regular files of the tar that lies at `start` inside `file`, read by its headers alone."""
+    """The regular files of the tar that starts at byte `start` of `file`, found by reading its headers only."""
     window = _Window(file, start, size)
     try:
         with tarfile.open(fileobj=window, mode="r:") as archive:  # type: ignore[call-overload]
             for member in archive:
-                archive.members = []  # type: ignore[attr-defined]  # tarfile remembers each member: at a million files, that is memory for nothing
+                archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every member: for a million files that wastes memory
                 if member.isfile():
                     if member.offset_data + member.size > size:
-                        raise UserError(f"{tar} is cut short inside {member.name}: download it again")
+                        raise UserError(f"{tar} is truncated inside {member.name}: download it again")
                     yield Member(member.name, start + member.offset_data, member.size)
             window.seek(archive.offset)
-            if window.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:  # tarfile takes damage for the end
-                raise UserError(f"{tar} is damaged or cut short at byte {start + archive.offset:,}: download it again")
+            if (
+                window.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE
+            ):  # tarfile ends at a bad header as if at the end
+                raise UserError(f"{tar} is corrupt or truncated at byte {start + archive.offset:,}: download it again")
     except tarfile.TarError as error:
-        raise UserError(f"{tar} is no whole tar archive ({error}): download it again") from None
+        raise UserError(f"{tar} is not a complete tar archive ({error}): download it again") from None
 
 
 class _Window(io.RawIOBase):
-    """A part of a file, as a file."""
+    """`size` bytes of a file from `start` on, as a file of their own."""
 
     def __init__(self, file: io.BufferedIOBase, start: int, size: int):
         self._file, self._start, self._size, self._position = file, start, size, 0
@@ -175,14 +190,14 @@ class _Window(io.RawIOBase):
 
 
 def _read_kit(root: Path) -> DevelopmentKit | None:
-    """The development kit, from its folder or archive; None where there is neither."""
+    """The development kit, from its folder or archive; None if there is neither."""
     meta, truth = f"{KIT}/data/meta.mat", f"{KIT}/data/ILSVRC2012_validation_ground_truth.txt"
     archive = root / f"{KIT}.tar.gz"
     try:
         if (root / KIT).is_dir():
             files = {name: (root / name).read_bytes() for name in (meta, truth)}
         elif archive.is_file():
-            # Decompressed whole, so that gzip's checksum is looked at: a changed label would go unseen otherwise.
+            # Decompressing all of it checks gzip's checksum. Otherwise a changed label could go unnoticed.
             with tarfile.open(fileobj=io.BytesIO(gzip.decompress(archive.read_bytes()))) as tar:
                 files = {name: tar.extractfile(name).read() for name in (meta, truth)}  # type: ignore[union-attr]
         else:
@@ -192,11 +207,18 @@ def _read_kit(root: Path) -> DevelopmentKit | None:
         words = {str(synset["WNID"]): str(synset["words"]) for synset in synsets}
         truth_ids = [int(line) for line in files[truth].split()]
     except (OSError, EOFError, zlib.error, tarfile.TarError, MatReadError) as error:
-        raise UserError(f"the development kit in {root} cannot be read: {error}") from None
+        raise UserError(f"the development kit in {root} cannot be read: {error}. Download it again.") from None
     except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
-        raise UserError(f"the development kit in {root} is not the official one: {error!r}") from None
+        raise UserError(
+            f"the development kit in {root} is not the official one: {error!r}. Download it again."
+        ) from None
     if any(not re.fullmatch(r"n\d{8}", name) for name in wordnet_ids.values()):
-        raise UserError(f"the development kit in {root}: its meta.mat lists something that is no WordNet id")
-    if strangers := sorted(set(truth_ids) - set(wordnet_ids)):
-        raise UserError(f"the development kit in {root}: its ground truth has unknown ids, such as {strangers[0]}")
+        raise UserError(
+            f"the development kit in {root} lists a class in meta.mat that is not a WordNet id. Download it again."
+        )
+    if unknown := sorted(set(truth_ids) - set(wordnet_ids)):
+        raise UserError(
+            f"the development kit in {root} has unknown ids, such as {unknown[0]}, in its ground truth. "
+            "Download it again."
+        )
     return DevelopmentKit(words, wordnet_ids, truth_ids)

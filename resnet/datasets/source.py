@@ -1,4 +1,4 @@
-"""What every data set is: classes, and two splits of labelled images that are read one at a time."""
+"""What every data set has: classes, and two splits of labelled images that are read one at a time."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from resnet.images.decoding import png
 
 
 class MissingData(UserError):
-    """The images are not where they were looked for."""
+    """There are no images where the source looks for them."""
 
 
 @dataclass(frozen=True)
 class FileImage:
-    """An image file, or the bytes of one inside a larger file (a tar)."""
+    """An image file, or one inside a larger file such as a tar."""
 
     filename: str
     path: Path
-    offset: int = 0
-    size: int = -1
+    offset: int = 0  # bytes
+    size: int = -1  # bytes; -1: up to the end of the file
 
     def read(self) -> bytes:
         with open(self.path, "rb") as file:
@@ -39,7 +39,7 @@ class FileImage:
 
 @dataclass(frozen=True)
 class PixelImage:
-    """Pixels that never were a file: uint8 [height, width] grey."""
+    """Grey pixels, uint8 [height, width], read as a PNG file."""
 
     filename: str
     pixels: np.ndarray
@@ -56,27 +56,27 @@ class Image(Protocol):
 
     @property
     def filename(self) -> str:
-        """Tells it from all others."""
+        """Unique in the data set."""
 
     def read(self) -> bytes:
         """The image file. Raises OSError."""
 
     def name(self) -> str:
-        """What its record is to call it."""
+        """The filename to store in the image's record."""
 
 
 class IndexedFile(NamedTuple):
-    """A TFRecord file that is there already: where its records lie, and their labels, 0-based."""
+    """A TFRecord file made elsewhere, with the places and labels of its n records."""
 
     path: Path
-    offsets: np.ndarray
-    lengths: np.ndarray
-    labels: np.ndarray
+    offsets: np.ndarray  # int64 [n], bytes
+    lengths: np.ndarray  # int64 [n], bytes with the framing
+    labels: np.ndarray  # int32 [n], 0-based
     sha256: str
 
 
 class FileNames:
-    """A list of file names in one piece of memory: 14 million of them as objects would take gigabytes."""
+    """A list of filenames in one block of memory: as objects, 14 million of them would take gigabytes."""
 
     def __init__(self, names: Iterable[str] = ()):
         self._bytes, self._ends = bytearray(), array("Q", [0])
@@ -96,7 +96,7 @@ class FileNames:
 
 @dataclass(frozen=True)
 class Split:
-    """Labelled images: `labels` is int32 [n], 0-based; `image(i)` tells where the i-th one's bytes are."""
+    """Labelled images: `labels` is int32 [n], 0-based; `image(i)` is the i-th image, not yet read."""
 
     labels: np.ndarray
     image: Callable[[int], Image]
@@ -105,36 +105,41 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> Split:
-        """The split of just these images, in this order."""
+        """The images at `indices` (integers), in that order."""
         return Split(self.labels[indices], lambda i: self.image(int(indices[i])))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    classes: Sequence[tuple[str, str]]  # identifier and name of each, in the order of the labels
+    """Classes and labelled images, as a source lists them."""
+
+    classes: Sequence[tuple[str, str]]  # identifier and name of each class; a label is a position in this list
     train: Split
     validation: Split
-    files: dict[str, list[IndexedFile]] = field(default_factory=dict)  # of sources that are records already, by split
+    files: dict[str, list[IndexedFile]] = field(default_factory=dict)  # by split, if the source has records already
 
 
 class Source(Protocol):
-    """Where a data set comes from. Making one is cheap and raises MissingData where there is nothing."""
+    """Where a data set comes from. Creating one is cheap; it raises MissingData if the images are not there."""
 
     def fingerprint(self) -> str | None:
-        """Changes when the images do, wherever they lie; None while that cannot be told."""
+        """Changes when the images do, but not when they move; None while the images are not there yet."""
 
     def load(self) -> Dataset:
-        """List the images. Raises UserError for a layout that cannot be right."""
+        """List the images. Raises UserError if the layout or the labels are wrong."""
 
 
 def split_off_validation(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Part a split into training and validation: `fraction` of each class, at least one image on either side."""
+    """Split images into training and validation.
+
+    Validation gets `fraction` (0 to 1) of each class; both get at least one image of every class that has two.
+    """
     random = np.random.default_rng(seed)
-    held: list[np.ndarray] = []
+    kept: list[np.ndarray] = []
     for label in np.unique(split.labels):
         members = np.flatnonzero(split.labels == label)
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
-        held.append(random.permutation(members)[:count])
-    chosen = np.zeros(len(split), bool)
-    chosen[np.concatenate(held)] = True
-    return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
+        kept.append(random.permutation(members)[:count])
+    validates = np.zeros(len(split), bool)
+    validates[np.concatenate(kept)] = True
+    return split.take(np.flatnonzero(~validates)), split.take(np.flatnonzero(validates))

@@ -1,11 +1,11 @@
-"""TFRecord files made elsewhere: by TensorFlow's ImageNet scripts, by TensorFlow Datasets, or by this project.
+"""TFRecord files made by TensorFlow's ImageNet scripts, by TensorFlow Datasets, or by this project.
 
-Files are told by their names: FOLDER/train-00000-of-01024, FOLDER/imagenet2012-validation.tfrecord-00000-of-00064.
-All of them are read once, which proves every checksum, to learn where the records lie and what their labels are.
+Files are recognised by name: FOLDER/train-00000-of-01024, FOLDER/imagenet2012-validation.tfrecord-00000-of-00064.
+Each file is read once, to check every checksum and to find the offsets and labels of its records.
 
-TensorFlow's scripts count classes from 1, keeping 0 for a background that no image has; others count from 0. Where
-there is a label 0, they count from 0. Where there is none, and the labels go up to the number of classes, or leave none
-out, they count from 1, which is said. What remains doubtful must be declared (`dataset.first_label`), never guessed.
+TensorFlow's scripts count classes from 1 and keep 0 for a background class without images; others count from 0. If some
+label is 0, labels count from 0. If none is, and the labels reach the number of classes or have no gap, they count from
+1, and a line of output says so. Anything else is ambiguous, and you must set `dataset.first_label`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class RecordImage:
     """The image of a record."""
 
     path: Path
-    offset: int
-    size: int
+    offset: int  # bytes
+    size: int  # bytes, with the framing
 
     @property
     def filename(self) -> str:
@@ -47,14 +47,14 @@ class RecordImage:
         return bytes(example.encoded_image(self._payload()))
 
     def name(self) -> str:
-        """The name that the record gives to its image."""
+        """The filename in the record, or else the place of the record."""
         return example.describe(self._payload()).filename or self.filename
 
     def _payload(self) -> bytes:
         return _payload(self.path, self.offset, self.size)
 
 
-@lru_cache(maxsize=1)  # read and name come one after the other
+@lru_cache(maxsize=1)  # callers use `read` and `name` of the same image in turn
 def _payload(path: Path, offset: int, size: int) -> bytes:
     with open(path, "rb") as file:
         file.seek(offset)
@@ -66,17 +66,19 @@ def _payload(path: Path, offset: int, size: int) -> bytes:
 
 @dataclass
 class _Scanned:
-    """A file's records: where they lie, their labels as they stand there, and what they call them."""
+    """What reading a whole file found out about its n records."""
 
     path: Path
-    offsets: np.ndarray
-    labels: np.ndarray
-    size: int
+    offsets: np.ndarray  # int64 [n], bytes
+    labels: np.ndarray  # int64 [n], as in the file: counted from 0 or 1
+    size: int  # bytes
     sha256: str
-    names: dict[int, set[tuple[str, str]]]  # synset and text, by label
+    names: dict[int, set[tuple[str, str]]]  # by label: synset and text of its class
 
 
 class TFRecords:
+    """The TFRecord files of a folder. Raises MissingData if it has none, UserError if some are missing."""
+
     def __init__(self, dataset: settings.Dataset, root: Path):
         self._dataset, self._root = dataset, root
         self._files: dict[str, list[Path]] = {"train": [], "validation": []}
@@ -84,16 +86,16 @@ class TFRecords:
             if found := NAME.fullmatch(path.name):
                 self._files["train" if found["split"] == "train" else "validation"].append(path)
         if not self._files["train"]:
-            raise MissingData(f"{root} holds no TFRecord files whose names are like train-00000-of-01024")
+            raise MissingData(f"{root} has no TFRecord files with names like train-00000-of-01024")
         for paths in self._files.values():
             _check_complete(paths)
 
     def fingerprint(self) -> str:
-        """From the files' names, sizes and times of change: reading them takes too long."""
+        """Hashes the files' names, sizes and modification times: reading them would take too long."""
         digest = hashlib.sha256()
         for path in (path for paths in self._files.values() for path in paths):
-            told = path.stat()
-            digest.update(f"{path.name}\0{told.st_size}\0{told.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            status = path.stat()
+            digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def load(self) -> Dataset:
@@ -107,19 +109,24 @@ class TFRecords:
             validation = _split(scanned["validation"], first)
         else:
             train, validation = split_off_validation(train, self._dataset.validation_fraction, self._dataset.split_seed)
-        files = {split: [_indexed(file, first) for file in some] for split, some in scanned.items()}
+        files = {split: [_indexed(file, first) for file in found] for split, found in scanned.items()}
         return Dataset(classes, train, validation, files)
 
     def _first_label(self, files: list[_Scanned], names: dict[int, tuple[str, str]]) -> tuple[int, int]:
-        """The label of the first class, and the number of classes. Raises UserError where that is not certain."""
+        """The label of the first class, and the number of classes. Raises UserError if the labels are ambiguous."""
         labels = np.unique(np.concatenate([file.labels for file in files]))
         low, high, declared = int(labels[0]), int(labels[-1]), self._dataset.first_label
         known = self._dataset.classes or len(self._dataset.class_names)
         if low < 0:
-            raise UserError(f"{self._root}: a record has the label {low}; labels begin with 0 or 1")
+            raise UserError(
+                f"{self._root}: a record has the label {low}, but labels count from 0 or 1. Make the records again."
+            )
         synsets = [names[label][0] for label in sorted(names) if names[label][0]]
         if synsets and (synsets != sorted(synsets) or len(set(synsets)) < len(synsets)):
-            raise UserError(f"{self._root}: the labels do not follow the sorted order of the synsets that go with them")
+            raise UserError(
+                f"{self._root}: the labels do not follow the sorted order of their synsets. "
+                "Make the records again, with labels in that order."
+            )
         if declared >= 0:
             first = declared
         elif low == 0:
@@ -129,27 +136,35 @@ class TFRecords:
             print(f"convert: labels go from {low} to {high}, so they are taken to count from 1")
         else:
             raise UserError(
-                f"{self._root}: labels go from {low} to {high}, and nothing tells whether the first class is 0 or 1. "
-                "Say it: --override '[\"dataset.first_label=1\"]', or 0."
+                f"{self._root}: labels go from {low} to {high}, so the first class may be 0 or 1. "
+                "Declare it: --override '[\"dataset.first_label=1\"]', or 0."
             )
         if low < first or (known and high - first >= known):
-            wrong = f"dataset.first_label is {declared}" if declared >= 0 else f"the first class is {first}"
-            raise UserError(f"{self._root}: labels go from {low} to {high}, but {wrong}, and there are {known} classes")
+            conflict = f"dataset.first_label is {declared}" if declared >= 0 else f"the first class is {first}"
+            classes = f", and the recipe has {known} classes" if known else ""
+            raise UserError(
+                f"{self._root}: labels go from {low} to {high}, but {conflict}{classes}. Correct the recipe."
+            )
         return first, known or high - first + 1
 
 
 def _check_complete(paths: Sequence[Path]) -> None:
-    """Raise UserError where the names tell that files are missing."""
+    """Raise UserError if the filenames show that files are missing, or belong to two sets."""
     if not paths:
         return
     matches = [NAME.fullmatch(path.name) for path in paths]
     numbers = sorted(int(match["number"]) for match in matches if match)
-    wanted = {int(match["of"]) for match in matches if match}
-    if len(wanted) > 1 or len(set(numbers)) < len(numbers) or numbers[-1] >= max(wanted):
-        raise UserError(f"{paths[0].parent}: the files like {paths[0].name} are of more than one set")
-    if missing := sorted(set(range(*wanted)) - set(numbers)):
+    totals = {int(match["of"]) for match in matches if match}
+    if len(totals) > 1 or len(set(numbers)) < len(numbers) or numbers[-1] >= max(totals):
+        raise UserError(
+            f"{paths[0].parent}: the files like {paths[0].name} are of more than one set. "
+            "Keep each set in a folder of its own."
+        )
+    if missing := sorted(set(range(*totals)) - set(numbers)):
         few = ", ".join(f"{number:05d}" for number in missing[:5]) + (" ..." if len(missing) > 5 else "")
-        raise UserError(f"{paths[0].parent}: of the {max(wanted)} files like {paths[0].name}, these are missing: {few}")
+        raise UserError(
+            f"{paths[0].parent}: of the {max(totals)} files like {paths[0].name}, these are missing: {few}. Add them."
+        )
 
 
 def _scan_all(paths: Sequence[Path]) -> list[_Scanned]:
@@ -160,8 +175,8 @@ def _scan_all(paths: Sequence[Path]) -> list[_Scanned]:
         Progress(f"reading {paths[0].name.partition('-of-')[0][:-6]}", len(paths), "files") as progress,
     ):
         scanned = []
-        for one in pool.map(_scan, paths):
-            scanned.append(one)
+        for file in pool.map(_scan, paths):
+            scanned.append(file)
             progress.advance()
         return scanned
 
@@ -172,31 +187,33 @@ def _scan(path: Path) -> _Scanned:
     try:
         with open(path, "rb") as file:
             for offset, payload in tfrecord.records(file):
-                told = example.describe(payload)
+                described = example.describe(payload)
                 offsets.append(offset)
-                labels.append(told.label)
-                if told.synset or told.text:
-                    names.setdefault(told.label, set()).add((told.synset, told.text))
+                labels.append(described.label)
+                if described.synset or described.text:
+                    names.setdefault(described.label, set()).add((described.synset, described.text))
                 digest.update(tfrecord.frame(payload))
                 end = file.tell()
     except (tfrecord.CorruptRecord, example.Malformed) as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}. Replace the file.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     if not offsets:
-        raise UserError(f"{path} holds no records")
+        raise UserError(f"{path} has no records: replace the file")
     return _Scanned(path, np.array(offsets, np.int64), np.array(labels, np.int64), end, digest.hexdigest(), names)
 
 
 def _names(files: Iterable[_Scanned]) -> dict[int, tuple[str, str]]:
-    """Synset and text of each label. Raises UserError where records disagree."""
+    """Synset and text of each label. Raises UserError if records disagree."""
     names: dict[int, tuple[str, str]] = {}
     for file in files:
         for label, found in file.names.items():
-            for one in found:
-                if names.setdefault(label, one) != one:
+            for name in found:
+                if names.setdefault(label, name) != name:
+                    here, elsewhere = (" ".join(filter(None, pair)) for pair in (name, names[label]))
                     raise UserError(
-                        f"{file.path}: label {label} is {one[0] or one[1]}, but elsewhere {names[label][0]}"
+                        f"{file.path}: label {label} is {here!r}, but elsewhere {elsewhere!r}. "
+                        "Put files of one data set only into the folder."
                     )
     return names
 
@@ -204,9 +221,9 @@ def _names(files: Iterable[_Scanned]) -> dict[int, tuple[str, str]]:
 def _classes(
     names: dict[int, tuple[str, str]], first: int, count: int, declared: Sequence[str], root: Path
 ) -> list[tuple[str, str]]:
-    """Identifier and name of each class: from the records, from the recipe, or else its number."""
+    """Identifier and name of each class: from the records, else from the recipe, else its number."""
     if declared and len(declared) != count:
-        raise UserError(f"{root}: dataset.class_names has {len(declared)} names for {count} classes")
+        raise UserError(f"{root}: dataset.class_names has {len(declared)} names, but there are {count} classes")
     classes = []
     for number in range(count):
         synset, text = names.get(number + first, ("", ""))

@@ -1,1 +1,1 @@
-"""Image files and the JPEG codec: any rectangle of a stored JPEG, decoded without the rest."""
+"""Image files, and a JPEG codec that decodes any rectangle of a stored JPEG without decoding the rest."""

@@ -1,6 +1,6 @@
-"""Image files, decoded and written with OpenCV; whole JPEGs and pieces of them by libjpeg-turbo itself.
+"""Decodes and writes image files with OpenCV. JPEGs that must be intact are decoded by libjpeg-turbo directly.
 
-Orientation tags are ignored, as in the published ResNet figures (but for TIFF, which OpenCV always turns upright).
+Orientation tags are ignored, as for the published ResNet figures. (OpenCV always obeys those of TIFF files.)
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 import simplejpeg
 
-MOST_PIXELS = 1 << 30  # OpenCV refuses more (CV_IO_MAX_IMAGE_PIXELS)
+MOST_PIXELS = 1 << 30  # OpenCV's limit (CV_IO_MAX_IMAGE_PIXELS)
 RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 class Unreadable(Exception):
-    """Why an image cannot be used."""
+    """An image cannot be decoded; the message says why."""
 
 
 def decode(encoded: bytes | bytearray | memoryview) -> np.ndarray:
-    """The image as RGB, uint8 [height, width, 3]. Raises Unreadable."""
+    """Decode an image file of any format that OpenCV knows to RGB, uint8 [height, width, 3]. Raises Unreadable."""
     if not encoded:
         raise Unreadable("the file is empty")
     try:
@@ -26,13 +26,15 @@ def decode(encoded: bytes | bytearray | memoryview) -> np.ndarray:
     except cv2.error as error:
         raise Unreadable(f"OpenCV cannot decode it: {error.err or error}") from None
     if pixels is None:
-        raise Unreadable("it is no image that OpenCV can decode, or it is cut short")
+        raise Unreadable("OpenCV cannot decode it: it is not an image, or it is truncated")
     return pixels
 
 
 def decode_strictly(encoded: bytes | bytearray) -> np.ndarray:
-    """A JPEG as RGB, uint8 [height, width, 3]: as OpenCV does, a seventh sooner. Raises Unreadable for any damage, and
-    for samplings that libjpeg-turbo has no name for."""
+    """Decode a JPEG to RGB, uint8 [height, width, 3]: the same pixels as OpenCV's, a seventh faster.
+
+    Raises Unreadable for any error or warning of libjpeg-turbo, and for chroma subsampling that it has no name for.
+    """
     try:
         return simplejpeg.decode_jpeg(encoded, "RGB")
     except (ValueError, MemoryError) as error:
@@ -40,7 +42,7 @@ def decode_strictly(encoded: bytes | bytearray) -> np.ndarray:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """Pixels (uint8, [height, width] grey or [height, width, 3] RGB) as a PNG file."""
+    """Encode pixels (uint8, [height, width] grey or [height, width, 3] RGB) as a PNG file. Raises Unreadable."""
     done, encoded = cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[:, :, ::-1])
     if not done:
         raise Unreadable("its pixels cannot be written as PNG")

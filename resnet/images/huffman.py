@@ -1,6 +1,6 @@
-"""Huffman tables of JPEG: to read by, and the shortest ones for a file (ITU-T T.81, annexes C and K.2, K.3).
+"""JPEG's Huffman tables: lookups to decode with, and the shortest codes for a file (ITU-T T.81, annexes C and K).
 
-Imported by conversion only, as `resnet.images.entropy`.
+Like `resnet.images.entropy`, only conversion imports this.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from resnet.images.kernels import kernel
 
 SYMBOLS = 256
 LONGEST_CODE = 16
-SHORT = 10  # bits of the first look at a code: a table of 1,024 entries stays in the first-level cache
+SHORT = 10  # bits of the short lookup: 1,024 entries stay in the first-level cache
 
 
 @kernel
 def make_lookup(counts, symbols, lookup, short):
-    """Fill `lookup` (uint16 [65536], zeros) by the next 16 bits: length of the code x 256 + its symbol; 0 for no code.
+    """Fill `lookup` (uint16 [65536], zeros), indexed by the next 16 bits, with a code's length x 256 + its symbol.
 
-    `short` (uint16 [1024]) gets the same by the next SHORT bits, 0 for codes that are longer. `counts` are the codes
-    of 1 to 16 bits, `symbols` theirs in order, as a DHT segment has them. False for no table.
+    Entries without a code stay 0. `short` (uint16 [1024]) gets the same, indexed by the next SHORT bits; 0 stands for
+    a longer code. `counts` (uint8 [16]) and `symbols` (uint8) are as in a DHT segment. Returns False if they are not a
+    prefix code.
     """
     code, taken = 0, 0
     for length in range(1, LONGEST_CODE + 1):
@@ -40,11 +41,11 @@ def make_lookup(counts, symbols, lookup, short):
 
 @kernel
 def shortest_codes(found, counts, symbols, codes):
-    """The shortest prefix code of at most 16 bits for symbols that come as often as `found` (int64 [SYMBOLS]) says.
+    """Make the shortest prefix code of at most 16 bits for symbols that occur `found` times (int64 [SYMBOLS]).
 
-    Fills `counts` (uint8 [16]) and `symbols` (uint8 [SYMBOLS]) as a DHT segment has them, and `codes` (int64 [SYMBOLS])
-    with each symbol's code x 256 + its length. As in annex K.2 one more symbol takes part, rarer than any, so that no
-    code consists of ones alone; codes that come out too long are shortened as in K.3. Returns how many symbols come.
+    Fills `counts` (uint8 [16]) and `symbols` (uint8 [SYMBOLS]) as in a DHT segment, and `codes` (int64 [SYMBOLS]) with
+    each symbol's code x 256 + its length. As in annex K.2, a reserved symbol that is rarer than any takes part, so that
+    no code is all ones; too long codes are shortened as in K.3. Returns how many symbols occur.
     """
     rising = np.argsort(found, kind="mergesort")
     rising = rising[found[rising] > 0]
@@ -53,7 +54,7 @@ def shortest_codes(found, counts, symbols, codes):
     longest = LONGEST_CODE
     while lengths[longest] == 0:
         longest -= 1
-    lengths[longest] -= 1  # the one more's
+    lengths[longest] -= 1  # the reserved symbol's code
     code, taken = 0, 0
     for length in range(1, LONGEST_CODE + 1):
         counts[length - 1] = lengths[length]
@@ -69,11 +70,11 @@ def shortest_codes(found, counts, symbols, codes):
 
 @kernel
 def _lengths(rising):
-    """How many codes of each length a Huffman tree has: of symbols with these counts, which rise, and the one more."""
+    """How many codes of each length a Huffman tree has for these counts (ascending) and the reserved symbol."""
     leaves = len(rising) + 1
     weights, parents = np.zeros(2 * leaves - 1, np.int64), np.zeros(2 * leaves - 1, np.int64)
-    weights[1:leaves] = rising  # the first is the one more
-    leaf, node = 0, leaves  # the lightest that have no parent yet, of the leaves and of the others: both rise
+    weights[1:leaves] = rising  # the first is the reserved symbol
+    leaf, node = 0, leaves  # the lightest leaf and inner node without a parent; both kinds are in ascending order
     for parent in range(leaves, 2 * leaves - 1):
         for _ in range(2):
             if leaf < leaves and (node == parent or weights[leaf] <= weights[node]):
@@ -92,8 +93,7 @@ def _lengths(rising):
 
 @kernel
 def _shorten(lengths):
-    """Make codes of more than 16 bits shorter: of two siblings, one takes their parent's place, and the other's goes
-    beside a code that is split."""
+    """Shorten codes of more than 16 bits: one of two siblings moves up to their parent, the other to a split leaf."""
     for length in range(len(lengths) - 1, LONGEST_CODE, -1):
         while lengths[length]:
             shorter = length - 2

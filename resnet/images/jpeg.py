@@ -1,4 +1,4 @@
-"""The markers of a JPEG file: what conversion rewrites and the loader splices (ITU-T T.81, annexes B and F)."""
+"""The markers of a JPEG file, which conversion rewrites and the loader splices (ITU-T T.81, annexes B and F)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import NamedTuple
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 SOF0, SOF1, DHT, RST0, SOS, DQT, DRI, APP0, APP14 = 0xC0, 0xC1, 0xC4, 0xD0, 0xDA, 0xDB, 0xDD, 0xE0, 0xEE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {DHT, 0xC8, 0xCC}
-SEQUENTIAL = (SOF0, SOF1)  # baseline, and extended by 12 bits or more tables; both Huffman-coded
+SEQUENTIAL = (SOF0, SOF1)  # baseline and extended (12 bits, or more tables), both Huffman-coded
 WITHOUT_CONTENT = frozenset((0x00, 0x01, *range(0xD0, 0xDA)))
 
 
 class Malformed(Exception):
-    """What is wrong with a JPEG's markers."""
+    """A JPEG's markers are invalid; the message says how."""
 
 
 class Segment(NamedTuple):
-    """A marker and where its content lies, without the two bytes of its length."""
+    """A marker, and start and end of its content, without the two bytes of its length."""
 
     marker: int
     start: int
@@ -28,25 +28,27 @@ class Segment(NamedTuple):
 
 
 class Component(NamedTuple):
+    """One colour component of a frame."""
+
     identifier: int
     horizontal: int  # sampling factors
     vertical: int
-    quantization: int  # number of the table
+    quantization: int  # number of its quantization table
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a frame header says."""
+    """A frame header."""
 
     marker: int
-    precision: int  # bits a sample
+    precision: int  # bits per sample
     height: int
     width: int
     components: tuple[Component, ...]
 
     @cached_property
     def mcu(self) -> tuple[int, int]:
-        """Width and height in pixels of what a scan codes at a time: a block where there is but one component."""
+        """Width and height of a minimum coded unit in pixels. With one component it is a block."""
         if len(self.components) == 1:
             return 8, 8
         return (
@@ -56,19 +58,19 @@ class Frame:
 
     @cached_property
     def mcus(self) -> tuple[int, int]:
-        """MCUs in a row of MCUs, and rows of them."""
+        """Columns and rows of MCUs."""
         width, height = self.mcu
         return -(-self.width // width), -(-self.height // height)
 
 
 def segments(encoded: bytes) -> Iterator[Segment]:
-    """The segments up to the first scan's header, which is the last. Raises Malformed."""
+    """The segments up to the first scan's header, which is the last one given. Raises Malformed."""
     if encoded[:2] != SOI:
-        raise Malformed("it does not begin as a JPEG")
+        raise Malformed("it does not begin like a JPEG")
     position, size = 2, len(encoded)
     while position + 4 <= size:
         marker = encoded[position + 1]
-        if encoded[position] != 0xFF or marker == 0xFF:  # decoders skip what lies between segments, and fill bytes
+        if encoded[position] != 0xFF or marker == 0xFF:  # decoders skip fill bytes, and any others between segments
             position += 1
         elif marker in WITHOUT_CONTENT:
             position += 2
@@ -80,12 +82,12 @@ def segments(encoded: bytes) -> Iterator[Segment]:
             if marker == SOS:
                 return
             position = end
-    raise Malformed("it is cut short inside the header")
+    raise Malformed("it is truncated inside the header")
 
 
 @lru_cache(maxsize=4096)  # a data set has many images of the same few sizes
 def read_frame(marker: int, content: bytes) -> Frame:
-    """A frame header's content. Raises Malformed."""
+    """Parse a frame header. Raises Malformed."""
     if len(content) < 6 or len(content) != 6 + 3 * content[5]:
         raise Malformed("its frame header has the wrong length")
     precision, height, width, count = struct.unpack_from(">BHHB", content)

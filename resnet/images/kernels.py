@@ -1,4 +1,4 @@
-"""Functions that numba compiles to machine code: conversion's inner loops."""
+"""Decorators for conversion's inner loops, which numba compiles to machine code."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from numba import njit
 
 
 def kernel(function: Callable) -> Any:
-    """Compile a function, and keep its code for the next process where numba finds a folder for that.
+    """Compile a function with numba, and cache its code for the next process if numba finds a folder for it.
 
-    It looks beside the source, then in the user's home, or else where NUMBA_CACHE_DIR says.
+    numba tries NUMBA_CACHE_DIR if that is set, else __pycache__ beside the source, then the user's cache folder.
     """
     return _compiled(function, inline="never")
 
 
 def inlined(function: Callable) -> Any:
-    """A part of kernels, compiled into each."""
+    """Compile a function into every kernel that calls it."""
     return _compiled(function, inline="always")
 
 
 def _compiled(function: Callable, inline: Literal["never", "always"]) -> Any:
     try:
         return njit(cache=True, inline=inline)(function)
-    except RuntimeError:  # no folder can be written, as for a container's user without a home: compiled every time
+    except RuntimeError:  # no folder is writable, as in a container without a home: compile in every process
         return njit(inline=inline)(function)

@@ -1,7 +1,7 @@
-"""Any rectangle of a stored image, without decoding the rest of it where its JPEG is restart-indexed.
+"""Decodes any rectangle of a stored image; if that is a JPEG with a restart index, without decoding the rest.
 
-The intervals that cover the rectangle are cut out, put behind a header of their size with the markers numbered anew,
-and decoded as an image of its own:
+The restart intervals that cover the rectangle are copied behind a header with the piece's size, their markers are
+renumbered, and the result is decoded as a JPEG:
 
     +---+---+---+---+---+        SOI, tables, SOF with the new height and width, DRI, SOS,
     |   |   |   |   |   |        1 RST0 2 RST1 3 RST2
@@ -9,7 +9,7 @@ and decoded as an image of its own:
     |   | 4 | 5 | 6 |   |        EOI
     +---+---+---+---+---+
 
-Intervals side by side are one run of bytes, so this costs a copy of them. The pixels are those of a full decode.
+Intervals side by side are contiguous bytes, so each row is one copy. The pixels are those of a full decode.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet.images.decoding import decode, decode_strictly
-from resnet.images.jpeg import EOI, RST0, SOI, Malformed
-from resnet.images.restart_index import RestartIndex, read_index
+from resnet.images.jpeg import EOI, SOI, Malformed
+from resnet.images.restart_index import RESTART_MARKERS, RestartIndex, read_index
 
-# Chroma that is stored at half the resolution is interpolated between neighbours (libjpeg's "fancy upsampling"): a
-# pixel of the rectangle may look at the chroma of the pixel next to it, and no further.
+# libjpeg interpolates chroma of half the resolution between neighbours ("fancy upsampling"), so a pixel may depend on
+# the chroma of the pixel next to it, but on none further away.
 SPARE = 1
-# ... but only in images whose chroma is wider than 2 samples; a piece at the right edge must not fall below that.
+# libjpeg does not interpolate chroma that is at most 2 samples wide, so a piece at the right edge must be wider.
 NARROW = 2
-RESTARTS = np.tile(np.arange(RST0, RST0 + 8, dtype=np.uint8), 4096)  # as many as an index can hold
 
 
 class Box(NamedTuple):
@@ -41,7 +40,7 @@ class Box(NamedTuple):
 
 
 class WholeImage:
-    """Decoded at once; a region is a slice."""
+    """An image that is decoded at once; a region of it is a slice."""
 
     def __init__(self, pixels: np.ndarray):
         self._pixels = pixels
@@ -53,10 +52,11 @@ class WholeImage:
 
 
 class IndexedJpeg:
-    """A JPEG with an index of its restart intervals; decodes what a region needs."""
+    """A JPEG with an index of its restart intervals, of which only those that a region needs are decoded."""
 
     def __init__(self, encoded: bytes | memoryview, index: RestartIndex):
-        self._encoded, self._index = encoded, index
+        self.index = index
+        self._encoded = encoded
         self.height, self.width = index.frame.height, index.frame.width
         self._rows, self._columns = index.lengths.shape  # in intervals
         self._unit_width, self._unit_height = index.frame.mcu[0] * index.interval, index.frame.mcu[1]
@@ -65,13 +65,13 @@ class IndexedJpeg:
     def region(self, box: Box) -> np.ndarray:
         """The rectangle, RGB uint8 [height, width, 3]. Raises Unreadable."""
         left, top, right, bottom = self._cover(box)
-        height = min(box.y + box.height + SPARE, self.height) - top * self._unit_height  # no row more than is looked at
+        height = min(box.y + box.height + SPARE, self.height) - top * self._unit_height  # rows below are not needed
         pixels = decode_strictly(self._splice(left, top, right, bottom, height))
         x, y = box.x - left * self._unit_width, box.y - top * self._unit_height
         return pixels[y : y + box.height, x : x + box.width]
 
     def _cover(self, box: Box) -> tuple[int, int, int, int]:
-        """The intervals to decode: first column and row, and those behind the last."""
+        """The intervals to decode: first column and row, then the column and row after the last."""
         width, height = self._unit_width, self._unit_height
         left, top = max(box.x - SPARE, 0) // width, max(box.y - SPARE, 0) // height
         right = min(-(-(box.x + box.width + SPARE) // width), self._columns)
@@ -81,8 +81,8 @@ class IndexedJpeg:
         return left, top, right, bottom
 
     def _splice(self, left: int, top: int, right: int, bottom: int, height: int) -> bytearray:
-        """A JPEG of these intervals, `height` pixels high: the decoder leaves out the rest of the last row."""
-        index, encoded, columns = self._index, memoryview(self._encoded), self._columns
+        """A JPEG of these intervals, `height` pixels high, so that the decoder ignores the rest of the last row."""
+        index, encoded, columns = self.index, memoryview(self._encoded), self._columns
         begins = index.starts[top * columns + left : bottom * columns : columns].tolist()
         ends = index.starts[top * columns + right : bottom * columns + 1 : columns].tolist()
         rows = [encoded[begin:end] for begin, end in zip(begins, ends, strict=True)]
@@ -90,9 +90,11 @@ class IndexedJpeg:
         width = min(right * self._unit_width, self.width) - left * self._unit_width
         header = len(SOI) + index.scan - index.end
         struct.pack_into(">HH", spliced, header - (index.scan - index.frame_start) + 1, height, width)
-        markers = index.lengths[top:bottom, left:right].cumsum(dtype=np.int64)  # where each interval's marker ends
+        markers = index.lengths[top:bottom, left:right].cumsum(
+            dtype=np.int64
+        )  # the last byte of each interval's marker
         markers += header - 1
-        np.frombuffer(spliced, np.uint8)[markers] = RESTARTS[: len(markers)]
+        np.frombuffer(spliced, np.uint8)[markers] = RESTART_MARKERS[: len(markers)]
         spliced[-2:] = EOI
         return spliced
 
@@ -101,7 +103,7 @@ StoredImage = IndexedJpeg | WholeImage
 
 
 def open_image(encoded: bytes | memoryview) -> StoredImage:
-    """A stored image, ready to give any region of it. Raises Unreadable."""
+    """Open a stored image, to decode any region of it. Raises Unreadable."""
     try:
         return IndexedJpeg(encoded, read_index(encoded))
     except Malformed:

@@ -1,13 +1,13 @@
-"""Where the restart intervals of a JPEG lie: stored in the file itself, in a segment that other decoders pass over.
+"""An index of a JPEG's restart intervals, stored in the file itself in a segment that other decoders ignore.
 
-It comes first, so that nothing needs to be searched for:
+It is the first segment, so readers need not search for it:
 
     SOI  APP7  length  "RESTARTS"  frame  scan  interval  lengths ...  then the JPEG's own segments
 
-`frame` and `scan` (4 bytes each, as all of JPEG's numbers the most significant first) are where the frame header's
-content and the entropy-coded bits begin, `interval` (2 bytes) is the MCUs between restarts, of which a row of MCUs
-holds a whole number, and `lengths` (2 bytes each) are those of the intervals, with the marker that ends each: these
-alone the least significant first, for they are used as they lie there.
+`frame` and `scan` (4 bytes each) are the offsets of the frame header's content and of the entropy-coded bits.
+`interval` (2 bytes) is the MCUs from one restart to the next; it divides the MCUs of a row. `lengths` (2 bytes each)
+are the bytes of the intervals, each with the marker that ends it. Numbers are big-endian as everywhere in JPEG, except
+`lengths`: those are little-endian, so that numpy can use them in place.
 """
 
 from __future__ import annotations
@@ -17,35 +17,43 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet.images.jpeg import SOI, Frame, Malformed, read_frame
+from resnet.images.jpeg import RST0, SOI, Frame, Malformed, read_frame
 
 APP7 = 0xE7
 HEAD = struct.Struct(">2sBBH8sIIH")  # from the file's beginning
 NAME = b"RESTARTS"
 LENGTH_TYPE = np.dtype("<u2")
-MOST_INTERVALS = 32_000  # of what fits into a segment
-LONGEST = 65_535
+MOST_INTERVALS = 32_000  # a segment has room for a few hundred more
+LONGEST = 65_535  # bytes of an interval
+# The last byte of each restart marker, which count from 0 to 7 and start again: as many as an image has intervals.
+RESTART_MARKERS = np.resize(np.arange(RST0, RST0 + 8, dtype=np.uint8), MOST_INTERVALS)
 
 
 class RestartIndex(NamedTuple):
+    """The index of a JPEG, and offsets (bytes from the file's beginning) that follow from it."""
+
     frame: Frame
-    frame_start: int  # where the frame header's content lies
-    end: int  # of the index: where the JPEG's own segments begin
-    scan: int
-    interval: int
-    lengths: np.ndarray  # uint16 [rows of MCUs, intervals in a row]
-    starts: np.ndarray  # int64 [intervals + 1], the last is the file's end
+    frame_start: int  # offset of the frame header's content
+    end: int  # offset of the JPEG's own segments, which follow the index
+    scan: int  # offset of the entropy-coded bits
+    interval: int  # MCUs
+    lengths: np.ndarray  # uint16 [rows of MCUs, intervals in a row], bytes
+    starts: np.ndarray  # int64 [intervals + 1], offset of each interval, and the file's size
 
 
 def with_index(header: bytes, frame_start: int, interval: int, bits: bytes, lengths: np.ndarray) -> bytes:
-    """A JPEG of `header` (without SOI) and `bits`, the index before them. `frame_start` is counted in `header`."""
+    """Put together a JPEG: the index, then `header` (without SOI), then the scan's `bits`.
+
+    `frame_start` is the offset of the frame header's content in `header`. `lengths` (integers) are the bytes of each
+    interval.
+    """
     size = HEAD.size + lengths.size * LENGTH_TYPE.itemsize
     head = HEAD.pack(SOI, 0xFF, APP7, size - 4, NAME, size + frame_start, size + len(header), interval)
     return b"".join((head, lengths.astype(LENGTH_TYPE).tobytes(), header, bits))
 
 
 def read_index(encoded: bytes | memoryview) -> RestartIndex:
-    """The index of a file that has one, checked against the file's size. Raises Malformed."""
+    """Read a JPEG's index. Raises Malformed if it has none, or one that does not match the file."""
     if encoded[6:14] != NAME or encoded[2:4] != bytes((0xFF, APP7)):
         raise Malformed("it has no index of restart intervals")
     try:
@@ -59,7 +67,12 @@ def read_index(encoded: bytes | memoryview) -> RestartIndex:
         np.add.accumulate(starts, out=starts)
         lengths = lengths.reshape(rows, columns // interval)
     except (struct.error, ValueError, ZeroDivisionError, IndexError) as error:
-        raise Malformed(f"its index of restart intervals is damaged: {error}") from None
-    if columns % interval or starts[-1] != len(encoded) or not end < frame_start < scan:
+        raise Malformed(f"its index of restart intervals is invalid: {error}") from None
+    if (
+        len(starts) > MOST_INTERVALS + 1
+        or columns % interval
+        or starts[-1] != len(encoded)
+        or not end < frame_start < scan
+    ):
         raise Malformed("its index of restart intervals does not match the file")
     return RestartIndex(frame, frame_start, end, scan, interval, lengths, starts)

@@ -1,9 +1,9 @@
-"""Restart markers put into a JPEG without loss, so that any part of it can be decoded without the rest.
+"""Inserts restart markers into a JPEG without loss, so that any region of it can be decoded without the rest.
 
-Entropy-coded bits can be read only from the start, but for restart markers: behind one, bits begin on a byte and DC
-values are absolute. The quantised coefficients stay as they are, and are coded with Huffman tables made for each file:
-absolute values need categories that a file's own tables may not have, and shorter codes pay for the markers' bytes and
-decode sooner.
+A decoder can start only at the beginning of the entropy-coded bits or after a restart marker, where bits begin on a
+byte and DC values are absolute. The quantized coefficients do not change, but get Huffman tables of their own for each
+file: absolute values need categories that the original tables may lack, and shorter codes make up for the markers'
+bytes and decode faster.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from resnet.images.jpeg import (
 from resnet.images.restart_index import LONGEST, MOST_INTERVALS, with_index
 
 WHY = {
-    entropy.BAD_CODE: "damaged bits",
-    entropy.OUT_OF_DATA: "damaged bits",
+    entropy.BAD_CODE: "invalid scan data",
+    entropy.OUT_OF_DATA: "invalid scan data",
     entropy.BAD_RESTART: "unexpected markers",
     entropy.TOO_LARGE: "DC values out of range",
 }
 DC, AC = 0, 1
 CODINGS = {0xC2: "progressive", 0xC9: "arithmetic coding", 0xCA: "arithmetic coding", 0xC3: "lossless"}
-HuffmanTable = tuple[bytes, bytes]  # as a DHT segment has it: how many codes each length has, and their symbols
-# Wide intervals make for much to decode beside a crop, narrow ones for many markers, which cost time and bytes.
-# Between 16 and 32 pixels both matter least: measured by benchmarks/restart_interval.py.
-BEST_WIDTH = 24
+HuffmanTable = tuple[bytes, bytes]  # as in a DHT segment: how many codes each length has, and their symbols
+# Wide intervals decode many pixels outside a crop; narrow ones need many markers, which cost time and bytes. Between 16
+# and 32 pixels the sum is lowest, as benchmarks/restart_interval.py measures.
+BEST_WIDTH = 24  # pixels
 
 
 class Unusual(Exception):
-    """Why a JPEG is left as it is, in a few words that are the same for all files of its kind: they are counted."""
+    """A JPEG cannot get restart markers; the message says why, without details, so that conversion can count files."""
 
 
 def insert_restarts(encoded: bytes, interval: int = 0) -> bytes:
-    """The same image with a restart marker every `interval` MCUs (0: the fastest), and nothing that pixels do not need.
+    """Rewrite a JPEG with an index and a restart marker every `interval` MCUs (0: the fastest), its pixels unchanged.
 
-    Kept are the tables that are used, the JFIF header (without thumbnail) and Adobe's segment: decoders tell the
-    colour space by them. Raises Unusual.
+    The result keeps the tables that are used, and the JFIF header (without thumbnail) and Adobe's segment, by which
+    decoders recognise the colour space. It drops everything else that pixels do not depend on. Raises Unusual.
     """
     try:
         header = _Header(encoded)
@@ -71,7 +71,7 @@ def insert_restarts(encoded: bytes, interval: int = 0) -> bytes:
 
 
 def fastest_interval(frame: Frame) -> int:
-    """MCUs between restarts that let a crop decode fastest: they divide the MCUs of a row."""
+    """The MCUs between restarts with which crops decode fastest; they divide the MCUs of a row."""
     (columns, rows), width = frame.mcus, frame.mcu[0]
     divisors = [interval for interval in range(1, columns + 1) if columns % interval == 0]
     few = [interval for interval in divisors if columns // interval * rows <= MOST_INTERVALS]
@@ -79,14 +79,16 @@ def fastest_interval(frame: Frame) -> int:
 
 
 class _Scan:
-    """The blocks of a JPEG's one scan: DC values, AC symbols and the bits that follow these. Raises Unusual."""
+    """The blocks of a JPEG's only scan: DC values, AC symbols and the bits that follow these. Raises Unusual."""
 
     def __init__(self, encoded: bytes, header: _Header, tables: list[tuple[int, int]]):
         components, mcus = header.frame.components, math.prod(header.frame.mcus)
         in_mcu = [1] if len(components) == 1 else [c.horizontal * c.vertical for c in components]
         self._component_of_block = np.repeat(np.arange(len(components), dtype=np.uint64), in_mcu)
         blocks = mcus * len(self._component_of_block)
-        if blocks > 4 * len(encoded):  # each takes two bits at least: the header declares more than there is
+        if blocks > 4 * len(
+            encoded
+        ):  # a block takes at least two bits, so the header declares more blocks than there can be
             raise Unusual(WHY[entropy.OUT_OF_DATA])
         self._tables = tables
         self._values, self._ends = np.empty(blocks, np.int32), np.empty(blocks, np.int64)
@@ -115,24 +117,32 @@ class _Scan:
             raise Unusual("several scans")
 
     def written(self, interval: int) -> tuple[dict[tuple[int, int], HuffmanTable], bytes, np.ndarray]:
-        """New Huffman tables, the scan's bits with a restart marker every `interval` MCUs, and the intervals' lengths.
+        """New Huffman tables, the scan with a restart marker every `interval` MCUs, and the intervals' lengths.
 
-        An interval's length is in bytes, with the marker that ends it; the last one's is the end marker.
+        A length (int64) counts bytes, including the marker that ends the interval; that of the last is the end marker.
         """
-        differing, dc_found = np.empty(len(self._values), np.int32), np.zeros_like(self._found)
-        _check(entropy.differences(self._values, self._component_of_block, interval, differing, dc_found))
+        dc_differences, dc_found = np.empty(len(self._values), np.int32), np.zeros_like(self._found)
+        _check(entropy.differences(self._values, self._component_of_block, interval, dc_differences, dc_found))
         tables: dict[tuple[int, int], HuffmanTable] = {}
-        codes = np.zeros((2, *self._found.shape), np.int64)  # of DC and AC, by component
+        codes = np.zeros((2, *self._found.shape), np.int64)  # [DC or AC, component, symbol]
         for kind, found in ((DC, dc_found), (AC, self._found)):
             numbers = [pair[kind] for pair in self._tables]
             for number in sorted(set(numbers)):
-                sharing = [component for component, its in enumerate(numbers) if its == number]
+                sharing = [component for component, used in enumerate(numbers) if used == number]
                 tables[kind, number], codes[kind, sharing] = _shortest_codes(found[sharing].sum(0))
         mcus = len(self._ends) // len(self._component_of_block)
         lengths = np.empty(-(-mcus // interval), np.int64)
         out = np.empty(8 * (int(self._ends[-1]) + len(self._ends)) + 4 * len(lengths), np.uint8)
         size = entropy.write(
-            differing, self._tokens, self._ends, self._component_of_block, interval, codes[DC], codes[AC], out, lengths
+            dc_differences,
+            self._tokens,
+            self._ends,
+            self._component_of_block,
+            interval,
+            codes[DC],
+            codes[AC],
+            out,
+            lengths,
         )
         return tables, out[:size].tobytes(), lengths
 
@@ -143,7 +153,7 @@ def _check(result: int) -> None:
 
 
 class _Header:
-    """What a JPEG's header declares. Raises Unusual, Malformed, struct.error, IndexError."""
+    """A JPEG's header, up to its first scan. Raises Unusual, Malformed, struct.error or IndexError."""
 
     def __init__(self, encoded: bytes):
         self.interval = 0
@@ -173,14 +183,14 @@ class _Header:
             raise Malformed("no frame")
         self.frame = found
         if found.precision != 8:
-            raise Unusual("not 8 bits a sample")
+            raise Unusual("not 8 bits per sample")
         if not found.height or not found.width:
             raise Unusual("height not declared")
         if len(found.components) not in (1, 3):
             raise Unusual("neither 1 nor 3 components")
 
     def scan_tables(self) -> list[tuple[int, int]]:
-        """The numbers of each component's DC and AC table, in the frame's order."""
+        """The numbers of each component's DC and AC table, in the order of the frame."""
         count = self._scan_header[0]
         named = [(self._scan_header[1 + 2 * i], self._scan_header[2 + 2 * i]) for i in range(count)]
         if [name for name, _ in named] != [component.identifier for component in self.frame.components]:
@@ -188,30 +198,30 @@ class _Header:
         return [(tables >> 4, tables & 15) for _, tables in named]
 
     def huffman(self, kind: int, number: int) -> HuffmanTable:
-        """How many codes each length has, and their symbols."""
+        """The Huffman table of this kind (DC or AC) and number. Raises Unusual if the file has none."""
         try:
             return self._huffman[kind, number]
         except KeyError:
             raise Unusual("Huffman tables not in the file") from None
 
     def rewritten(self, tables: dict[tuple[int, int], HuffmanTable], interval: int) -> tuple[bytes, int]:
-        """The header of the new file, without SOI, and where in it the content of the frame header begins."""
-        parts = list(self._kept)
+        """The header of the new file, without SOI, and the offset of the frame header's content in it."""
+        written = list(self._kept)
         for number in sorted({component.quantization for component in self.frame.components}):
             if number not in self._quantization:
                 raise Unusual("quantization tables not in the file")
-            parts.append(_segment(DQT, self._quantization[number]))
-        frame_start = sum(map(len, parts)) + 4
+            written.append(_segment(DQT, self._quantization[number]))
+        frame_start = sum(map(len, written)) + 4
         shape = struct.pack(">BHHB", 8, self.frame.height, self.frame.width, len(self.frame.components))
         components = b"".join(
             bytes((c.identifier, c.horizontal << 4 | c.vertical, c.quantization)) for c in self.frame.components
         )
-        parts.append(_segment(self.frame.marker, shape + components))
+        written.append(_segment(self.frame.marker, shape + components))
         for (kind, number), (counts, symbols) in tables.items():
-            parts.append(_segment(DHT, bytes((kind << 4 | number,)) + counts + symbols))
-        parts.append(_segment(DRI, struct.pack(">H", interval)))
-        parts.append(_segment(SOS, self._scan_header))
-        return b"".join(parts), frame_start
+            written.append(_segment(DHT, bytes((kind << 4 | number,)) + counts + symbols))
+        written.append(_segment(DRI, struct.pack(">H", interval)))
+        written.append(_segment(SOS, self._scan_header))
+        return b"".join(written), frame_start
 
     def _read_quantization(self, content: bytes) -> None:
         position = 0
@@ -236,21 +246,21 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 @lru_cache(maxsize=32)  # most files have the same few tables
 def _lookups(tables: tuple[tuple[HuffmanTable, HuffmanTable], ...]) -> tuple[np.ndarray, ...]:
-    """`entropy.read`'s tables for each component's codes: DC, DC short, AC, AC short."""
+    """The lookups of `entropy.read`, by component: DC, DC short, AC, AC short."""
     return *_lookup([dc for dc, _ in tables]), *_lookup([ac for _, ac in tables])
 
 
 def _lookup(tables: list[HuffmanTable]) -> tuple[np.ndarray, np.ndarray]:
     lookup, short = (np.zeros((len(tables), 1 << bits), np.uint16) for bits in (huffman.LONGEST_CODE, huffman.SHORT))
     for component, table in enumerate(tables):
-        counts, symbols = (np.frombuffer(part, np.uint8) for part in table)
+        counts, symbols = (np.frombuffer(field, np.uint8) for field in table)
         if len(counts) != 16 or not huffman.make_lookup(counts, symbols, lookup[component], short[component]):
             raise Unusual("malformed Huffman table")
     return lookup, short
 
 
 def _shortest_codes(found: np.ndarray) -> tuple[HuffmanTable, np.ndarray]:
-    """The table of symbols that come so often, and the code of each (see `huffman.shortest_codes`)."""
+    """The shortest table for symbols that occur `found` times, and their codes (see `huffman.shortest_codes`)."""
     counts, symbols = np.empty(huffman.LONGEST_CODE, np.uint8), np.empty(huffman.SYMBOLS, np.uint8)
     codes = np.zeros(huffman.SYMBOLS, np.int64)
     taken = huffman.shortest_codes(found, counts, symbols, codes)

@@ -1,10 +1,10 @@
-"""What an image file becomes in a record: a JPEG or PNG file that every decoder reads alike.
+"""Turns an image file into what a record stores: a JPEG or PNG that every decoder reads alike.
 
-A JPEG of one or three components gets restart markers (see `resnet.images.restarts`), its pixels unchanged, so
-that its regions can be decoded alone; one that is not fit for that stays as it is, byte for byte, and so does a PNG of
-8-bit grey or RGB. Everything else that OpenCV can read (CMYK JPEG, WebP, BMP, TIFF, GIF, palette, 16-bit or transparent
-PNG) becomes a PNG of just the pixels that OpenCV sees, so nothing is lost. What a file is, is told by its content,
-never by its name: ImageNet has a PNG named .JPEG.
+A JPEG of one or three components gets restart markers (see `resnet.images.restarts`), which let the loader decode any
+region alone and leave the pixels unchanged. A JPEG that cannot get them stays byte for byte as it is, as does a PNG of
+8-bit grey or RGB. Anything else that OpenCV can read (CMYK JPEG, WebP, BMP, TIFF, GIF, palette, 16-bit or transparent
+PNG) becomes a PNG of the pixels that OpenCV decodes. A file's content decides what it is, not its name: ImageNet has a
+PNG named .JPEG.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ JPEG = b"\xff\xd8\xff"
 
 
 class Stored(NamedTuple):
+    """An image file as a record stores it."""
+
     encoded: bytes
-    format: str
-    height: int
-    width: int
-    converted_from: str = ""  # what the file was, where it is stored in another format
-    left_whole: str = ""  # why a JPEG has no restart markers put in
+    format: str  # "JPEG" or "PNG"
+    height: int  # pixels
+    width: int  # pixels
+    converted_from: str = ""  # the kind of the original file, if it was converted to PNG
+    left_whole: str = ""  # why a JPEG got no restart markers
 
 
 def to_stored(encoded: bytes) -> Stored:
-    """The file as it goes into a record. It is decoded in any case, to prove it readable. Raises Unreadable."""
+    """Convert an image file to the form that records store. It is always decoded, as a check. Raises Unreadable."""
     components = _jpeg_components(encoded) if encoded[:3] == JPEG else 0
     pixels = _decode_jpeg(encoded) if components in (1, 3) else decode(encoded)
     height, width = pixels.shape[:2]
@@ -44,7 +46,7 @@ def to_stored(encoded: bytes) -> Stored:
 
 
 def _decode_jpeg(encoded: bytes) -> np.ndarray:
-    """Strictly, or as OpenCV does, which makes up for some damage, and says so on standard error."""
+    """Decode strictly, else with OpenCV, which tolerates some errors and prints a decode warning to standard error."""
     try:
         return decode_strictly(encoded)
     except Unreadable:
@@ -52,12 +54,12 @@ def _decode_jpeg(encoded: bytes) -> np.ndarray:
 
 
 def _indexed(encoded: bytes, pixels: np.ndarray) -> tuple[bytes, str]:
-    """The JPEG with restart markers, proven to show the same pixels; or as it is, and why."""
-    from resnet.images.restarts import Unusual, insert_restarts  # numba costs half a second, and PNG need none of it
+    """The JPEG with restart markers, checked to decode to `pixels`; or the JPEG as it is, and why."""
+    from resnet.images.restarts import Unusual, insert_restarts  # imports numba for half a second; PNGs do not need it
 
     try:
         indexed = insert_restarts(encoded)
-        shown = decode_strictly(indexed)  # as the loader decodes its parts
+        shown = decode_strictly(indexed)  # as the loader decodes regions
     except Unusual as reason:
         return encoded, str(reason)
     except Unreadable:
@@ -66,7 +68,7 @@ def _indexed(encoded: bytes, pixels: np.ndarray) -> tuple[bytes, str]:
 
 
 def _kind(encoded: bytes, components: int) -> str:
-    """ "PNG" for one that is stored as it is; otherwise what the file is, for the count of conversions."""
+    """ "PNG" for a file that is stored as it is, else a kind of file, by which conversions are counted."""
     if components:
         return f"JPEG of {components} components (CMYK)"
     if encoded[:8] == b"\x89PNG\r\n\x1a\n":
@@ -80,10 +82,10 @@ def _kind(encoded: bytes, components: int) -> str:
 
 
 def _jpeg_components(encoded: bytes) -> int:
-    """Colour components by the frame header; also proves that the file is of a size that can be decoded, and goes on
-    to its end marker.
+    """The number of colour components in the frame header, 0 if there is none.
 
-    Decoders make up the rest of a JPEG that is cut short, some without a word: hence the check here.
+    Raises Unreadable if the image is too large to decode, or has no end marker: decoders fill in the rest of a
+    truncated JPEG, some without a warning.
     """
     components = 0
     try:
@@ -91,9 +93,9 @@ def _jpeg_components(encoded: bytes) -> int:
             if segment.marker in FRAMES and segment.end >= segment.start + 6:
                 _, height, width, components = struct.unpack_from(">BHHB", encoded, segment.start)
                 if height * width > MOST_PIXELS:
-                    raise Unreadable(f"it claims to be of {width:,} x {height:,} pixels")
+                    raise Unreadable(f"it declares {width:,} x {height:,} pixels, more than can be decoded")
             if segment.marker == SOS and encoded.rfind(EOI) < segment.end:
-                raise Unreadable("it is cut short: the end marker is missing")
+                raise Unreadable("it is truncated: the end marker is missing")
     except Malformed as error:
         raise Unreadable(str(error)) from None
     return components

@@ -11,7 +11,7 @@ What it promises:
 - memory: `slots` batches of pixels, and 60 MB a worker.
 
 A thread of the trainer's process gives out jobs and takes in what is done, so the workers stay busy while a step runs.
-Pixels never pass through it: they are in the ring, and a slot is reused once the batch's array is gone.
+Pixels never pass through it: they are in the ring, and a slot is reused once nothing refers to the batch's array.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LONG_WAIT = 30.0  # seconds without a batch after which the loader says what it 
 
 class Batch(NamedTuple):
     step: int
-    images: np.ndarray  # uint8 RGB [n, size, size, 3], in shared memory: its slot is reused when it is gone
+    images: np.ndarray  # uint8 RGB [n, size, size, 3], in shared memory: its slot is reused when nothing refers to it
     labels: np.ndarray  # int32 [n]
     filenames: list[str]  # empty unless asked for
 

@@ -1,6 +1,6 @@
 """Random numbers that are pure functions of (seed, epoch, position): it does not matter which process draws, or when.
 
-Each use has a stream of its own, a word of Philox's counter: a new one moves no number of the others.
+Each use has its own stream, a word of Philox's counter: a new use does not change the others' numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Batches of pixels in memory that several processes share.
 
-The memory is a file without a name: no other process can find it, Docker's 64 MB limit on /dev/shm does not apply to
-it, and the kernel frees it with the last process that holds it, however that one ends.
+The memory is a file without a name: no other process can find it, Docker's 64 MB limit on /dev/shm does not apply, and
+the kernel frees it when the last process that uses it ends, for whatever reason.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from weakref import finalize
 
 import numpy as np
 
-PAGE = mmap.PAGESIZE  # slots begin on pages, so their pixels are aligned as TensorFlow wants them (64 bytes)
+PAGE = mmap.PAGESIZE  # slots begin on pages, so their pixels are aligned as TensorFlow needs it (64 bytes)
 
 
 class Ring:
-    """`slots` batches of uint8 [batch_size, size, size, 3]. A slot's view is handed out again once it is gone."""
+    """`slots` batches of uint8 [batch_size, size, size, 3]. A slot is reused once nothing refers to its view."""
 
     def __init__(self, slots: int, batch_size: int, size: int, descriptor: int | None = None):
         self.slots = slots
@@ -29,7 +29,7 @@ class Ring:
 
     @property
     def memory(self) -> np.ndarray:
-        """All of it, uint8."""
+        """The whole ring, uint8."""
         return np.frombuffer(self._memory, np.uint8)
 
     def pixels(self, slot: int) -> np.ndarray:
@@ -37,7 +37,7 @@ class Ring:
         return self._view(slot).reshape(self._shape)
 
     def lend(self, slot: int, rows: int, on_return: Callable[[int], None]) -> np.ndarray:
-        """The slot's first `rows` images; `on_return(slot)` is called when no array refers to them any more."""
+        """The slot's first `rows` images; calls `on_return(slot)` when no array refers to them any more."""
         view = self._view(slot)
         finalize(view, on_return, slot).atexit = False
         return view.reshape(self._shape)[:rows]
@@ -47,7 +47,7 @@ class Ring:
         return np.frombuffer(self._memory, np.uint8, int(np.prod(self._shape)), slot * self._stride)
 
     def close(self) -> None:
-        """Let go of the memory; arrays that still refer to it stay valid until they go."""
+        """Release the memory; arrays that still refer to it stay valid."""
         os.close(self.descriptor)
         try:
             self._memory.close()

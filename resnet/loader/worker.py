@@ -61,7 +61,7 @@ class Worker:
 def main() -> None:
     address, descriptor, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     die_with_parent(parent)
-    for number in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group; the loader decides when to stop
+    for number in (signal.SIGINT, signal.SIGTERM):  # they reach every process; the loader decides when to stop
         signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(1)
     socket = zmq.Context().socket(zmq.DEALER)

@@ -113,7 +113,7 @@ class WorkerPool:
             is_busy = worker.jobs or not worker.identity  # or starting
             if is_busy and worker.silence > STALLED_SECONDS and not worker.stalled:
                 worker.stalled = True
-                worker.process.kill()  # and removed when it is gone, which a hanging disk may delay
+                worker.process.kill()  # and removed when it has ended, which a hanging disk may delay
         while len(self.workers) < self._wanted:
             self._start_worker()
 

@@ -1,1 +1,1 @@
-"""Records: images and labels in TFRecord shards, each with a sidecar index for random access."""
+"""Records: images and labels in TFRecord shards, each with an index file for random access."""

@@ -1,9 +1,9 @@
-"""tf.train.Example without TensorFlow, under the field names of TensorFlow's own ImageNet scripts.
+"""tf.train.Example without TensorFlow, with the field names of TensorFlow's ImageNet scripts.
 
-Records made elsewhere are read too: by those scripts, or by TensorFlow Datasets, whose names are fewer and shorter.
+Records made by those scripts or by TensorFlow Datasets, which has fewer and shorter names, can be read too.
 
-The message types are declared here, in a descriptor pool of their own: the default pool belongs to TensorFlow,
-which registers the same names in processes that import both. Schema: tensorflow/core/example/{example,feature}.proto.
+The message types have a descriptor pool of their own: TensorFlow registers the same names in the default pool, and a
+process may import both. Schema: tensorflow/core/example/{example,feature}.proto.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-# By TensorFlow's ImageNet scripts (and here), and by TensorFlow Datasets.
+# First the name in TensorFlow's ImageNet scripts, which this project writes, then the one in TensorFlow Datasets.
 IMAGES = (b"image/encoded", b"image")
 LABELS, FILENAMES = ("image/class/label", "label"), ("image/filename", "file_name")
 
 
 class Malformed(Exception):
-    """What is wrong with a serialised Example."""
+    """A serialised Example cannot be parsed, or lacks a feature; the message says which."""
 
 
 class LabelledImage(NamedTuple):
@@ -27,16 +27,16 @@ class LabelledImage(NamedTuple):
 
     encoded: bytes  # a JPEG or PNG file
     format: str  # "JPEG" or "PNG"
-    height: int
-    width: int
+    height: int  # pixels
+    width: int  # pixels
     label: int  # 0-based, in sorted order of the classes
-    synset: str  # the class's identifier: WordNet id, or the name of its folder
-    text: str  # the class's name for people
+    synset: str  # the class's identifier: a WordNet id, or the name of its folder
+    text: str  # the class's readable name
     filename: str
 
 
 def encode(image: LabelledImage) -> bytes:
-    """The image as a serialised tf.train.Example."""
+    """Serialise the image as a tf.train.Example; equal images give equal bytes."""
     example = _Example()
     features = example.features.feature
     features["image/encoded"].bytes_list.value.append(image.encoded)
@@ -59,16 +59,16 @@ def encode(image: LabelledImage) -> bytes:
 
 
 class Described(NamedTuple):
-    """What a record of any maker says of its image; empty where it says nothing."""
+    """What a record says about its image, whoever made it. Text that it lacks is empty."""
 
-    label: int  # as it stands there: from 0 or from 1 on
+    label: int  # as in the record: counted from 0 or 1
     synset: str
     text: str
     filename: str
 
 
 def describe(payload: bytes) -> Described:
-    """The label and names of an image. Raises Malformed."""
+    """Read an image's label and names. Raises Malformed if there is not exactly one label."""
     features = _features(payload)
     labels: list[int] = next((features[name].int64_list.value for name in LABELS if name in features), [])
     if len(labels) != 1:
@@ -82,7 +82,7 @@ def describe(payload: bytes) -> Described:
 
 
 def decode(payload: bytes) -> LabelledImage:
-    """The inverse of `encode`. Raises Malformed."""
+    """Parse what `encode` wrote. Raises Malformed if a feature is missing."""
     features = _features(payload)
 
     def value(name: str, kind: str) -> Any:
@@ -110,33 +110,34 @@ def _features(payload: bytes) -> Any:
     try:
         return _Example.FromString(payload).features.feature
     except DecodeError:
-        raise Malformed("it is no tf.train.Example") from None
+        raise Malformed("it is not a tf.train.Example") from None
 
 
 def encoded_image(payload: bytes) -> memoryview:
-    """Only the image file of a serialised Example, in place: what a loader's worker needs of it.
+    """The image file inside a serialised Example, as a view of `payload`. Raises Malformed.
 
-    The message is walked by its wire format, for parsing it would copy the image twice. Raises Malformed.
+    Loader workers need nothing else, and parsing the message would copy the image twice: hence this walk over the wire
+    format.
     """
     try:
         position, end = _content(payload, 0, len(payload))  # Features
         while position < end:
-            entry, entry_end = _content(payload, position, end)  # of its map: key, then value
+            entry, entry_end = _content(payload, position, end)  # of the map: key, then value
             key, key_end = _content(payload, entry, entry_end)
             if payload[key:key_end] in IMAGES:
-                value = _content(payload, key_end, entry_end)  # Feature, in it BytesList, in it the bytes
+                value = _content(payload, key_end, entry_end)  # a Feature, which wraps a BytesList, which wraps bytes
                 start, end = _content(payload, *_content(payload, *value))
                 return memoryview(payload)[start:end]
             position = entry_end
     except (IndexError, ValueError):
-        raise Malformed("it is no tf.train.Example") from None
+        raise Malformed("it is not a tf.train.Example") from None
     raise Malformed("it has no image/encoded or image")
 
 
 def _content(payload: bytes, position: int, end: int) -> tuple[int, int]:
-    """Where the content of a message's next field lies, which must be of the kind that begins with a length."""
-    if payload[position] & 7 != 2:
-        raise ValueError("a field without a length")
+    """Start and end of the next field's content. Raises ValueError if the field has no length or overruns `end`."""
+    if payload[position] & 7 != 2:  # protobuf's wire type LEN
+        raise ValueError("the field has no length")
     size, position = payload[position + 1], position + 2
     if size >= 0x80:  # a varint: 7 bits a byte, the least significant first
         size, shift = size & 0x7F, 7
@@ -147,7 +148,7 @@ def _content(payload: bytes, position: int, end: int) -> tuple[int, int]:
             if byte < 0x80:
                 break
     if position + size > end:
-        raise ValueError("a field that goes beyond its message")
+        raise ValueError("the field overruns its message")
     return position, position + size
 
 

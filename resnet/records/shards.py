@@ -1,10 +1,10 @@
-"""Shards: where a data set's records lie, how they are written whole, and how any one of them is read.
+"""Shards: the files of a data set's records, written atomically and read one record at a time.
 
-    <folder>/train-00000-of-01024          a TFRecord file
+    <folder>/train-00000-of-01024              a TFRecord file
     <folder>/index/train-00000-of-01024.npy    its index: offset, length (framing included) and label of each record
-    <folder>/index/train-00000-of-01024.json   how it came out: written last, so the shard is finished when it is there
+    <folder>/index/train-00000-of-01024.json   its summary: written last, so a shard with a summary is finished
 
-The indices lie in a folder of their own so that `train-*` means the TFRecord files alone, to every reader.
+The indexes have a folder of their own, so that `train-*` matches only TFRecord files, for every reader.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from resnet.records.tfrecord import FOOTER, HEADER, CorruptRecord, check, frame
 
 INDEX_TYPE = np.dtype([("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
 SPLITS = ("train", "validation")
-FORMER_KEYS = {"doubtful": "decode_warnings"}  # of summaries, in records made by earlier versions
+FORMER_KEYS = {"doubtful": "decode_warnings"}  # in summaries that earlier versions wrote
 
 
 def shard_name(split: str, number: int, of: int) -> str:
+    """A shard's filename, by the convention of TensorFlow's ImageNet scripts. `number` counts from 0."""
     return f"{split}-{number:05d}-of-{of:05d}"
 
 
@@ -55,7 +56,10 @@ class Shard:
         return self.folder / "index" / f"{self.name}.json"
 
     def write(self, images: Iterable[LabelledImage], **facts: Any) -> dict[str, Any]:
-        """Write the shard and its index, then the summary (records, checksums, `facts`), which is returned."""
+        """Write the shard, its index and its summary; return the summary: records, checksums and `facts`.
+
+        `facts` must be JSON values. A shard that is interrupted has no summary.
+        """
         entries, digest, offset = [], hashlib.sha256(), 0
         with atomic(self.path) as file:
             for image in images:
@@ -67,7 +71,7 @@ class Shard:
         return self._describe(np.array(entries, INDEX_TYPE), offset, digest.hexdigest(), facts)
 
     def link(self, path: Path, index: np.ndarray, sha256: str, **facts: Any) -> dict[str, Any]:
-        """Stand for a TFRecord file elsewhere: a link to it, its index (INDEX_TYPE) and summary, which is returned."""
+        """Link the TFRecord file `path` as this shard; write `index` (INDEX_TYPE) and the summary, and return that."""
         temporary = self.path.with_name(f".{self.name}.{os.getpid()}.partial")
         temporary.symlink_to(path)
         os.replace(temporary, self.path)
@@ -85,7 +89,7 @@ class Shard:
         return summary
 
     def summary(self) -> dict[str, Any] | None:
-        """How the shard came out, or None where it is not finished, or one of its files is missing or cut short."""
+        """The summary; None if the shard is unfinished, or one of its files is missing or truncated."""
         try:
             summary = json.loads(self.summary_path.read_text(encoding="utf-8"))
             complete = self.path.stat().st_size == summary["bytes"]
@@ -99,15 +103,15 @@ class Shard:
 
 
 class ShardedRecords:
-    """Random access to the records of one split of a records folder.
+    """The index of one split of a records folder. Raises UserError if there are no records.
 
-    `index` holds shard, offset, length and label of every record, in the order of the shards.
+    `index` has one entry per record, shard after shard: `shard`, `length` (bytes), `label` (int32), `offset` (int64).
     """
 
     def __init__(self, folder: Path, split: str):
         paths = sorted((folder / "index").glob(f"{split}-*.npy"))
         if not paths:
-            raise UserError(f"{folder} holds no {split} records. Run ConvertRecords first.")
+            raise UserError(f"{folder} has no {split} records. Run ConvertRecords first.")
         self.folder = folder
         self.shards = [folder / path.stem for path in paths]
         self.classes = read_classes(folder)
@@ -115,11 +119,11 @@ class ShardedRecords:
         self.index = np.empty(sum(map(len, indices)), [("shard", "<i4"), *INDEX_TYPE.descr])
         start = 0
         for number in range(len(paths)):
-            entries = indices.popleft()  # mapped, and unmapped when it is copied: it would double the memory
-            part = self.index[start : start + len(entries)]
-            part["shard"] = number
+            entries = indices.popleft()  # drops the file's mapping after the copy, which would double the memory
+            rows = self.index[start : start + len(entries)]
+            rows["shard"] = number
             for field in INDEX_TYPE.names or ():
-                part[field] = entries[field]
+                rows[field] = entries[field]
             start += len(entries)
 
     def __len__(self) -> int:
@@ -130,27 +134,35 @@ def _read_index(path: Path) -> np.ndarray:
     try:
         entries = np.load(path, mmap_mode="r", allow_pickle=False)
         if entries.dtype != INDEX_TYPE:
-            raise ValueError(f"entries of type {entries.dtype}")
+            raise ValueError(f"its entries have type {entries.dtype}")
     except (ValueError, EOFError) as error:
-        raise UserError(f"{path} is no index of a shard ({error}). Delete it and run ConvertRecords.") from None
+        raise UserError(f"{path} is not the index of a shard ({error}). Delete it and run ConvertRecords.") from None
     return entries
 
 
 class RecordReader:
-    """Reads records by shard, offset and length; keeps up to `most_open` of the shards' files open.
+    """Reads records by shard, offset and length, and keeps at most `most_open` shards open.
 
-    A record that does not match its checksum is read once more, past the page cache: memory and buses err more often
-    than disks do. `second_reads` counts those that matched then.
+    If a record does not match its checksum, it is read once more from the disk instead of the page cache, since memory
+    fails more often than disks. `second_reads` counts the records that matched then.
     """
 
     def __init__(self, shards: Sequence[Path], most_open: int = 512):
         self._shards = shards
-        self._most_open = most_open  # a process may open 1,024 files on many systems, and ImageNet has 1,024 shards
+        self._most_open = most_open  # many systems allow a process 1,024 open files, and ImageNet has 1,024 shards
         self._descriptors: dict[int, int] = {}
         self.second_reads = 0
 
+    @property
+    def open_files(self) -> int:
+        """How many shards are open."""
+        return len(self._descriptors)
+
     def payload(self, shard: int, offset: int, length: int) -> bytes:
-        """The serialised Example. Raises CorruptRecord and OSError, which name the shard."""
+        """The serialised Example at `offset`, `length` bytes with the framing. Errors name the shard.
+
+        Raises CorruptRecord or OSError.
+        """
         try:
             descriptor = self._open(shard)
             try:
@@ -176,27 +188,29 @@ class RecordReader:
     def _read(self, descriptor: int, offset: int, length: int) -> bytes:
         size = max(length - HEADER - FOOTER, 0)
         header = os.pread(descriptor, HEADER, offset)
-        payload = os.pread(descriptor, size, offset + HEADER)  # on its own, so that nobody need copy it
+        payload = os.pread(descriptor, size, offset + HEADER)  # a read of its own, because slicing would copy it
         check(header, payload, os.pread(descriptor, FOOTER, offset + HEADER + size))
         return payload
 
     def close(self) -> None:
+        """Close all shards. The next `payload` opens its shard again."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
 
 
 def write_classes(folder: Path, classes: Sequence[tuple[str, str]]) -> Path:
-    """classes.txt: a line a class, in the order of the labels: identifier, tab, name for people."""
+    """Write classes.txt, a line per class in the order of their labels: identifier, tab, readable name."""
     with atomic(folder / "classes.txt", "w") as file:
         file.writelines(f"{identifier}\t{text}\n" for identifier, text in classes)
     return folder / "classes.txt"
 
 
 def read_classes(folder: Path) -> list[tuple[str, str]]:
+    """Identifier and readable name of each class, from classes.txt. Raises UserError if it is missing."""
     try:
         text = (folder / "classes.txt").read_bytes().decode("utf-8", "surrogateescape")
     except OSError:
         raise UserError(f"{folder / 'classes.txt'} is missing. Run ConvertRecords first.") from None
-    lines = text.removesuffix("\n").split("\n")  # splitlines would take other characters for ends of lines too
+    lines = text.removesuffix("\n").split("\n")  # splitlines would also split at other characters, such as U+2028
     return [(identifier, name) for identifier, _, name in (line.partition("\t") for line in lines)]

@@ -16,17 +16,17 @@ FOOTER = 4
 
 
 class CorruptRecord(Exception):
-    """A record whose bytes do not match their checksum."""
+    """The bytes of a record do not match its length or checksums."""
 
 
 def frame(payload: bytes) -> bytes:
-    """The payload as a record of a TFRecord file."""
+    """Put the payload into the framing of a TFRecord."""
     length = struct.pack("<Q", len(payload))
     return b"".join((length, _masked_crc(length), payload, _masked_crc(payload)))
 
 
 def records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Offset and payload of each record from the file's beginning on. Raises CorruptRecord, which names the offset."""
+    """Offset and payload of each record of a whole file. Raises CorruptRecord, which names the offset."""
     offset = 0
     while header := file.read(HEADER):
         try:
@@ -41,16 +41,16 @@ def records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def unframe(record: bytes) -> bytes:
-    """The payload of one whole record. Raises CorruptRecord where length or checksum do not match."""
+    """The payload of one record. Raises CorruptRecord if its length or a checksum does not match."""
     payload = record[HEADER:-FOOTER]
     check(record[:HEADER], payload, record[-FOOTER:])
     return payload
 
 
 def check(header: bytes, payload: bytes, footer: bytes) -> None:
-    """Raises CorruptRecord where a record's parts do not match."""
+    """Raise CorruptRecord if a record's length or a checksum does not match."""
     if len(header) < HEADER or len(footer) < FOOTER:
-        raise CorruptRecord("it is cut short")
+        raise CorruptRecord("it is truncated")
     if struct.unpack_from("<Q", header)[0] != len(payload) or header[8:] != _masked_crc(header[:8]):
         raise CorruptRecord("its header is corrupt")
     if footer != _masked_crc(payload):

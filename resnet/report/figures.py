@@ -147,7 +147,7 @@ def mistakes(run: Run, predictions: pd.DataFrame, path: Path, most: int = 24) ->
 
 
 def confusion_matrix(predictions: pd.DataFrame, path: Path) -> bool:
-    """Which class is predicted for which label, as a matrix; for few classes only."""
+    """Which class is predicted for which label, as a matrix; only for up to CONFUSION_CLASSES."""
     names = sorted(set(predictions["label"]) | set(predictions["class1"]), key=lambda name: (len(name), name))
     if len(names) > CONFUSION_CLASSES:
         return False

@@ -31,29 +31,33 @@ def main(run: Run, attempt: Attempt) -> None:
     """Build the pieces, train, and write the weights."""
     attempt.begin()
     recipe, settings, workers = run.recipe, run.recipe.training, run.machine.workers
-    records, unseen = ShardedRecords(run.records, "train"), ShardedRecords(run.records, "validation")
-    strategy = make_strategy(run.machine, settings.replicas)
-    with strategy.scope():
-        network = network_of(recipe, len(records.classes))
-        step = TrainStep(network, strategy, settings)
+    records, validation = ShardedRecords(run.records, "train"), ShardedRecords(run.records, "validation")
+    strategy, network, step = build(run, len(records.classes))
     schedule = Schedule(settings, len(records))
-    checkpoints = Checkpoints(attempt.folder / "checkpoints", network, step.momentum)
+    checkpoints = Checkpoints(attempt.folder / "checkpoints", network, step.optimizer.momentum)
     first = checkpoints.restore_newest()
     print(opening_line(network, settings, len(records), device_names(strategy), first), flush=True)
-    log = TrainingLog(attempt.folder, first)
     with (
+        TrainingLog(attempt.folder, first) as log,
         training_batches(recipe, records, workers, first, schedule.steps) as batches,
         page_locked(batches.memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext(),
-        Validation(recipe, unseen, workers, Predictor(network, strategy)) as validate,
+        Validation(recipe, validation, workers, Predictor(network, strategy)) as validate,
         Interruption() as interruption,
         Progress("training", schedule.steps, "steps", done=first, lines=False) as progress,
     ):
         parts = Parts(settings, schedule, step, validate, checkpoints, log)
         TrainingLoop(parts, first, interruption, progress).run(iter(batches))
-    log.close()
     weights = write_weights(attempt.folder / "weights.safetensors", network)
     devices, seeds = device_names(strategy), {"training.seed": settings.seed}
     attempt.finish([weights], byproducts=[log.path], devices=devices, seeds=seeds, corrupt_records=batches.corrupt)
+
+
+def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, TrainStep]:
+    """The recipe's network and its training step, on this machine's devices."""
+    strategy = make_strategy(run.machine, run.recipe.training.replicas)
+    with strategy.scope():
+        network = network_of(run.recipe, classes)
+        return strategy, network, TrainStep(network, strategy, run.recipe.training)
 
 
 def opening_line(network: ResNet, settings: Training, images: int, devices: list[str], first: int) -> str:

@@ -29,6 +29,12 @@ class TrainingLog:
         self._file: IO[str] = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def write(self, step: int, **numbers: float) -> None:
         self._file.write(json.dumps({"step": step} | {name: _short(value) for name, value in numbers.items()}) + "\n")
         self._file.flush()

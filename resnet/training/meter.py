@@ -42,8 +42,8 @@ class Meter:
         self._metrics.append(metrics)  # read when a line is written: reading waits for the device
 
     def write(self, step: int, learning_rate: float) -> str:
-        """Write a line about the steps up to `step`; returns it in a few words. Raises UserError for a loss that is
-        not finite."""
+        """Write a line about the steps up to `step`; returns its gist. Raises UserError for a loss that is not
+        finite."""
         means = tf.reduce_mean(tf.stack(self._metrics), 0).numpy().tolist()
         numbers = dict(zip(METRICS, means, strict=True))
         if not math.isfinite(numbers["loss"]):

@@ -9,13 +9,14 @@ from resnet.devices import share
 from resnet.inference import label_ranks
 from resnet.model.network import ResNet
 from resnet.settings import Training
+from resnet.training.optimizer import Sgd
 
 MOVING_DECAY = 0.9  # of the moving statistics that validation during training uses; BatchNormStatistics replaces them
 METRICS = ("loss", "top1_error", "top5_error")
 
 
 class TrainStep:
-    """Callable: one step on a batch. It owns the momentum; weights and moving statistics are the network's.
+    """Callable: one step on a batch. It changes the network's weights and moving statistics.
 
     Make it inside the strategy's scope.
     """
@@ -24,10 +25,7 @@ class TrainStep:
         self._network, self._strategy, self._training = network, strategy, training
         self._replicas = training.replicas // strategy.num_replicas_in_sync  # of each device
         self._trained = list(network.trainable_variables)
-        self.momentum = [
-            tf.Variable(tf.zeros_like(variable), trainable=False, name=variable.name.split(":")[0])
-            for variable in self._trained
-        ]
+        self.optimizer = Sgd(self._trained, training)
         self._run = tf.function(self._on_all_devices, reduce_retracing=False)
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> tf.Tensor:
@@ -89,24 +87,10 @@ class TrainStep:
         return [*gradients, *flat, tf.stack([loss, *errors(logits, labels)])]
 
     def _update(self, strategy: tf.distribute.Strategy, gradients: list, statistics: list, learning_rate: list) -> None:
-        """SGD as in Caffe: the learning rate is inside the momentum, so a drop affects new gradients only.
-
-            v = momentum * v + learning_rate * (gradient + weight_decay * w);  w = w - v
-
-        Weight decay applies to all trained variables, also the scales and offsets of batch normalisation, as in
-        fb.resnet.torch.
-        """
-        momentum, decay = self._training.momentum, self._training.weight_decay
-
-        def descend(weight: tf.Variable, velocity: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor) -> None:
-            velocity.assign(momentum * velocity + rate * (gradient + decay * weight))
-            weight.assign_sub(velocity)
-
         def move(stored: tf.Variable, new: tf.Tensor) -> None:
             stored.assign(MOVING_DECAY * stored + (1 - MOVING_DECAY) * new)
 
-        for weight, velocity, gradient in zip(self._trained, self.momentum, gradients, strict=True):
-            strategy.extended.update(weight, descend, args=(velocity, gradient, learning_rate))
+        self.optimizer.update(strategy, gradients, learning_rate)
         stored = [variable for norm in self._network.norms for variable in (norm.mean, norm.variance)]
         for variable, new in zip(stored, statistics, strict=True):
             strategy.extended.update(variable, move, args=(new,))

@@ -16,7 +16,7 @@ from resnet.model.network import ResNet
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], facts: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file, whole or not at all; `facts` go into its header."""
+    """Write a safetensors file, completely or not at all; `facts` go into its header."""
     with atomic(path) as file:
         file.write(save(dict(sorted(tensors.items())), dict(facts or {})))
 

@@ -1,4 +1,4 @@
-"""Images that are not there, or not as many as the recipe says."""
+"""Images that are missing, or of another number than the recipe expects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from resnet.errors import UserError
         ({"train_images": 1437}, "training images", "1,438"),
     ],
 )
-def test_another_number_than_the_recipe_expects_is_told_with_both(dataset_of, expected, what, found):
+def test_an_error_names_the_found_and_the_expected_number(dataset_of, expected, what, found):
     with pytest.raises(UserError) as caught:
         dataset_of("digits", **expected)
     message = str(caught.value)
@@ -35,25 +35,25 @@ def test_the_expected_numbers_are_accepted(dataset_of):
 
 
 @pytest.mark.parametrize("source", ["folder", "imagenet"])
-def test_images_that_nobody_has_placed_are_missing_data(source_of, source):
+def test_a_source_without_a_data_folder_raises_missing_data(source_of, source):
     with pytest.raises(MissingData, match="--data"):
         source_of(source)
 
 
 @pytest.mark.parametrize("source", ["folder", "imagenet", "idx"])
-def test_a_folder_that_is_not_there_is_missing_data_and_named(source_of, source, tmp_path):
+def test_a_missing_folder_raises_missing_data_with_its_name(source_of, source, tmp_path):
     with pytest.raises(MissingData, match="--data") as caught:
         source_of(source, tmp_path / "nowhere", name="")
     assert str(tmp_path / "nowhere") in str(caught.value)
 
 
 @pytest.mark.parametrize("source", ["folder", "imagenet", "idx"])
-def test_an_empty_folder_is_missing_data_and_named(source_of, source, tmp_path):
+def test_an_empty_folder_raises_missing_data_with_its_name(source_of, source, tmp_path):
     with pytest.raises(MissingData) as caught:
         source_of(source, tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
 @pytest.mark.parametrize("source", ["folder", "imagenet", "idx"])
-def test_what_cannot_be_seen_has_no_fingerprint(source, tmp_path):
+def test_missing_images_have_no_fingerprint(source, tmp_path):
     assert fingerprint(settings.Dataset(source=source), tmp_path / "nowhere", tmp_path) is None

@@ -1,4 +1,4 @@
-"""Folders of images, in both layouts and with the oddities of folders that people keep."""
+"""Folders of images: both layouts, and the odd files of real folders."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ def complaint(source_of):
     return make
 
 
-@pytest.mark.parametrize("held", ["val", "validation"])
-def test_train_and_validation_folders_are_the_two_splits(dataset_of, files, labels_by_name, tmp_path, held):
-    files(tmp_path, of_classes("train/", "cat", "dog", count=3) | of_classes(f"{held}/", "dog", "cat", count=2))
+@pytest.mark.parametrize("validation", ["val", "validation"])
+def test_train_and_validation_folders_are_the_two_splits(dataset_of, files, labels_by_name, tmp_path, validation):
+    files(tmp_path, of_classes("train/", "cat", "dog", count=3) | of_classes(f"{validation}/", "dog", "cat", count=2))
     loaded = dataset_of("folder", tmp_path)
     assert labels_by_name(loaded, loaded.train) == {
         f"train/{name}/{number}.jpg": name for name in ("cat", "dog") for number in range(3)
     }
     assert labels_by_name(loaded, loaded.validation) == {
-        f"{held}/{name}/{number}.jpg": name for name in ("cat", "dog") for number in range(2)
+        f"{validation}/{name}/{number}.jpg": name for name in ("cat", "dog") for number in range(2)
     }
 
 
-def test_class_folders_alone_are_split_by_the_recipes_fraction(dataset_of, files, labels_by_name, tmp_path):
+def test_class_folders_without_train_are_split_by_the_recipes_fraction(dataset_of, files, labels_by_name, tmp_path):
     files(tmp_path, of_classes("", "cat", "dog", count=10))
     loaded = dataset_of("folder", tmp_path, validation_fraction=0.3)
-    held, kept = (labels_by_name(loaded, split) for split in (loaded.validation, loaded.train))
-    assert not set(held) & set(kept)
-    assert held | kept == {f"{name}/{number}.jpg": name for name in ("cat", "dog") for number in range(10)}
+    train, validation = (labels_by_name(loaded, split) for split in (loaded.train, loaded.validation))
+    assert not set(train) & set(validation)
+    assert train | validation == {f"{name}/{number}.jpg": name for name in ("cat", "dog") for number in range(10)}
     np.testing.assert_array_equal(np.bincount(loaded.validation.labels), [3, 3])
 
 
-def test_a_train_folder_without_one_to_validate_is_split_too(dataset_of, files, tmp_path):
+def test_a_train_folder_without_a_validation_folder_is_split(dataset_of, files, tmp_path):
     files(tmp_path, of_classes("train/", "cat", "dog", count=10))
     loaded = dataset_of("folder", tmp_path)
     np.testing.assert_array_equal(np.bincount(loaded.validation.labels), [2, 2])
@@ -67,7 +67,7 @@ def test_an_image_is_read_from_its_own_file(dataset_of, files, tmp_path):
             assert split.image(i).read() == contents[split.image(i).filename]
 
 
-def test_labels_follow_the_sorted_names_of_the_classes(dataset_of, files, tmp_path):
+def test_labels_follow_the_sorted_class_names(dataset_of, files, tmp_path):
     files(tmp_path, of_classes("", "zebra", "ant", "Bee", "10", "9", "crane_fly"))
     assert dataset_of("folder", tmp_path).classes == [
         ("10", "10"),
@@ -79,18 +79,18 @@ def test_labels_follow_the_sorted_names_of_the_classes(dataset_of, files, tmp_pa
     ]
 
 
-def test_the_split_depends_on_its_seed_alone(dataset_of, files, labels_by_name, tmp_path):
+def test_the_split_depends_only_on_its_seed(dataset_of, files, labels_by_name, tmp_path):
     for place in ("here", "there"):
         files(tmp_path / place, of_classes("", "cat", "dog", count=20))
 
-    def locked(place: str, seed: int) -> set[str]:
+    def validation_names(place: str, seed: int) -> set[str]:
         loaded = dataset_of("folder", tmp_path / place, split_seed=seed)
         return set(labels_by_name(loaded, loaded.validation))
 
-    assert locked("here", 0) == locked("there", 0) != locked("here", 1)
+    assert validation_names("here", 0) == validation_names("there", 0) != validation_names("here", 1)
 
 
-def test_images_in_folders_inside_their_class_belong_to_it(dataset_of, files, labels_by_name, tmp_path):
+def test_images_in_folders_inside_a_class_folder_belong_to_the_class(dataset_of, files, labels_by_name, tmp_path):
     files(tmp_path, of_classes("train/", "cat", "dog") | of_classes("val/", "cat", "dog"))
     files(tmp_path, images("train/cat/at night/1.jpg", "train/cat/at night/deeper/2.jpg"))
     loaded = dataset_of("folder", tmp_path)
@@ -98,7 +98,7 @@ def test_images_in_folders_inside_their_class_belong_to_it(dataset_of, files, la
     assert found["train/cat/at night/1.jpg"] == found["train/cat/at night/deeper/2.jpg"] == "cat"
 
 
-def test_hidden_files_and_folders_are_no_images(dataset_of, files, tmp_path):
+def test_hidden_files_and_folders_are_skipped(dataset_of, files, tmp_path):
     files(tmp_path, of_classes("", "cat", "dog"))
     files(tmp_path, images("cat/.DS_Store", ".thumbnails/a.jpg", "dog/.cache/b.jpg", ".hidden"))
     loaded = dataset_of("folder", tmp_path)
@@ -113,27 +113,27 @@ def test_hidden_files_and_folders_do_not_change_the_fingerprint(source_of, files
     assert source_of("folder", tmp_path).fingerprint() == before
 
 
-def test_a_file_of_another_kind_is_taken_for_an_image_and_not_passed_over(dataset_of, files, labels_by_name, tmp_path):
+def test_any_other_file_counts_as_an_image(dataset_of, files, labels_by_name, tmp_path):
     files(tmp_path, of_classes("train/", "cat", "dog") | of_classes("val/", "cat", "dog"))
     files(tmp_path, images("train/cat/notes.txt"))
     loaded = dataset_of("folder", tmp_path)
     assert "train/cat/notes.txt" in labels_by_name(loaded, loaded.train)
 
 
-def test_an_empty_class_is_named(complaint, files, tmp_path):
+def test_an_error_names_an_empty_class(complaint, files, tmp_path):
     files(tmp_path, of_classes("", "cat", "dog"))
     (tmp_path / "unicorn").mkdir()
     assert str(tmp_path / "unicorn") in complaint(tmp_path)
 
 
-def test_a_class_that_is_empty_in_validation_is_named(complaint, files, tmp_path):
+def test_an_error_names_a_class_that_is_empty_in_validation(complaint, files, tmp_path):
     files(tmp_path, of_classes("train/", "cat", "dog") | of_classes("val/", "cat"))
     (tmp_path / "val" / "dog").mkdir()
     assert str(tmp_path / "val" / "dog") in complaint(tmp_path)
 
 
 @pytest.mark.parametrize("parent", ["", "train/"])
-def test_one_class_is_nothing_to_tell_apart(complaint, files, tmp_path, parent):
+def test_a_single_class_is_refused(complaint, files, tmp_path, parent):
     files(tmp_path, of_classes(parent, "cat"))
     message = complaint(tmp_path)
     assert "one class, cat" in message
@@ -141,25 +141,25 @@ def test_one_class_is_nothing_to_tell_apart(complaint, files, tmp_path, parent):
 
 
 @pytest.mark.parametrize("parent", ["", "train/"])
-def test_a_class_with_one_image_cannot_be_split_and_is_named(complaint, files, tmp_path, parent):
+def test_an_error_names_a_class_with_too_few_images_to_split(complaint, files, tmp_path, parent):
     files(tmp_path, of_classes(parent, "cat", "dog") | of_classes(parent, "unicorn", count=1))
     assert str(tmp_path / parent / "unicorn") in complaint(tmp_path)
 
 
-def test_a_class_with_one_image_is_enough_where_nothing_is_to_be_split(dataset_of, files, tmp_path):
+def test_one_image_per_class_is_enough_if_there_is_a_validation_folder(dataset_of, files, tmp_path):
     files(tmp_path, of_classes("train/", "cat", "dog", count=1) | of_classes("val/", "cat", "dog", count=1))
     assert len(dataset_of("folder", tmp_path).train) == 2
 
 
 @pytest.mark.parametrize("side", ["train/", "val/"])
-def test_a_class_on_one_side_only_is_named(complaint, files, tmp_path, side):
+def test_an_error_names_a_class_that_only_one_split_has(complaint, files, tmp_path, side):
     files(tmp_path, of_classes("train/", "cat", "dog") | of_classes("val/", "cat", "dog") | of_classes(side, "unicorn"))
     message = complaint(tmp_path)
     assert "unicorn" in message
     assert "cat" not in message.replace(str(tmp_path), "")
 
 
-def test_of_many_classes_that_differ_only_the_first_are_named(complaint, files, tmp_path):
+def test_an_error_names_ten_unmatched_classes_at_most(complaint, files, tmp_path):
     many = [f"class-{number:02d}" for number in range(15)]
     files(tmp_path, of_classes("train/", "cat", *many) | of_classes("val/", "cat"))
     message = complaint(tmp_path)
@@ -167,26 +167,26 @@ def test_of_many_classes_that_differ_only_the_first_are_named(complaint, files, 
     assert "class-10" not in message
 
 
-@pytest.mark.parametrize("held", ["val", "validation"])
-def test_a_validation_folder_without_one_to_train_on_is_refused(complaint, files, tmp_path, held):
-    files(tmp_path, of_classes(f"{held}/", "cat", "dog") | of_classes("", "cat"))
+@pytest.mark.parametrize("validation", ["val", "validation"])
+def test_a_validation_folder_without_a_train_folder_is_refused(complaint, files, tmp_path, validation):
+    files(tmp_path, of_classes(f"{validation}/", "cat", "dog") | of_classes("", "cat"))
     message = complaint(tmp_path)
-    assert held in message
+    assert validation in message
     assert "train" in message
 
 
-def test_a_train_folder_without_class_folders_is_named(complaint, files, tmp_path):
+def test_an_error_names_a_train_folder_without_class_folders(complaint, files, tmp_path):
     files(tmp_path, images("train/1.jpg", "train/2.jpg"))
     assert str(tmp_path / "train") in complaint(tmp_path)
 
 
-def test_images_without_class_folders_are_missing_data_that_shows_the_layout(source_of, files, tmp_path):
+def test_images_without_class_folders_raise_missing_data_that_shows_the_layout(source_of, files, tmp_path):
     files(tmp_path, images("1.jpg", "2.jpg"))
     with pytest.raises(MissingData, match="ROOT/CLASS"):
         source_of("folder", tmp_path)
 
 
-def test_the_fingerprint_is_the_same_wherever_the_images_lie(source_of, files, tmp_path):
+def test_moving_the_images_does_not_change_the_fingerprint(source_of, files, tmp_path):
     files(tmp_path / "here", of_classes("", "cat", "dog"))
     shutil.copytree(tmp_path / "here", tmp_path / "else" / "where")
     fingerprints = {source_of("folder", tmp_path / place).fingerprint() for place in ("here", "else/where")}
@@ -219,7 +219,7 @@ def test_a_file_beside_the_class_folders_does_not_change_the_fingerprint(source_
     assert source_of("folder", tmp_path).fingerprint() == before
 
 
-def test_class_folders_may_be_links_and_their_images_count(dataset_of, source_of, files, tmp_path):
+def test_class_folders_may_be_symbolic_links(dataset_of, source_of, files, tmp_path):
     files(tmp_path / "kept elsewhere", of_classes("", "cat", "dog"))
     root = tmp_path / "photographs"
     root.mkdir()
@@ -232,14 +232,14 @@ def test_class_folders_may_be_links_and_their_images_count(dataset_of, source_of
     assert source_of("folder", root).fingerprint() != before
 
 
-def test_a_link_to_nothing_is_an_image_to_be_reported_and_no_reason_to_stop(dataset_of, source_of, files, tmp_path):
+def test_a_broken_link_counts_as_an_image_and_raises_no_error(dataset_of, source_of, files, tmp_path):
     files(tmp_path, of_classes("train/", "cat", "dog") | of_classes("val/", "cat", "dog"))
     (tmp_path / "train" / "cat" / "gone.jpg").symlink_to(tmp_path / "nowhere")
     assert len(dataset_of("folder", tmp_path).train) == 11
     assert source_of("folder", tmp_path).fingerprint()
 
 
-def test_names_that_are_not_utf_8_are_as_good_as_any(dataset_of, source_of, files, tmp_path):
+def test_filenames_need_not_be_utf_8(dataset_of, source_of, files, tmp_path):
     name = os.fsdecode(b"caf\xe9.jpg")
     files(tmp_path, of_classes("train/", "cat", "dog") | of_classes("val/", "cat", "dog"))
     files(tmp_path, {f"train/cat/{name}": b"content"})

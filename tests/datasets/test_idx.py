@@ -1,4 +1,4 @@
-"""idx files: read, checked, and downloaded where they are nowhere."""
+"""idx files: found, checked and, if there are none, downloaded."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def zipped(arrays, tmp_path, files) -> Path:
 
 @pytest.fixture(autouse=True)
 def nowhere_else(tmp_path, monkeypatch):
-    """Fashion-MNIST as a Debian package may be installed where these tests run."""
+    """Hide Debian's package of Fashion-MNIST, which may be installed where these tests run."""
     monkeypatch.setattr(idx, "DEBIAN", tmp_path / "debian")
 
 
 @pytest.fixture
 def server(zipped, monkeypatch):
-    """A server of the zipped files, which are official for the time being; its `answers` may be changed."""
+    """A download server whose zipped files have the expected checksums; tests may change its `answers`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            status, content, promised = self.server.answers.get(self.path[1:], (404, b"", 0))
+            status, content, declared = self.server.answers.get(self.path[1:], (404, b"", 0))
             self.send_response(status)
-            self.send_header("Content-Length", str(promised))
+            self.send_header("Content-Length", str(declared))
             self.end_headers()
             self.wfile.write(content)
             self.server.asked.append(self.path[1:])
@@ -105,7 +105,7 @@ def test_every_image_is_read_with_its_label(dataset_of, arrays, kind, request):
         assert len({split.image(i).filename for i in range(len(split))}) == len(split)
 
 
-def test_plain_and_zipped_files_of_the_same_images_are_told_to_be_the_same(source_of, plain, zipped):
+def test_plain_and_zipped_files_of_the_same_images_have_the_same_fingerprint(source_of, plain, zipped):
     assert source_of("idx", plain).fingerprint() == source_of("idx", zipped).fingerprint()
 
 
@@ -117,7 +117,7 @@ def test_a_changed_pixel_changes_the_fingerprint(source_of, plain):
     assert source_of("idx", plain).fingerprint() != before
 
 
-def test_classes_are_numbered_where_they_have_no_names(dataset_of, plain):
+def test_classes_without_names_are_numbered(dataset_of, plain):
     assert dataset_of("idx", plain).classes == [(str(number), str(number)) for number in range(4)]
 
 
@@ -134,7 +134,7 @@ def test_fewer_names_than_classes_are_refused(dataset_of, plain):
 
 
 @pytest.mark.parametrize("name", idx.FILES)
-def test_a_missing_file_is_missing_data(source_of, plain, name):
+def test_a_missing_file_raises_missing_data_with_its_name(source_of, plain, name):
     (plain / name).unlink()
     with pytest.raises(MissingData, match="--data") as caught:
         source_of("idx", plain)
@@ -144,14 +144,14 @@ def test_a_missing_file_is_missing_data(source_of, plain, name):
 
 @pytest.mark.parametrize("name", idx.FILES)
 @pytest.mark.parametrize("length", [0, 3, 4, 7, 12, -1])
-def test_a_file_cut_short_is_named(dataset_of, plain, name, length):
+def test_an_error_names_a_truncated_file(dataset_of, plain, name, length):
     content = (plain / name).read_bytes()
     (plain / name).write_bytes(content[:length])
     assert str(plain / name) in complaint(dataset_of, plain)
 
 
 @pytest.mark.parametrize("name", idx.FILES)
-def test_a_zipped_file_cut_short_is_named(dataset_of, zipped, name):
+def test_an_error_names_a_truncated_zipped_file(dataset_of, zipped, name):
     path = zipped / f"{name}.gz"
     content = path.read_bytes()
     for length in (0, 5, 12, len(content) // 2, len(content) - 1):
@@ -160,24 +160,24 @@ def test_a_zipped_file_cut_short_is_named(dataset_of, zipped, name):
 
 
 @pytest.mark.parametrize("name", idx.FILES)
-def test_a_zipped_file_with_any_damaged_byte_is_named_or_read_all_the_same(outcome_of, zipped, arrays, name):
+def test_a_changed_byte_in_a_zipped_file_is_an_error_or_does_not_matter(outcome_of, zipped, arrays, name):
     path = zipped / f"{name}.gz"
     content = path.read_bytes()
     for position in range(0, len(content), max(len(content) // 20, 1)):
-        damaged = bytearray(content)
-        damaged[position] ^= 0xFF
-        path.write_bytes(damaged)
+        changed = bytearray(content)
+        changed[position] ^= 0xFF
+        path.write_bytes(changed)
         outcome = outcome_of("idx", zipped)
         if isinstance(outcome, str):
             assert str(zipped / name) in outcome
-        else:  # the header's time stamp, say, is of no consequence
+        else:  # such as the header's timestamp
             np.testing.assert_array_equal(outcome.train.labels, arrays[TRAIN_LABELS])
 
 
-def test_a_fingerprint_of_a_damaged_zipped_file_is_a_clear_error(source_of, zipped):
+def test_the_fingerprint_of_a_corrupt_zipped_file_raises_a_user_error(source_of, zipped):
     path = zipped / f"{TRAIN_IMAGES}.gz"
     content = bytearray(path.read_bytes())
-    content[10] = 0xFF  # the first byte of the compressed data: a block of a type that there is not
+    content[10] = 0xFF  # the first byte of the compressed data: an invalid block type
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
         source_of("idx", zipped).fingerprint()
@@ -187,26 +187,26 @@ def test_a_fingerprint_of_a_damaged_zipped_file_is_a_clear_error(source_of, zipp
 @pytest.mark.parametrize(
     ("name", "other"), [(TRAIN_IMAGES, TRAIN_LABELS), (TRAIN_LABELS, TRAIN_IMAGES), (TEST_IMAGES, TEST_LABELS)]
 )
-def test_a_file_of_the_wrong_kind_is_named(dataset_of, plain, name, other):
+def test_an_error_names_a_file_of_the_wrong_kind(dataset_of, plain, name, other):
     (plain / name).write_bytes((plain / other).read_bytes())
     assert str(plain / name) in complaint(dataset_of, plain)
 
 
 @pytest.mark.parametrize("magic", [b"\x00\x00\x0d\x03", b"\x1f\x8b\x08\x00", b"\x89PNG"])
-def test_a_file_of_another_format_is_named(dataset_of, plain, magic):
+def test_an_error_names_a_file_of_another_format(dataset_of, plain, magic):
     content = (plain / TRAIN_IMAGES).read_bytes()
     (plain / TRAIN_IMAGES).write_bytes(magic + content[4:])
-    assert f"{plain / TRAIN_IMAGES} is no idx file" in complaint(dataset_of, plain)
+    assert f"{plain / TRAIN_IMAGES} is not an idx file" in complaint(dataset_of, plain)
 
 
-def test_other_numbers_of_images_and_labels_are_both_told(dataset_of, plain, arrays):
+def test_an_error_names_the_differing_numbers_of_images_and_labels(dataset_of, plain, arrays):
     (plain / TRAIN_LABELS).write_bytes(idx_file(arrays[TRAIN_LABELS][:-1]))
     message = complaint(dataset_of, plain)
     assert "30 images" in message
     assert "29 labels" in message
 
 
-def test_files_without_an_image_are_refused(dataset_of, plain, arrays):
+def test_files_without_images_are_refused(dataset_of, plain, arrays):
     (plain / TEST_IMAGES).write_bytes(idx_file(arrays[TEST_IMAGES][:0]))
     (plain / TEST_LABELS).write_bytes(idx_file(arrays[TEST_LABELS][:0]))
     assert "0 images" in complaint(dataset_of, plain)
@@ -218,20 +218,20 @@ def test_debians_package_is_found_without_a_data_folder(dataset_of, plain, tmp_p
     assert len(dataset_of("idx", name="fashion-mnist").train) == 30
 
 
-def test_a_data_folder_goes_before_debians_package(source_of, plain, tmp_path):
+def test_a_given_data_folder_is_used_instead_of_debians_package(source_of, plain, tmp_path):
     (tmp_path / "debian").mkdir()
     plain.rename(tmp_path / "debian" / "fashion-mnist")
     with pytest.raises(MissingData):
         source_of("idx", tmp_path / "empty", name="fashion-mnist")
 
 
-def test_a_data_set_that_cannot_be_downloaded_is_missing_data_that_says_where_it_looked(source_of, tmp_path):
+def test_a_data_set_without_a_download_raises_missing_data_that_names_the_folders_tried(source_of, tmp_path):
     with pytest.raises(MissingData, match="--data") as caught:
         source_of("idx", name="kmnist")
     assert str(tmp_path / "debian" / "kmnist") in str(caught.value)
 
 
-def test_files_that_are_nowhere_are_downloaded_once(dataset_of, server, arrays):
+def test_missing_files_are_downloaded_once(dataset_of, server, arrays):
     for _ in range(2):
         loaded = dataset_of("idx", name="fashion-mnist")
         np.testing.assert_array_equal(loaded.train.labels, arrays[TRAIN_LABELS])
@@ -239,13 +239,13 @@ def test_files_that_are_nowhere_are_downloaded_once(dataset_of, server, arrays):
     assert sorted(server.asked) == sorted(f"{name}.gz" for name in idx.FILES)
 
 
-def test_nothing_is_told_of_images_before_they_are_downloaded(source_of, dataset_of, server, plain):
+def test_there_is_no_fingerprint_before_the_download(source_of, dataset_of, server, plain):
     assert source_of("idx", name="fashion-mnist").fingerprint() is None
     dataset_of("idx", name="fashion-mnist")
     assert source_of("idx", name="fashion-mnist").fingerprint() == source_of("idx", plain).fingerprint()
 
 
-def test_a_file_of_another_checksum_is_refused_and_not_kept(dataset_of, server, tmp_path):
+def test_a_download_with_the_wrong_checksum_is_refused_and_not_kept(dataset_of, server, tmp_path):
     name = f"{TEST_LABELS}.gz"
     forged = gzip.compress(idx_file(np.zeros(12, np.uint8)))
     server.answers[name] = (200, forged, len(forged))
@@ -255,15 +255,15 @@ def test_a_file_of_another_checksum_is_refused_and_not_kept(dataset_of, server, 
     assert not (tmp_path / "artifacts" / "downloads" / "fashion-mnist" / name).exists()
 
 
-def test_a_refused_download_can_be_repeated(dataset_of, server):
-    right = server.answers[f"{TEST_LABELS}.gz"]
+def test_a_refused_download_can_be_tried_again(dataset_of, server):
+    correct = server.answers[f"{TEST_LABELS}.gz"]
     server.answers[f"{TEST_LABELS}.gz"] = (200, b"", 0)
     complaint(dataset_of, None, name="fashion-mnist")
-    server.answers[f"{TEST_LABELS}.gz"] = right
+    server.answers[f"{TEST_LABELS}.gz"] = correct
     assert len(dataset_of("idx", name="fashion-mnist").train) == 30
 
 
-def test_a_download_that_breaks_off_is_told_with_its_address_and_a_way_out(dataset_of, server):
+def test_an_interrupted_download_is_an_error_with_the_address_and_a_remedy(dataset_of, server):
     name = f"{TRAIN_IMAGES}.gz"
     _, content, length = server.answers[name]
     server.answers[name] = (200, content[:50], length)
@@ -272,7 +272,7 @@ def test_a_download_that_breaks_off_is_told_with_its_address_and_a_way_out(datas
     assert "--data" in message
 
 
-def test_a_file_that_the_server_does_not_have_is_told_with_its_address_and_a_way_out(dataset_of, server):
+def test_a_file_missing_on_the_server_is_an_error_with_the_address_and_a_remedy(dataset_of, server):
     del server.answers[f"{TRAIN_LABELS}.gz"]
     message = complaint(dataset_of, None, name="fashion-mnist")
     assert f"/{TRAIN_LABELS}.gz" in message
@@ -280,8 +280,8 @@ def test_a_file_that_the_server_does_not_have_is_told_with_its_address_and_a_way
     assert "--data" in message
 
 
-def test_a_server_that_does_not_answer_is_told_with_its_address_and_a_way_out(dataset_of, monkeypatch):
-    with socket.socket() as bound:  # to a port where nobody listens
+def test_an_unreachable_server_is_an_error_with_the_address_and_a_remedy(dataset_of, monkeypatch):
+    with socket.socket() as bound:  # to a port without a listener
         bound.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{bound.getsockname()[1]}"
         monkeypatch.setitem(idx.DOWNLOADS, "fashion-mnist", address)
@@ -292,6 +292,6 @@ def test_a_server_that_does_not_answer_is_told_with_its_address_and_a_way_out(da
     assert "--data" in message
 
 
-def test_a_downloads_folder_that_cannot_be_written_is_named(dataset_of, server, tmp_path):
+def test_an_error_names_a_downloads_folder_that_is_not_writable(dataset_of, server, tmp_path):
     (tmp_path / "artifacts").write_bytes(b"a file where the folder should be")
     assert str(tmp_path / "artifacts") in complaint(dataset_of, None, name="fashion-mnist")

@@ -1,4 +1,4 @@
-"""TFRecord files made elsewhere, as TensorFlow's ImageNet scripts and TensorFlow Datasets make them."""
+"""TFRecord files in the forms of TensorFlow's ImageNet scripts and of TensorFlow Datasets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _feature(value) -> tf.train.Feature:
 
 
 def as_scripts_make_them(encoded: bytes, label: int, number: int) -> dict:
-    """build_imagenet_data.py: classes from 1 on, and bounding boxes besides."""
+    """Like build_imagenet_data.py: classes count from 1, and there are features that are not needed."""
     return {
         "image/encoded": encoded,
         "image/format": b"JPEG",
@@ -71,7 +71,7 @@ def scripts(tmp_path) -> Path:
 
 @pytest.fixture
 def labelled(tmp_path):
-    """labelled([3, 5]): a folder of records with these labels and nothing else."""
+    """labelled([3, 5]): a folder of records with these labels."""
 
     def make(labels: list[int]) -> Path:
         write(tmp_path / "train-00000-of-00001", [{"image": PHOTOS[0][0], "label": label} for label in labels])
@@ -94,7 +94,7 @@ def run_of(folder: Path, artifacts: Path, in_place: bool = False) -> Run:
     return Run.of("imagefolder", overrides, name="run", artifacts=artifacts, data=folder, machine=Machine(workers=1))
 
 
-def test_labels_of_tensorflows_scripts_count_from_one_and_ours_from_nought(scripts, capsys):
+def test_labels_that_count_from_one_are_converted_to_count_from_zero(scripts, capsys):
     dataset = load(scripts)
     assert [identifier for identifier, _ in dataset.classes] == list(SYNSETS)
     assert (len(dataset.train), len(dataset.validation)) == (18, 6)
@@ -105,54 +105,54 @@ def test_labels_of_tensorflows_scripts_count_from_one_and_ours_from_nought(scrip
     assert "taken to count from 1" in capsys.readouterr().out
 
 
-def test_tensorflow_datasets_counts_from_nought_and_has_names_of_its_own(tmp_path):
+def test_records_of_tensorflow_datasets_count_from_zero_and_have_other_feature_names(tmp_path):
     dataset = load(folder_of(tmp_path / "tfds", as_datasets_makes_them, "imagenet2012-{}.tfrecord-{:05d}-of-{:05d}"))
     assert sorted(set(dataset.train.labels)) == [0, 1, 2]
     assert dataset.train.image(3).name().startswith(SYNSETS[dataset.train.labels[3]])
     assert list(dataset.classes) == [("0", "0"), ("1", "1"), ("2", "2")]
 
 
-def test_labels_that_could_count_from_either_must_be_declared(labelled):
-    folder = labelled([1, 1, 3, 3])  # 2 is not there, so 0 might be missing too
-    with pytest.raises(UserError, match=r"from 1 to 3, and nothing tells .*dataset.first_label=1"):
+def test_labels_that_could_count_from_zero_or_one_must_be_declared(labelled):
+    folder = labelled([1, 1, 3, 3])  # there is no 2, so a 0 may be missing too
+    with pytest.raises(UserError, match=r"from 1 to 3, so the first class may be 0 or 1.*dataset.first_label=1"):
         load(folder)
     assert sorted(set(load(folder, first_label=1).train.labels)) == [0, 2]
     assert sorted(set(load(folder, first_label=0).train.labels)) == [1, 3]
 
 
-def test_the_number_of_classes_settles_what_labels_mean(labelled):
+def test_the_number_of_classes_decides_whether_labels_count_from_zero_or_one(labelled):
     folder = labelled([2, 2, 3, 3])
     assert sorted(set(load(folder, classes=3).train.labels)) == [1, 2]
-    with pytest.raises(UserError, match="nothing tells"):
+    with pytest.raises(UserError, match="so the first class may be 0 or 1"):
         load(folder, classes=4)
 
 
-def test_a_declaration_that_cannot_be_right_is_refused(labelled):
+def test_a_first_label_that_contradicts_the_records_is_refused(labelled):
     with pytest.raises(UserError, match=r"from 0 to 2, but dataset.first_label is 1"):
         load(labelled([0, 0, 2, 2]), first_label=1)
 
 
-def test_labels_that_do_not_follow_the_synsets_are_refused(tmp_path):
+def test_labels_in_another_order_than_the_synsets_are_refused(tmp_path):
     names = ((0, b"n02"), (1, b"n01"), (0, b"n02"), (1, b"n01"))
     examples = [{"image": PHOTOS[0][0], "label": label, "image/class/synset": name} for label, name in names]
     write(tmp_path / "train-00000-of-00001", examples)
-    with pytest.raises(UserError, match="do not follow the sorted order of the synsets"):
+    with pytest.raises(UserError, match="do not follow the sorted order of their synsets"):
         load(tmp_path)
 
 
-def test_a_missing_file_is_noticed_by_the_others_names(scripts):
+def test_the_other_filenames_reveal_a_missing_file(scripts):
     (scripts / "train-00000-of-00002").unlink()
     with pytest.raises(UserError, match="these are missing: 0000"):
         load(scripts)
 
 
-def test_files_of_two_sets_in_one_folder_are_not_taken_for_one(scripts):
+def test_files_of_two_sets_in_one_folder_are_refused(scripts):
     (scripts / "train-00002-of-00003").touch()
     with pytest.raises(UserError, match="the files like train-00000-of-00002 are of more than one set"):
         load(scripts)
 
 
-def test_a_damaged_file_is_named_with_the_place(scripts):
+def test_an_error_names_the_file_and_offset_of_a_corrupt_record(scripts):
     path = scripts / "train-00001-of-00002"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -161,18 +161,18 @@ def test_a_damaged_file_is_named_with_the_place(scripts):
         load(scripts)
 
 
-def test_a_file_that_holds_something_else_is_named(scripts):
+def test_an_error_names_a_file_that_is_not_a_tfrecord_file(scripts):
     (scripts / "validation-00000-of-00001").write_bytes(b"no records at all")
     with pytest.raises(UserError, match=r"validation-00000-of-00001: the record at byte 0 .* not a TFRecord file"):
         load(scripts)
 
 
-def test_a_folder_without_records_says_what_they_are_called(tmp_path):
+def test_the_error_for_a_folder_without_records_shows_how_they_are_named(tmp_path):
     with pytest.raises(MissingData, match="train-00000-of-01024"):
         load(tmp_path)
 
 
-def test_conversion_makes_indexed_records_of_them_with_the_images_own_names(scripts, tmp_path):
+def test_conversion_keeps_labels_filenames_and_pixels(scripts, tmp_path):
     run = run_of(scripts, tmp_path / "artifacts")
     run_stage("convert", run)
     found = {}
@@ -191,7 +191,7 @@ def test_conversion_makes_indexed_records_of_them_with_the_images_own_names(scri
         np.testing.assert_array_equal(decode_image(converted), decode_image(encoded))
 
 
-def test_in_place_they_are_linked_and_read_as_they_are(scripts, tmp_path):
+def test_records_used_in_place_are_linked_and_can_be_trained_on(scripts, tmp_path):
     run = run_of(scripts, tmp_path / "artifacts", in_place=True)
     run_stage("convert", run)
     assert ledger_of(run).why_incomplete("convert") == ""
@@ -202,7 +202,7 @@ def test_in_place_they_are_linked_and_read_as_they_are(scripts, tmp_path):
         assert sum(len(batch.labels) for batch in loader) == 18
 
 
-def test_in_place_and_converted_records_show_the_same_pixels_under_the_same_names(scripts, tmp_path):
+def test_records_used_in_place_give_the_same_images_as_converted_ones(scripts, tmp_path):
     shown = []
     for in_place in (True, False):
         run, pixels = run_of(scripts, tmp_path / f"artifacts-{in_place}", in_place), {}
@@ -218,7 +218,7 @@ def test_in_place_and_converted_records_show_the_same_pixels_under_the_same_name
     assert len(shown[0]) == 6
 
 
-def test_a_file_that_changes_in_place_makes_the_stage_stale(scripts, tmp_path):
+def test_a_changed_file_used_in_place_makes_the_stage_stale(scripts, tmp_path):
     run = run_of(scripts, tmp_path / "artifacts", in_place=True)
     run_stage("convert", run)
     path = scripts / "train-00000-of-00002"
@@ -228,5 +228,5 @@ def test_a_file_that_changes_in_place_makes_the_stage_stale(scripts, tmp_path):
     ).why_incomplete("convert")
 
 
-def test_others_jpegs_are_decoded_whole(scripts):
+def test_jpegs_without_an_index_are_decoded_whole(scripts):
     assert isinstance(open_image(load(scripts).train.image(0).read()), WholeImage)

@@ -1,4 +1,4 @@
-"""JPEGs that no encoder would write: memory that is not theirs is never touched, and the reason is told."""
+"""JPEGs that no encoder would write: the kernels stay inside their arrays, and the error gives the reason."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from resnet.images.restarts import Unusual, insert_restarts
 from resnet.images.stored import to_stored
 
 ONE_COMPONENT = ((1, 1),)
-NEVER_ENDING = (bytes((1, *[0] * 15)), b"\x01")  # a coefficient is a 0, and no block ends
+NEVER_ENDING = (bytes((1, *[0] * 15)), b"\x01")  # a 0 bit is a coefficient, and no code ends a block
 CASES = {
-    "more symbols promised than there are": handmade(8, 8, dc=(CATEGORIES[0], CATEGORIES[1][:5])),
+    "more symbols declared than there are": handmade(8, 8, dc=(CATEGORIES[0], CATEGORIES[1][:5])),
     "more codes than fit": handmade(8, 8, ac=(bytes((3, *[0] * 15)), b"\0\1\2")),
     "no bits at all": handmade(8, 8, ONE_COMPONENT, bits="0000")[:-3] + b"\xff\xd9",
     "blocks that never end": handmade(8, 8, ONE_COMPONENT, bits="0000" + "00" * 60, ac=NEVER_ENDING),
@@ -51,7 +51,7 @@ for file in files + files[-3:] * 150:
 """
 
 
-def test_no_file_makes_the_kernels_reach_beyond_an_array(tmp_path, image_files):
+def test_no_file_makes_a_kernel_index_outside_an_array(tmp_path, image_files):
     kinds = ("JPEG", "JPEG with restart markers", "JPEG without subsampling")
     for number, content in enumerate([*CASES.values(), *(image_files[kind] for kind in kinds)]):
         (tmp_path / f"{number:02d}.jpg").write_bytes(content)
@@ -64,33 +64,33 @@ def test_no_file_makes_the_kernels_reach_beyond_an_array(tmp_path, image_files):
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        ("more symbols promised than there are", "malformed Huffman table"),
+        ("more symbols declared than there are", "malformed Huffman table"),
         ("more codes than fit", "malformed Huffman table"),
-        ("no bits at all", "damaged bits"),
-        ("blocks that never end", "damaged bits"),
-        ("no bits, and blocks that never end", "damaged bits"),
-        ("a run beyond the block", "damaged bits"),
+        ("no bits at all", "invalid scan data"),
+        ("blocks that never end", "invalid scan data"),
+        ("no bits, and blocks that never end", "invalid scan data"),
+        ("a run beyond the block", "invalid scan data"),
         ("a DC category of 12", "DC values out of range"),
         ("DC values that add up", "DC values out of range"),
         ("bits left over", "unexpected markers"),
         ("another scan behind", "several scans"),
         ("an end without its marker", "unexpected markers"),
-        ("more blocks than bits", "damaged bits"),
+        ("more blocks than bits", "invalid scan data"),
     ],
 )
-def test_why_a_file_is_left_as_it_is(case, reason):
+def test_the_error_says_why_a_file_gets_no_restart_markers(case, reason):
     with pytest.raises(Unusual, match=f"^{reason}$"):
         insert_restarts(CASES[case])
 
 
-def test_blocks_that_a_file_is_too_short_for_are_given_no_memory(monkeypatch):
-    monkeypatch.setattr(entropy, "read", lambda *arguments: pytest.fail("the scan is read"))
-    with pytest.raises(Unusual, match=r"^damaged bits$"):
+def test_no_memory_is_allocated_for_blocks_that_a_file_is_too_short_for(monkeypatch):
+    monkeypatch.setattr(entropy, "read", lambda *arguments: pytest.fail("the scan was read"))
+    with pytest.raises(Unusual, match=r"^invalid scan data$"):
         insert_restarts(CASES["more blocks than bits"])
 
 
 def without(encoded: bytes, marker: int, content: int) -> bytes:
-    """The file without the segment of this marker whose content begins with that byte."""
+    """The file without the segment that has this marker and whose content begins with this byte."""
     start = encoded.find(bytes((0xFF, marker)))
     while encoded[start + 4] != content:
         start = encoded.find(bytes((0xFF, marker)), start + 2)
@@ -105,20 +105,20 @@ def without(encoded: bytes, marker: int, content: int) -> bytes:
         (0xC4, 0x10, "Huffman tables not in the file"),
     ],
 )
-def test_a_file_without_a_table_is_left_as_it_is(marker, content, reason):
+def test_a_file_without_one_of_its_tables_gets_no_restart_markers(marker, content, reason):
     with pytest.raises(Unusual, match=f"^{reason}$"):
         insert_restarts(without(handmade(16, 16), marker, content))
 
 
 @pytest.mark.parametrize("limit", ["MOST_INTERVALS", "LONGEST"])
-def test_a_file_that_an_index_cannot_tell_of_is_left_as_it_is(limit, monkeypatch):
+def test_a_file_that_is_too_large_for_an_index_gets_no_restart_markers(limit, monkeypatch):
     monkeypatch.setattr(restarts, limit, 3)
     with pytest.raises(Unusual, match=r"^too large for an index$"):
         insert_restarts(handmade(80, 80), 1)
 
 
 @pytest.mark.parametrize("sampling", [((4, 2), (1, 1), (1, 1)), ((3, 1), (1, 1), (1, 1)), ((1, 1), (2, 1), (2, 1))])
-def test_samplings_that_are_decoded_whole_only_are_stored_as_they_are_and_said(sampling):
+def test_a_jpeg_with_unusual_subsampling_is_stored_unchanged_with_the_reason(sampling):
     encoded = handmade(60, 40, sampling)
     stored = to_stored(encoded)
     assert (stored.encoded, stored.left_whole) == (encoded, "unusual sampling")
@@ -126,19 +126,19 @@ def test_samplings_that_are_decoded_whole_only_are_stored_as_they_are_and_said(s
     np.testing.assert_array_equal(open_image(encoded).region(Box(3, 5, 9, 7)), decode(encoded)[5:12, 3:12])
 
 
-def test_a_handmade_file_is_indexed_like_any_other():
+def test_a_handmade_file_gets_an_index():
     encoded = handmade(60, 40, ((2, 2), (1, 1), (1, 1)))
     image = open_image(to_stored(encoded).encoded)
     assert isinstance(image, IndexedJpeg)
     np.testing.assert_array_equal(image.region(Box(3, 5, 40, 30)), decode(encoded)[5:35, 3:43])
 
 
-def test_a_jpeg_that_claims_to_be_vast_is_unreadable_before_anything_is_decoded():
-    with pytest.raises(Unreadable, match="it claims to be of 65,000 x 65,000 pixels"):
+def test_a_jpeg_that_declares_too_many_pixels_is_unreadable():
+    with pytest.raises(Unreadable, match="it declares 65,000 x 65,000 pixels"):
         to_stored(CASES["more blocks than bits"])
 
 
-def test_a_jpeg_that_there_is_no_memory_for_is_unreadable(monkeypatch):
+def test_a_jpeg_that_does_not_fit_into_memory_is_unreadable(monkeypatch):
     def decode_jpeg(*arguments: object) -> np.ndarray:
         raise MemoryError("3 GB")
 

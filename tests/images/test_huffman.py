@@ -1,4 +1,4 @@
-"""Huffman codes made for a file."""
+"""Huffman codes made for one file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def codes_for(frequencies: dict[int, int]) -> tuple[dict[int, str], list[int], l
 
 
 def least_bits(frequencies: dict[int, int]) -> int:
-    """What all symbols take in a Huffman code of any length, one more symbol that never comes among them."""
+    """The bits of all symbols in a Huffman code without a length limit, with one reserved symbol that never occurs."""
     heap, bits = [0, *frequencies.values()], 0
     heapq.heapify(heap)
     while len(heap) > 1:
@@ -36,17 +36,17 @@ def least_bits(frequencies: dict[int, int]) -> int:
     return bits
 
 
-def assert_can_be_told_apart(codes: dict[int, str]) -> None:
+def assert_prefix_code(codes: dict[int, str]) -> None:
     in_order = sorted(codes.values())
     assert not any(after.startswith(before) for before, after in itertools.pairwise(in_order))
-    assert all("0" in code and len(code) <= huffman.LONGEST_CODE for code in in_order)  # none of ones alone
+    assert all("0" in code and len(code) <= huffman.LONGEST_CODE for code in in_order)  # none is all ones
 
 
 @settings(max_examples=200, deadline=None)
 @given(frequencies=counts_of_symbols)
-def test_codes_are_as_short_as_can_be_told_apart_and_as_the_table_says(frequencies):
+def test_codes_are_the_shortest_prefix_code_and_match_the_table(frequencies):
     codes, counts, symbols = codes_for(frequencies)
-    assert_can_be_told_apart(codes)
+    assert_prefix_code(codes)
     assert sorted(symbols) == sorted(frequencies)
     assert counts == [sum(len(code) == length for code in codes.values()) for length in range(1, 17)]
     assert [codes[symbol] for symbol in symbols] == sorted(codes.values(), key=lambda code: (len(code), code))
@@ -54,17 +54,17 @@ def test_codes_are_as_short_as_can_be_told_apart_and_as_the_table_says(frequenci
         assert sum(frequencies[symbol] * len(code) for symbol, code in codes.items()) == least_bits(frequencies)
 
 
-def test_codes_that_would_be_too_long_are_shortened():
+def test_codes_of_more_than_16_bits_are_shortened():
     frequencies, last = {}, (1, 1)
-    for symbol in range(60):  # Fibonacci's numbers make the deepest trees
+    for symbol in range(60):  # Fibonacci numbers make the deepest trees
         frequencies[symbol] = last[0]
         last = last[1], sum(last)
     codes, _, _ = codes_for(frequencies)
     assert max(map(len, codes.values())) == huffman.LONGEST_CODE
-    assert_can_be_told_apart(codes)
+    assert_prefix_code(codes)
 
 
-def test_the_table_is_read_as_it_was_made():
+def test_the_lookup_of_a_table_finds_every_code():
     codes, counts, symbols = codes_for(
         {5: 1000, 0: 300, 0xF0: 299, 17: 3, 34: 1, 51: 1, **{70 + i: 2 for i in range(40)}}
     )

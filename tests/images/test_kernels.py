@@ -1,14 +1,19 @@
+"""Kernels compile, and keep their code if they can."""
+
+from __future__ import annotations
+
 import pytest
 
 from resnet.images.kernels import inlined, kernel
 
 
 @pytest.fixture
-def no_folder_can_be_written(monkeypatch):
+def no_folder_is_writable(monkeypatch):
+    # numba's own list of cache folders: root, who may run these tests, can write to every real one.
     monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
 
 
-def test_kernels_are_compiled_where_their_code_cannot_be_kept(no_folder_can_be_written):
+def test_kernels_compile_without_a_writable_cache_folder(no_folder_is_writable):
     @inlined
     def double(number):
         return 2 * number
@@ -21,7 +26,7 @@ def test_kernels_are_compiled_where_their_code_cannot_be_kept(no_folder_can_be_w
     assert double_and_one.signatures
 
 
-def test_the_code_of_kernels_is_kept():
+def test_the_code_of_kernels_is_cached():
     from resnet.images.entropy import read
 
     assert read.stats.cache_path

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_images import jpeg, photographs
 
-from resnet.images import regions
-from resnet.images.decoding import Unreadable, decode, png
+from resnet.images import regions, restart_index
+from resnet.images.decoding import Unreadable, decode, decode_strictly, png
 from resnet.images.jpeg import Malformed
 from resnet.images.regions import Box, IndexedJpeg, WholeImage, open_image
 from resnet.images.restart_index import HEAD, MOST_INTERVALS, read_index
@@ -27,12 +27,15 @@ sizes = st.one_of(st.integers(1, 70), st.sampled_from([1, 2, 7, 8, 9, 15, 16, 17
 
 
 def picture(width: int, height: int, seed: int, roughness: float) -> np.ndarray:
-    """Something between a smooth change of colour and noise, RGB."""
+    """RGB pixels between a smooth gradient (roughness 0) and noise (1)."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (4, 4, 3), np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, 3)
     noise = random.integers(0, 256, smooth.shape)
     return np.clip((1 - roughness) * smooth + roughness * noise, 0, 255).astype(np.uint8)
+
+
+INDEXED = insert_restarts(jpeg(picture(60, 50, 1, 0.3)))
 
 
 @st.composite
@@ -56,14 +59,14 @@ def box_within(draw, width: int, height: int) -> Box:
 
 @settings(max_examples=400, deadline=None)
 @given(encoded=jpegs(), data=st.data())
-def test_any_rectangle_of_any_indexed_jpeg_shows_what_a_full_decode_shows(encoded, data):
+def test_any_rectangle_of_an_indexed_jpeg_has_the_pixels_of_a_full_decode(encoded, data):
     whole = decode(encoded)
     indexed = insert_restarts(encoded)
     np.testing.assert_array_equal(decode(indexed), whole)
     image = open_image(indexed)
     assert isinstance(image, IndexedJpeg)
     assert (image.height, image.width) == whole.shape[:2]
-    columns = image._index.frame.mcus[0]
+    columns = image.index.frame.mcus[0]
     interval = data.draw(st.sampled_from([k for k in range(1, columns + 1) if columns % k == 0]))
     image = open_image(insert_restarts(encoded, interval))
     for _ in range(4):
@@ -74,8 +77,8 @@ def test_any_rectangle_of_any_indexed_jpeg_shows_what_a_full_decode_shows(encode
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("width", range(16, 40))
-def test_every_column_of_a_narrow_image_shows_what_a_full_decode_shows(sampling, width):
-    # At the right edge pieces become so narrow that decoders would interpolate their chroma in another way.
+def test_every_column_of_a_narrow_image_has_the_pixels_of_a_full_decode(sampling, width):
+    # A narrow piece at the right edge could have its chroma interpolated in another way.
     options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, SAMPLINGS[sampling]]
     encoded = cv2.imencode(".jpg", picture(width, 20, width, 1.0), options)[1].tobytes()
     whole, image = decode(encoded), open_image(insert_restarts(encoded, 1))
@@ -83,7 +86,7 @@ def test_every_column_of_a_narrow_image_shows_what_a_full_decode_shows(sampling,
         np.testing.assert_array_equal(image.region(Box(x, 3, 1, 9)), whole[3:12, x : x + 1])
 
 
-def test_photographs_are_cut_anywhere_without_a_difference():
+def test_any_crop_of_a_photograph_has_the_pixels_of_a_full_decode():
     random = np.random.default_rng(0)
     for encoded, _ in photographs(20):
         whole, image = decode(encoded), open_image(insert_restarts(encoded))
@@ -95,10 +98,16 @@ def test_photographs_are_cut_anywhere_without_a_difference():
 
 def test_a_crop_decodes_little_more_than_itself(monkeypatch):
     encoded = insert_restarts(jpeg(picture(480, 480, 0, 0.3)))
-    sizes, splice = [], IndexedJpeg._splice
-    monkeypatch.setattr(IndexedJpeg, "_splice", lambda *a: sizes.append(len(splice(*a))) or splice(*a))
+    sizes = []
+
+    def counted(piece: bytes) -> np.ndarray:
+        sizes.append(len(piece))
+        return decode_strictly(piece)
+
+    monkeypatch.setattr(regions, "decode_strictly", counted)
     open_image(encoded).region(Box(200, 200, 100, 100))
-    assert sizes[0] < len(encoded) / 8  # (100 + 2 x 16)^2 of 480^2 is a thirteenth
+    assert len(sizes) == 1
+    assert sizes[0] < len(encoded) / 8  # (100 + 2 x 16)^2 of 480^2 pixels is a thirteenth
 
 
 def test_files_without_an_index_are_decoded_whole():
@@ -110,10 +119,10 @@ def test_files_without_an_index_are_decoded_whole():
 
 @settings(max_examples=300, deadline=None)
 @given(position=st.integers(0, 10**6), value=st.integers(0, 255), cut=st.integers(0, 10**6))
-def test_a_damaged_file_gives_pixels_or_is_unreadable_and_nothing_else(position, value, cut):
-    damaged = bytearray(INDEXED)
-    damaged[position % len(damaged)] = value
-    for content in (bytes(damaged), bytes(damaged[: cut % len(damaged)])):
+def test_a_changed_file_gives_pixels_or_is_unreadable_and_never_another_error(position, value, cut):
+    changed = bytearray(INDEXED)
+    changed[position % len(changed)] = value
+    for content in (bytes(changed), bytes(changed[: cut % len(changed)])):
         try:
             image = open_image(content)
             pixels = image.region(Box(image.width // 3, image.height // 3, 5, 4))
@@ -122,11 +131,20 @@ def test_a_damaged_file_gives_pixels_or_is_unreadable_and_nothing_else(position,
         assert pixels.dtype == np.uint8
 
 
-INDEXED = insert_restarts(jpeg(picture(60, 50, 1, 0.3)))
+def test_an_image_with_as_many_intervals_as_an_index_holds_has_the_pixels_of_a_full_decode():
+    grey = picture(160 * 8, MOST_INTERVALS // 160 * 8, 0, 0.1)[:, :, 0]
+    encoded = cv2.imencode(".jpg", grey)[1].tobytes()
+    image = open_image(insert_restarts(encoded, 1))
+    assert image.index.lengths.size == MOST_INTERVALS
+    np.testing.assert_array_equal(image.region(Box(0, 0, image.width, image.height)), decode(encoded))
 
 
-def test_no_image_holds_more_intervals_than_there_are_markers_for():
-    assert len(regions.RESTARTS) >= MOST_INTERVALS
+def test_an_index_of_more_intervals_than_there_may_be_is_not_used(monkeypatch):
+    monkeypatch.setattr(restart_index, "MOST_INTERVALS", read_index(INDEXED).lengths.size)
+    assert isinstance(open_image(INDEXED), IndexedJpeg)
+    monkeypatch.setattr(restart_index, "MOST_INTERVALS", read_index(INDEXED).lengths.size - 1)
+    with pytest.raises(Malformed, match="does not match the file"):
+        read_index(INDEXED)
 
 
 def test_an_index_whose_interval_does_not_divide_the_row_is_not_used():

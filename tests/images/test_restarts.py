@@ -1,4 +1,4 @@
-"""What becomes of a JPEG that gets restart markers, and which ones get none."""
+"""JPEGs that get restart markers, and those that cannot get any."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def contents(encoded: bytes) -> dict[int, bytes]:
     return {segment.marker: encoded[segment.start : segment.end] for segment in segments(encoded)}
 
 
-def test_other_decoders_read_the_indexed_file_as_they_read_the_original():
+def test_other_decoders_read_the_same_pixels_from_the_indexed_file():
     with Image.open(io.BytesIO(PHOTO)) as original, Image.open(io.BytesIO(insert_restarts(PHOTO))) as indexed:
         np.testing.assert_array_equal(np.asarray(indexed), np.asarray(original))
 
 
 @pytest.mark.parametrize("interval", [1, 2, 1000])
-def test_the_index_says_where_each_interval_lies(interval):
+def test_the_index_has_the_offset_of_each_interval(interval):
     encoded = insert_restarts(jpeg(np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)), interval)
     markers = [
         i for i in range(encoded.rfind(b"\xff\xda"), len(encoded)) if encoded[i] == 0xFF and encoded[i + 1 : i + 2]
     ]
     markers = [i for i in markers if 0xD0 <= encoded[i + 1] <= 0xD9]
     assert contents(encoded)[DRI] == struct.pack(">H", interval)
-    if interval == 1000:  # more than there are: one interval, which is no part of a row
+    if interval == 1000:  # more than the image has: its only interval does not divide a row
         with pytest.raises(restart_index.Malformed):
             restart_index.read_index(encoded)
         return
@@ -57,7 +57,7 @@ def test_the_index_says_where_each_interval_lies(interval):
     assert [encoded[i + 1] for i in markers] == [0xD0 + i % 8 for i in range(len(markers) - 1)] + [0xD9]
 
 
-def test_what_pixels_do_not_depend_on_is_left_out():
+def test_metadata_is_dropped():
     exif = Image.Exif()
     exif[0x010E] = "a description " * 100
     heavy = pillow(exif=exif, icc_profile=b"profile" * 500, comment=b"a comment")
@@ -67,23 +67,23 @@ def test_what_pixels_do_not_depend_on_is_left_out():
     np.testing.assert_array_equal(decode(encoded), decode(heavy))
 
 
-def test_what_tells_the_colour_space_stays():
-    rgb = pillow(keep_rgb=True)  # no conversion to YCbCr: Adobe's segment says so
+def test_the_segments_that_declare_the_colour_space_are_kept():
+    rgb = pillow(keep_rgb=True)  # not YCbCr, which Adobe's segment declares
     kept = contents(insert_restarts(rgb))
     assert kept[APP14] == contents(rgb)[APP14]
     np.testing.assert_array_equal(decode(insert_restarts(rgb)), decode(rgb))
     assert contents(insert_restarts(PHOTO))[APP0][:5] == b"JFIF\0"
 
 
-def test_a_thumbnail_in_the_jfif_header_goes():
+def test_a_thumbnail_in_the_jfif_header_is_dropped():
     header = b"JFIF\0\1\1\0\0\1\0\1\2\2" + bytes(range(12))
     segment = b"\xff\xe0" + struct.pack(">H", 2 + len(header)) + header
     encoded = PHOTO[:2] + segment + PHOTO[PHOTO.find(b"\xff\xdb") :]
     assert contents(insert_restarts(encoded))[APP0] == header[:12] + b"\0\0"
 
 
-def test_a_file_whose_tables_lack_the_codes_for_absolute_values_is_indexed_all_the_same():
-    # Steps of one grey value between blocks need but two categories of differences; absolute values need many.
+def test_a_file_whose_tables_lack_codes_for_absolute_values_is_indexed():
+    # Blocks that differ by one grey value need only two DC categories; absolute values need many.
     stripes = np.repeat(np.arange(100, 116, dtype=np.uint8), 8)[None, :, None]
     encoded = io.BytesIO()
     Image.fromarray(np.broadcast_to(stripes, (64, 128, 3)).copy()).save(encoded, "JPEG", optimize=True, quality=95)
@@ -115,7 +115,7 @@ def first_component_only() -> bytes:
     return bytes(changed[:start] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" + changed[start + 14 :])
 
 
-def with_a_marker_out_of_turn() -> bytes:
+def with_a_marker_out_of_sequence() -> bytes:
     return pillow(restart_marker_blocks=5).replace(b"\xff\xd1", b"\xff\xd2", 1)
 
 
@@ -130,37 +130,37 @@ def with_a_byte_before_a_marker() -> bytes:
         (with_frame_marker(0xC9), "arithmetic coding"),
         (with_frame_marker(0xC3), "lossless"),
         (with_frame_marker(0xCB), "lossless, hierarchical or arithmetic"),
-        (with_precision(12), "not 8 bits a sample"),
+        (with_precision(12), "not 8 bits per sample"),
         (with_size(0, 50), "height not declared"),
-        (with_size(65000, 65000), "damaged bits"),
-        (with_size(400, 400), "damaged bits"),
+        (with_size(65000, 65000), "invalid scan data"),
+        (with_size(400, 400), "invalid scan data"),
         (first_component_only(), "several scans"),
         (PHOTO[:-2] + b"".join(bytes((0xFF, 0xD0 + i % 8)) for i in range(1000)) + b"\xff\xd9", "unexpected markers"),
-        (with_a_marker_out_of_turn(), "unexpected markers"),
+        (with_a_marker_out_of_sequence(), "unexpected markers"),
         (with_a_byte_before_a_marker(), "unexpected markers"),
         (PHOTO[:40], "malformed header"),
-        (PHOTO[:-2], "damaged bits"),
+        (PHOTO[:-2], "invalid scan data"),
         (b"", "malformed header"),
     ],
 )
-def test_a_jpeg_that_is_not_fit_says_why(encoded, reason):
+def test_the_error_says_why_a_jpeg_gets_no_restart_markers(encoded, reason):
     with pytest.raises(Unusual, match=f"^{reason}"):
         insert_restarts(encoded)
 
 
 @settings(max_examples=500, deadline=None)
 @given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
-def test_a_repaired_jpeg_is_indexed_or_unusual_and_nothing_else(changes):
-    damaged = bytearray(PHOTO)
+def test_a_changed_jpeg_is_indexed_or_unusual_and_never_another_error(changes):
+    changed = bytearray(PHOTO)
     for position, value in changes:
-        damaged[position % len(damaged)] = value
+        changed[position % len(changed)] = value
     try:
-        insert_restarts(bytes(damaged))
+        insert_restarts(bytes(changed))
     except Unusual:
         pass
 
 
-def test_intervals_divide_a_row_and_are_near_the_best_width():
+def test_the_fastest_interval_divides_a_row_and_is_nearest_to_the_best_width():
     for width in range(1, 700):
         frame = Frame(0xC0, 8, 300, width, frame_of(PHOTO).components)
         interval = fastest_interval(frame)
@@ -169,6 +169,6 @@ def test_intervals_divide_a_row_and_are_near_the_best_width():
         assert abs(interval * 16 - BEST_WIDTH) == min(abs(k * 16 - BEST_WIDTH) for k in others)
 
 
-def test_a_huge_image_gets_fewer_intervals_so_that_its_index_fits():
+def test_a_huge_image_gets_longer_intervals_so_that_its_index_fits():
     frame = Frame(0xC0, 8, 8000, 12000, frame_of(PHOTO).components)
     assert frame.mcus[0] // fastest_interval(frame) * frame.mcus[1] <= restart_index.MOST_INTERVALS

@@ -1,4 +1,4 @@
-"""What image files become in a record, and which of them cannot be used."""
+"""Image files as records store them, and files that are unreadable."""
 
 from __future__ import annotations
 
@@ -50,34 +50,34 @@ CHANGED = {
 
 
 def as_opencv_sees(content: bytes) -> np.ndarray:
-    """RGB pixels, asked of OpenCV in another way than the package does."""
+    """RGB pixels, decoded by OpenCV with another flag than the package uses."""
     blue_first = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return blue_first[:, :, ::-1]
 
 
-def test_every_kind_of_file_is_tried_here(image_files):
+def test_every_kind_of_test_file_is_covered(image_files):
     assert set(image_files) == set(KEPT) | set(CHANGED)
 
 
 @pytest.mark.parametrize("kind", ["progressive JPEG", "PNG", "grey PNG"])
-def test_a_plain_png_and_an_unusual_jpeg_are_kept_byte_for_byte(image_files, kind):
+def test_a_plain_png_and_an_unusual_jpeg_are_stored_byte_for_byte(image_files, kind):
     stored = to_stored(image_files[kind])
     assert stored.encoded == image_files[kind]
     assert (stored.format, stored.converted_from) == (KEPT[kind], "")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KEPT if "JPEG" in kind and kind != "progressive JPEG"])
-def test_a_sequential_jpeg_is_stored_restart_indexed(image_files, kind):
+def test_a_sequential_jpeg_is_stored_with_a_restart_index(image_files, kind):
     stored = to_stored(image_files[kind])
     assert isinstance(open_image(stored.encoded), IndexedJpeg)
     assert (stored.format, stored.converted_from, stored.left_whole) == ("JPEG", "", "")
 
 
-def test_a_progressive_jpeg_says_why_it_is_left_whole(image_files):
+def test_a_progressive_jpeg_is_left_whole_with_the_reason(image_files):
     assert to_stored(image_files["progressive JPEG"]).left_whole == "progressive"
 
 
-def test_a_jpeg_that_would_show_other_pixels_is_left_as_it_is(image_files, monkeypatch):
+def test_a_jpeg_whose_pixels_would_change_is_stored_unchanged(image_files, monkeypatch):
     def with_another_quantization(encoded: bytes) -> bytes:
         changed = bytearray(encoded)
         changed[encoded.find(b"\xff\xdb") + 6] ^= 7
@@ -89,7 +89,7 @@ def test_a_jpeg_that_would_show_other_pixels_is_left_as_it_is(image_files, monke
 
 
 @pytest.mark.parametrize("kind", CHANGED)
-def test_any_other_file_becomes_a_png_of_the_pixels_that_opencv_sees(image_files, kind):
+def test_any_other_file_becomes_a_png_of_the_pixels_that_opencv_decodes(image_files, kind):
     stored = to_stored(image_files[kind])
     assert stored.format == "PNG"
     assert stored.converted_from == CHANGED[kind]
@@ -99,7 +99,7 @@ def test_any_other_file_becomes_a_png_of_the_pixels_that_opencv_sees(image_files
 
 
 @pytest.mark.parametrize("kind", [*KEPT, *CHANGED])
-def test_what_is_stored_decodes_to_the_files_pixels_in_the_size_that_is_told(image_files, kind):
+def test_the_stored_file_decodes_to_the_original_pixels_in_the_stated_size(image_files, kind):
     stored = to_stored(image_files[kind])
     pixels = decode(stored.encoded)
     np.testing.assert_array_equal(pixels, as_opencv_sees(image_files[kind]))
@@ -108,7 +108,7 @@ def test_what_is_stored_decodes_to_the_files_pixels_in_the_size_that_is_told(ima
 
 
 @pytest.mark.parametrize("kind", [*KEPT, *CHANGED])
-def test_what_is_stored_would_be_stored_again_as_it_is(image_files, kind):
+def test_storing_a_stored_file_changes_nothing(image_files, kind):
     stored = to_stored(image_files[kind])
     assert to_stored(stored.encoded) == stored._replace(converted_from="")
 
@@ -119,7 +119,7 @@ def test_red_is_the_first_channel(encoded):
     assert decode(encoded(red, "PNG"))[3, 3].tolist() == [255, 0, 0]
 
 
-def test_a_lossless_file_has_the_very_pixels_it_was_made_of(picture, image_files):
+def test_a_lossless_file_keeps_its_exact_pixels(picture, image_files):
     for kind in ("PNG", "BMP", "TIFF", "packed TIFF", "lossless WebP"):
         np.testing.assert_array_equal(decode(to_stored(image_files[kind]).encoded), picture())
 
@@ -134,8 +134,8 @@ def test_orientation_is_ignored(picture, encoded, kind, tag):
     np.testing.assert_array_equal(decode(to_stored(tagged).encoded), decode(to_stored(plain).encoded))
 
 
-def test_a_jpeg_with_a_thumbnail_inside_is_told_by_its_own_header(picture, encoded):
-    # The thumbnail is grey and complete: neither its components nor its end marker are the image's.
+def test_a_jpeg_with_a_thumbnail_is_recognised_by_its_own_header(picture, encoded):
+    # The thumbnail is grey and complete, so its components and its end marker must not count as the image's.
     thumbnail = encoded(picture(1, 16, 16), "JPEG", "L")
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
     cmyk = encoded(picture(), "JPEG", "CMYK")
@@ -164,14 +164,14 @@ def test_bytes_after_the_end_of_a_jpeg_are_allowed(image_files):
 @pytest.mark.parametrize("kind", [*KEPT, *CHANGED])
 @given(data=st.data())
 @hypothesis_settings(unhurried, max_examples=25)
-def test_a_file_cut_short_anywhere_is_unreadable(image_files, kind, data):
+def test_a_file_truncated_anywhere_is_unreadable(image_files, kind, data):
     content = image_files[kind]
     with pytest.raises(Unreadable):
         to_stored(content[: data.draw(st.integers(0, len(content) - 1))])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "progressive JPEG", "grey JPEG"])
-def test_a_jpeg_cut_short_by_a_few_bytes_is_unreadable(image_files, kind):
+def test_a_jpeg_truncated_by_a_few_bytes_is_unreadable(image_files, kind):
     for missing in range(1, 40):
         with pytest.raises(Unreadable):
             to_stored(image_files[kind][:-missing])
@@ -179,7 +179,7 @@ def test_a_jpeg_cut_short_by_a_few_bytes_is_unreadable(image_files, kind):
 
 @pytest.mark.parametrize("kind", ["JPEG", "grey JPEG"])
 def test_a_jpeg_with_other_bytes_in_place_of_its_end_marker_is_unreadable(image_files, kind):
-    with pytest.raises(Unreadable, match="cut short"):
+    with pytest.raises(Unreadable, match="truncated"):
         to_stored(image_files[kind][:-2] + b"another file's bytes")
 
 
@@ -192,14 +192,14 @@ def test_a_jpeg_whose_end_was_never_written_is_unreadable(image_files, kind, fil
         to_stored(half + filling * (len(content) - len(half)))
 
 
-def test_a_truncated_file_is_rejected_with_its_reason(image_files):
-    with pytest.raises(Unreadable, match="cut short"):
+def test_the_error_says_that_a_file_is_truncated(image_files):
+    with pytest.raises(Unreadable, match="truncated"):
         to_stored(image_files["JPEG"][:-10])
-    with pytest.raises(Unreadable, match="cut short"):
+    with pytest.raises(Unreadable, match="truncated"):
         to_stored(image_files["PNG"][:-10])
 
 
-def test_an_empty_file_is_unreadable_and_called_empty():
+def test_the_error_says_that_a_file_is_empty():
     with pytest.raises(Unreadable, match="empty"):
         to_stored(b"")
 
@@ -220,7 +220,7 @@ def test_an_empty_file_is_unreadable_and_called_empty():
         bytes(1000),
     ],
 )
-def test_what_is_no_image_is_unreadable(content):
+def test_a_file_without_an_image_is_unreadable(content):
     with pytest.raises(Unreadable):
         to_stored(content)
 
@@ -235,7 +235,7 @@ def test_random_bytes_are_unreadable(start, content):
 @pytest.mark.parametrize("kind", [*KEPT, *CHANGED])
 @given(data=st.data())
 @hypothesis_settings(unhurried, max_examples=15)
-def test_a_damaged_file_is_unreadable_or_stored_as_it_decodes_but_never_anything_else(image_files, kind, data):
+def test_a_changed_file_is_unreadable_or_stored_with_the_pixels_that_opencv_decodes(image_files, kind, data):
     content = bytearray(image_files[kind])
     for _ in range(data.draw(st.integers(1, 5))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -246,7 +246,7 @@ def test_a_damaged_file_is_unreadable_or_stored_as_it_decodes_but_never_anything
     np.testing.assert_array_equal(decode(stored.encoded), as_opencv_sees(bytes(content)))
 
 
-def test_a_png_that_claims_to_be_vast_is_unreadable(image_files):
+def test_a_png_that_declares_too_many_pixels_is_unreadable(image_files):
     content = bytearray(image_files["PNG"])
     content[16:24] = struct.pack(">II", 900_000, 900_000)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
@@ -256,7 +256,7 @@ def test_a_png_that_claims_to_be_vast_is_unreadable(image_files):
 
 @given(height=st.integers(1, 20), width=st.integers(1, 20), grey=st.booleans(), seed=st.integers(0, 1000))
 @unhurried
-def test_pixels_written_as_png_are_read_back_the_same(height, width, grey, seed):
+def test_pixels_encoded_as_png_are_decoded_unchanged(height, width, grey, seed):
     shape = (height, width) if grey else (height, width, 3)
     pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     expected = np.repeat(pixels[:, :, None], 3, axis=2) if grey else pixels

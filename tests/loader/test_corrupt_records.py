@@ -71,7 +71,7 @@ def test_corrupt_records_up_to_the_cap_are_substituted_by_the_next_images_of_the
         members = sampler.batch(step)[0].records
         members = np.where((members == 7) | (members == 8), 9, members)
         np.testing.assert_array_equal(labels, whole.index["label"][members])
-    # The pixels are the substitute's, with the crop and colour of the place.
+    # The pixels are the substitute's, with the crop and colour of that position.
     (crowd,) = (step for step in (0, 1) if 7 in sampler.batch(step)[0].records)
     records = sampler.batch(crowd)[0].records
     row, position = int(np.flatnonzero(records == 7)[0]), sampler.batch(crowd)[0].position
@@ -91,7 +91,7 @@ def test_one_corrupt_record_more_than_the_cap_stops_the_loader(some_records):
 
 
 def test_the_substitute_of_a_corrupt_record_keeps_its_own_name(some_records):
-    names = [f"train-{i}.jpg" for i in [*range(0, 20, 2), *range(1, 20, 2)]]  # shard by shard
+    names = [f"train-{i}.jpg" for i in [*range(0, 20, 2), *range(1, 20, 2)]]  # in the order of the shards
     for record in (0, 7):
         corrupt(some_records, record)
         names[record] = names[record + 1]
@@ -124,7 +124,7 @@ def test_a_record_that_matches_at_the_second_read_is_used_and_counted(some_recor
     assert (reader.second_reads, len(reads)) == (1, 6)
 
 
-def test_a_shard_that_is_gone_is_named(some_records):
+def test_a_missing_shard_is_named(some_records):
     records = ShardedRecords(some_records, "train")
     records.shards[1].unlink()
     with pytest.raises(UserError, match=r"cannot read .*train-00001-of-00002: No such file"):

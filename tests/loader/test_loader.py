@@ -119,7 +119,7 @@ def test_a_sigterm_to_the_whole_process_group_does_not_end_the_workers(photo_rec
         for batch in loader:
             if batch.step == 2:
                 for worker in loader.pool.workers:
-                    if worker.identity:  # one that is still starting may go
+                    if worker.identity:  # one that is still starting may end
                         os.kill(worker.process.pid, signal.SIGTERM)
             del batch
     assert "and is replaced" not in capfd.readouterr().err
@@ -134,12 +134,12 @@ def test_closing_early_leaves_no_process_and_no_file(photo_records):
     assert not folder.exists()
 
 
-def test_the_socket_lies_in_a_folder_that_only_its_user_can_enter(photo_records):
+def test_the_socket_is_in_a_folder_that_only_its_user_can_enter(photo_records):
     with training(photo_records, last=1) as loader:
         assert loader.pool.folder.stat().st_mode & 0o077 == 0
 
 
-def test_workers_end_with_a_trainer_that_is_killed(photo_records):
+def test_workers_end_when_their_trainer_is_killed(photo_records):
     folder = photo_records.shards[0].parent
     code = f"""
 import sys, time
@@ -185,13 +185,13 @@ def test_a_batch_that_outlives_the_loader_writes_to_no_file(photo_records, tmp_p
     assert (tmp_path / "file").read_bytes() == b""
 
 
-def test_a_worker_reads_more_shards_than_it_may_open_files(tmp_path):
+def test_a_worker_reads_more_shards_than_it_may_have_open(tmp_path):
     write_records(tmp_path, "train", photographs(12), shards=6)
     records = ShardedRecords(tmp_path, "train")
     reader = RecordReader(records.shards, most_open=2)
     for shard, offset, length, _ in records.index.tolist() * 2:
         assert reader.payload(shard, offset, length)
-        assert len(reader._descriptors) <= 2
+        assert reader.open_files <= 2
     reader.close()
 
 

@@ -27,7 +27,7 @@ def test_draws_are_uniform_and_differ_between_seeds_epochs_and_positions():
     assert all(abs(np.corrcoef(found.ravel(), other.ravel())[0, 1]) < 0.01 for other in others)
 
 
-def test_each_stream_has_numbers_of_its_own():
+def test_each_stream_has_its_own_numbers():
     found = [draws(1, 2, 3, 500, stream) for stream in (AUGMENTATION, SAMPLER, 2, 3)]
     pairs = [(a, b) for i, a in enumerate(found) for b in found[:i]]
     assert all(abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.03 for a, b in pairs)

@@ -17,7 +17,7 @@ from resnet.loader import worker_pool
 
 @pytest.fixture
 def soon(monkeypatch):
-    """What takes minutes otherwise."""
+    """Shorter limits: the real ones take minutes."""
     monkeypatch.setattr(worker_pool, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(worker_pool, "STALLED_SECONDS", 3.0)  # on a busy machine a worker takes one to start
 
@@ -35,7 +35,7 @@ def test_a_stuck_worker_is_replaced_and_the_stream_does_not_change(photo_records
     assert "a worker was stuck" in capfd.readouterr().err
 
 
-def test_workers_that_never_say_a_word_are_stuck_too(photo_records, soon, monkeypatch, capfd):
+def test_workers_that_never_answer_count_as_stuck(photo_records, soon, monkeypatch, capfd):
     silent = [sys.executable, "-c", "import signal; signal.pause()"]
     monkeypatch.setattr(worker_pool, "start_process", lambda *_: subprocess.Popen(silent))
     monkeypatch.setattr(worker_pool, "STALLED_SECONDS", 0.3)

@@ -1,4 +1,4 @@
-"""The project's network, prepared for a comparison with a reference, and the measure of a difference."""
+"""Prepares the project's network for a comparison with a reference, and measures the difference."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from resnet.model.network import ResNet
 
 CLASSES = 10
 
-# Relative differences, as `relative_difference` has them. Each bound is about ten times the greatest that was measured
-# against Keras and torch on a processor, over two sets of images and every depth; ResNet-50 has the greatest.
-INFERENCE_LOGITS = 1e-4  # measured: 1.4e-5, float32's rounding (6e-8) grown in 50 layers
-TRAINING_LOGITS = 5e-4  # measured: 5.9e-5; each layer's rounding moves mean and variance of the next as well
-# With ReLU the gradient jumps where a value is near zero and rounding decides its sign. A part r of the values does so,
-# r about the relative rounding error above, and each changes one gradient wholly: sqrt(r) in the length of the
-# difference for each layer, so sqrt(49 * 1e-5) = 0.02 in all. With the smooth softplus instead nothing jumps.
+# Bounds for `relative_difference`. Each is about ten times the greatest difference measured against Keras and torch on
+# a CPU, over two sets of images and every depth; ResNet-50 has the greatest.
+INFERENCE_LOGITS = 1e-4  # measured: 1.4e-5, float32's rounding (6e-8) amplified by 50 layers
+TRAINING_LOGITS = 5e-4  # measured: 5.9e-5; each layer's rounding also changes the mean and variance of the next
+# With ReLU the gradient jumps where a value is near zero and rounding decides its sign. That concerns a fraction r of
+# the values, about the relative rounding error above, and each changes one gradient completely. That adds sqrt(r) to
+# the length of the difference for each layer, so sqrt(49 * 1e-5) = 0.02 in total. The smooth softplus has no jumps.
 GRADIENTS_WITH_RELU = 0.3  # measured: 0.034
 GRADIENTS_WITH_SOFTPLUS = 2e-4  # measured: 2.3e-5
 
@@ -27,9 +27,9 @@ def images_and_labels(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def network_with_random_norms(depth: int, stride_in: str, images: np.ndarray) -> ResNet:
-    """A new network, in which no batch normalisation has scale 1, offset 0, or the mean and variance of its input.
+    """A new network whose batch normalisations have random scales, offsets, means and variances.
 
-    Mean and variance are about those that `images` give, so that activations neither grow nor vanish with depth.
+    Mean and variance are near those that `images` give, so that activations neither grow nor vanish with depth.
     """
     network = ResNet(depth, CLASSES, stride_in=stride_in)
     random = np.random.default_rng(2)
@@ -60,7 +60,7 @@ def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
     """Length of the difference in units of b's length."""
     assert a.shape == b.shape
     difference = float(np.linalg.norm(a - b) / np.linalg.norm(b))
-    assert np.isfinite(difference)  # max() passes over NaN
+    assert np.isfinite(difference)  # max() ignores NaN
     return difference
 
 

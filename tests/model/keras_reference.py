@@ -1,6 +1,6 @@
-"""ResNet v1 once more, from the papers and in Keras' own layers: what the project's network is compared with.
+"""ResNet v1 built from the papers with Keras' layers, as a reference for the project's network.
 
-Nothing of the project is used here but the names of its variables, by which the weights are copied.
+It shares nothing with the project but the names of the variables, by which the weights are copied.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-STAGES = {  # channels of the 3x3 convolutions and blocks, stage by stage: Table 1 and section 4.2 of He et al. 2015
+STAGES = {  # per stage: channels of the 3x3 convolutions, number of blocks; Table 1 and section 4.2 of He et al. 2015
     18: [(64, 2), (128, 2), (256, 2), (512, 2)],
     50: [(64, 3), (128, 4), (256, 6), (512, 3)],
     20: [(16, 3), (32, 3), (64, 3)],
@@ -21,7 +21,7 @@ KERAS_NAMES = {"scale": "gamma", "offset": "beta", "mean": "moving_mean", "varia
 class KerasReference:
     """A network with the given weights, named as in the project's network, such as stage1/block1/conv1/kernel.
 
-    `activation` is softplus where the tests want a smooth network.
+    Tests that need a smooth network set `activation` to softplus.
     """
 
     def __init__(self, depth: int, stride_in: str, weights: dict[str, np.ndarray], size: int, activation: str = "relu"):
@@ -47,7 +47,7 @@ class KerasReference:
         return {self._named(v.path): g.numpy() for v, g in zip(variables, gradients, strict=True)}
 
     def norm_inputs(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """What each batch normalisation is applied to in training mode, by its name (stem/norm)."""
+        """The input of each batch normalisation in training mode, by its name (stem/norm)."""
         norms = [layer for layer in self._model.layers if isinstance(layer, layers.BatchNormalization)]
         inputs = keras.Model(self._model.input, [norm.input for norm in norms])(images, training=True)
         return {norm.name.replace(".", "/"): x.numpy() for norm, x in zip(norms, inputs, strict=True)}
@@ -97,7 +97,7 @@ class Architecture:
         if kernel > 1:
             x = layers.ZeroPadding2D({3: 1, 7: 3}[kernel])(x)
         x = layers.Conv2D(channels, kernel, stride, use_bias=False, name=name)(x)
-        # Momentum 1: the moving statistics stay as they were copied, whatever is run in training mode.
+        # Momentum 1: training mode does not change the moving statistics that were copied.
         return layers.BatchNormalization(momentum=1.0, epsilon=1e-5, name=norm_name)(x)
 
     def activate(self, x):

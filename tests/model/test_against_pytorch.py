@@ -1,6 +1,6 @@
-"""The same comparison with PyTorch, whose kernels, padding and batch normalisation are none of TensorFlow's.
+"""The same comparison with PyTorch, whose kernels, padding and batch normalisation are independent of TensorFlow's.
 
-PyTorch is no dependency of the project. These tests run where it is installed:
+PyTorch is not a dependency of the project. These tests run where it is installed:
     pip install --target /tmp/torch torch && PYTHONPATH=/tmp/torch pytest tests/model/test_against_pytorch.py
 """
 
@@ -27,7 +27,7 @@ from model.comparison import (
 
 from resnet.model.network import ResNet
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed; it is needed for this comparison only")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; only this comparison needs it")
 nn, functional = torch.nn, torch.nn.functional
 
 PARAMETERS = {
@@ -43,7 +43,7 @@ class ConvNorm(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, bias=False)
-        # Momentum 0: the running statistics stay as they were copied, whatever is run in training mode.
+        # Momentum 0: training mode does not change the running statistics that were copied.
         self.norm = nn.BatchNorm2d(outputs, eps=1e-5, momentum=0)
 
     def forward(self, x):
@@ -106,7 +106,7 @@ class TorchReference:
 
     def __init__(self, depth: int, stride_in: str, weights: dict[str, np.ndarray], activation=functional.relu):
         self._network = TorchResNet(depth, stride_in, activation)
-        state = {torch_name(name): torch.tensor(as_torch_has_it(value)) for name, value in weights.items()}
+        state = {torch_name(name): torch.tensor(to_torch_layout(value)) for name, value in weights.items()}
         missing, unexpected = self._network.load_state_dict(state, strict=False)
         assert not unexpected
         assert all(name.endswith("num_batches_tracked") for name in missing)
@@ -124,7 +124,7 @@ class TorchReference:
 
 
 def torch_name(name: str) -> str:
-    """Of the weight that the project's network calls stage1/block1/conv1/kernel: stages.0.0.first.conv.weight."""
+    """PyTorch's name of a weight: stage1/block1/conv1/kernel becomes stages.0.0.first.conv.weight."""
     *path, layer, parameter = name.split("/")
     parameter = PARAMETERS.get(parameter, parameter)
     if layer == "classifier":
@@ -132,19 +132,19 @@ def torch_name(name: str) -> str:
     kind = "norm" if "norm" in layer else "conv"
     if path == ["stem"]:
         return f"stem.{kind}.{parameter}"
-    stage, block = (int(part.removeprefix("stage").removeprefix("block")) - 1 for part in path)
+    stage, block = (int(name.removeprefix("stage").removeprefix("block")) - 1 for name in path)
     role = "shortcut" if layer.startswith("projection") else ("first", "second", "third")[int(layer[-1]) - 1]
     return f"stages.{stage}.{block}.{role}.{kind}.{parameter}"
 
 
-def as_torch_has_it(value: np.ndarray) -> np.ndarray:
+def to_torch_layout(value: np.ndarray) -> np.ndarray:
     """Kernels: height, width, in, out becomes out, in, height, width; the classifier's in, out becomes out, in."""
     return value.transpose({4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim])
 
 
-def gradients_as_torch_has_them(network: ResNet, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def gradients_in_torch_layout(network: ResNet, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     ours = gradients(network, images, labels)
-    return {torch_name(name): as_torch_has_it(gradient) for name, gradient in ours.items()}
+    return {torch_name(name): to_torch_layout(gradient) for name, gradient in ours.items()}
 
 
 @dataclass
@@ -175,17 +175,17 @@ def test_logits_in_training_mode_equal_those_of_the_same_network_in_pytorch(case
     assert relative_difference(logits.numpy(), case.reference.logits(case.images, training=True)) < TRAINING_LOGITS
 
 
-def test_gradients_equal_those_of_the_same_network_in_pytorch_but_for_the_jumps_of_relu(case: Case):
-    ours = gradients_as_torch_has_them(case.network, case.images, case.labels)
+def test_gradients_equal_those_of_the_same_network_in_pytorch_except_where_relu_jumps(case: Case):
+    ours = gradients_in_torch_layout(case.network, case.images, case.labels)
     difference, name = greatest_difference(ours, case.reference.gradients(case.images, case.labels))
     assert difference < GRADIENTS_WITH_RELU, name
 
 
-def test_gradients_equal_those_of_the_same_network_in_pytorch_to_rounding_where_relu_is_made_smooth(
+def test_gradients_with_a_smooth_activation_equal_those_of_the_same_network_in_pytorch_to_rounding(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ):
     smooth = TorchReference(case.depth, case.stride_in, weights(case.network), functional.softplus)
     theirs = smooth.gradients(case.images, case.labels)
     monkeypatch.setattr(tf.nn, "relu", tf.nn.softplus)
-    difference, name = greatest_difference(gradients_as_torch_has_them(case.network, case.images, case.labels), theirs)
+    difference, name = greatest_difference(gradients_in_torch_layout(case.network, case.images, case.labels), theirs)
     assert difference < GRADIENTS_WITH_SOFTPLUS, name

@@ -1,4 +1,4 @@
-"""Convolution, batch normalisation and classifier, each by itself against its definition."""
+"""Convolution, batch normalisation and classifier, each compared with its definition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def values(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [8, 9, 14, 15])
 @pytest.mark.parametrize("kernel", [1, 3, 7])
-def test_output_pixel_of_a_strided_convolution_is_centred_on_every_second_input_pixel(kernel: int, size: int):
+def test_a_strided_convolution_centres_its_outputs_on_every_second_input_pixel(kernel: int, size: int):
     """TensorFlow's SAME fails this for even sizes, which is every layer of a network for 224 pixels."""
     x = values(2, size, size, 3)
     strided, unstrided = Conv("c", 3, 4, kernel, 2, seed=0), Conv("c", 3, 4, kernel, 1, seed=0)
@@ -25,8 +25,8 @@ def test_output_pixel_of_a_strided_convolution_is_centred_on_every_second_input_
 
 
 @pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 1, 8), (3, 1, 9), (1, 2, 9), (3, 2, 9), (7, 2, 15)])
-def test_a_mirrored_convolution_of_a_mirrored_image_is_mirrored(kernel: int, stride: int, size: int):
-    """Sizes are odd where the stride is 2: first and last column are both the centre of an output pixel then."""
+def test_mirroring_the_image_and_the_kernel_mirrors_the_output(kernel: int, stride: int, size: int):
+    """With a stride of 2 the sizes are odd, so that an output pixel is centred on the first and on the last column."""
     x = values(2, size, size, 3)
     conv = Conv("c", 3, 4, kernel, stride, seed=0)
     y = conv(x)
@@ -34,24 +34,24 @@ def test_a_mirrored_convolution_of_a_mirrored_image_is_mirrored(kernel: int, str
     np.testing.assert_allclose(conv(x[:, :, ::-1])[:, :, ::-1], y, **ROUNDING)
 
 
-def test_a_new_convolution_has_the_deviation_of_he_with_fan_out():
+def test_a_new_convolution_has_he_initialisation_with_fan_out():
     kernel = Conv("c", 256, 512, 3, 1, seed=0).kernel.numpy()
     assert kernel.std() == pytest.approx(np.sqrt(2 / (3 * 3 * 512)), rel=0.005)  # 5 deviations of 1.2 million draws
     assert abs(kernel.mean()) < 0.005 * kernel.std()
 
 
-def test_a_new_classifier_has_deviation_one_hundredth_and_no_bias():
+def test_a_new_classifier_has_standard_deviation_0_01_and_zero_bias():
     dense = Dense("d", 512, 1000, seed=0)
     assert dense.kernel.numpy().std() == pytest.approx(0.01, rel=0.005)
     assert not dense.bias.numpy().any()
 
 
-def test_a_new_batch_normalisation_neither_scales_nor_shifts_what_is_normal_already():
+def test_a_new_batch_normalisation_changes_its_input_by_epsilon_only():
     x = values(4, 3, 3, 5)
     np.testing.assert_allclose(BatchNorm("n", 5)(x, None), x / np.sqrt(1 + 1e-5), **ROUNDING)
 
 
-def test_batch_normalisation_in_training_is_by_the_batch_and_reports_its_mean_and_unbiased_variance():
+def test_batch_normalisation_in_training_uses_the_batch_and_reports_its_mean_and_unbiased_variance():
     x = 3 * values(4, 3, 3, 5) + np.arange(5, dtype=np.float32)
     norm = norm_with_random_variables(5)
     statistics: list[tuple[tf.Tensor, tf.Tensor]] = []
@@ -63,7 +63,7 @@ def test_batch_normalisation_in_training_is_by_the_batch_and_reports_its_mean_an
     np.testing.assert_allclose(variance, x.var((0, 1, 2), ddof=1), **ROUNDING)
 
 
-def test_batch_normalisation_otherwise_is_by_the_stored_mean_and_variance():
+def test_batch_normalisation_in_inference_uses_the_stored_mean_and_variance():
     x = values(4, 3, 3, 5)
     norm = norm_with_random_variables(5)
     expected = (x - norm.mean) / np.sqrt(norm.variance + 1e-5) * norm.scale + norm.offset
@@ -71,7 +71,7 @@ def test_batch_normalisation_otherwise_is_by_the_stored_mean_and_variance():
 
 
 @pytest.mark.parametrize("statistics", [None, []], ids=["inference", "training"])
-def test_batch_normalisation_leaves_its_variables_alone(statistics: list | None):
+def test_batch_normalisation_does_not_change_its_variables(statistics: list | None):
     norm = norm_with_random_variables(5)
     before = [variable.numpy() for variable in norm.variables]
     norm(values(4, 3, 3, 5), statistics)
@@ -79,7 +79,7 @@ def test_batch_normalisation_leaves_its_variables_alone(statistics: list | None)
 
 
 def norm_with_random_variables(channels: int) -> BatchNorm:
-    """The variance is small, so that epsilon counts."""
+    """The variance is small, so that epsilon matters."""
     random = np.random.default_rng(4)
     norm = BatchNorm("n", channels)
     for variable in (norm.scale, norm.offset, norm.mean):

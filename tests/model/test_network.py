@@ -1,4 +1,4 @@
-"""ResNet: the same network, as a function and in its gradients, as one built independently from the papers."""
+"""ResNet: its logits and gradients equal those of an independent implementation of the papers."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_logits_in_training_mode_equal_those_of_an_independent_network(case: Cas
     assert relative_difference(logits.numpy(), case.reference.logits(case.images, training=True)) < TRAINING_LOGITS
 
 
-def test_gradients_equal_those_of_an_independent_network_but_for_the_jumps_of_relu(case: Case):
+def test_gradients_equal_those_of_an_independent_network_except_where_relu_jumps(case: Case):
     ours = gradients(case.network, case.images, case.labels)
     theirs = case.reference.gradients(case.images, case.labels)
     difference, name = greatest_difference(ours, theirs)
     assert difference < GRADIENTS_WITH_RELU, name
 
 
-def test_gradients_equal_those_of_an_independent_network_to_rounding_where_relu_is_made_smooth(
+def test_gradients_with_a_smooth_activation_equal_those_of_an_independent_network_to_rounding(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ):
     smooth = KerasReference(case.depth, case.stride_in, weights(case.network), case.images.shape[1], "softplus")
@@ -75,7 +75,7 @@ def test_gradients_equal_those_of_an_independent_network_to_rounding_where_relu_
     assert difference < GRADIENTS_WITH_SOFTPLUS, name
 
 
-def test_each_norm_has_the_statistics_of_its_own_input_in_the_same_order(case: Case):
+def test_each_norm_reports_the_statistics_of_its_input_in_the_sequence_of_the_norms(case: Case):
     _, statistics = case.network(case.images, training=True)
     inputs = case.reference.norm_inputs(case.images)
     assert len(case.network.norms) == len(statistics) == len(inputs)
@@ -89,7 +89,7 @@ def test_each_norm_has_the_statistics_of_its_own_input_in_the_same_order(case: C
 @pytest.mark.parametrize(
     ("depth", "classes", "expected"),
     [
-        (18, 1000, 11_689_512),  # these five are torchvision's
+        (18, 1000, 11_689_512),  # these five as in torchvision
         (34, 1000, 21_797_672),
         (50, 1000, 25_557_032),
         (101, 1000, 44_549_160),
@@ -97,7 +97,7 @@ def test_each_norm_has_the_statistics_of_its_own_input_in_the_same_order(case: C
         (20, 10, 269_722 + 2_752),  # with option A, and the two projections with their batch normalisation
     ],
 )
-def test_number_of_weights_is_the_published_one(depth: int, classes: int, expected: int):
+def test_the_number_of_weights_is_as_published(depth: int, classes: int, expected: int):
     assert sum(variable.shape.num_elements() for variable in ResNet(depth, classes).trainable_variables) == expected
 
 
@@ -109,19 +109,19 @@ def test_the_seed_decides_the_initial_weights():
     assert not any(np.array_equal(first[name], other[name]) for name in kernels)
 
 
-def test_no_two_layers_begin_alike():
+def test_every_layer_starts_with_different_weights():
     kernels = [value for name, value in weights(ResNet(20, CLASSES)).items() if name.endswith("/kernel")]
     assert len({kernel.ravel()[:48].tobytes() for kernel in kernels}) == len(kernels)
 
 
-def test_a_deeper_network_begins_with_the_same_weights_in_the_layers_that_both_have():
+def test_a_deeper_network_starts_with_the_same_weights_in_the_layers_that_both_have():
     shallow, deep = weights(ResNet(20, CLASSES)), weights(ResNet(32, CLASSES))
     assert shallow.keys() < deep.keys()
     assert all(np.array_equal(shallow[name], deep[name]) for name in shallow)
 
 
 @pytest.mark.parametrize(("depth", "size"), [(18, 64), (20, 32)])
-def test_bfloat16_gives_float32_logits_and_statistics_close_to_those_of_float32(depth: int, size: int):
+def test_bfloat16_returns_float32_logits_and_statistics_close_to_those_of_float32(depth: int, size: int):
     images, _ = images_and_labels(8, size)
     exact = network_with_random_norms(depth, "1x1", images)
     rounded = ResNet(depth, CLASSES, precision="bfloat16")
@@ -131,5 +131,6 @@ def test_bfloat16_gives_float32_logits_and_statistics_close_to_those_of_float32(
     _, statistics = rounded(images, training=True)
     assert logits.dtype == tf.float32
     assert {moment.dtype for mean_and_variance in statistics for moment in mean_and_variance} == {tf.float32}
-    # Measured: 0.025 and 0.008, from a rounding of 0.002 to 0.004 in each layer. Without any, precision has no effect.
+    # Measured: 0.025 and 0.008, from a rounding of 0.002 to 0.004 in each layer. Less than the lower bound would mean
+    # that the precision has no effect.
     assert 0.001 < relative_difference(logits.numpy(), exact(images, training=False)[0].numpy()) < 0.1

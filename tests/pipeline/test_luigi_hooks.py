@@ -39,12 +39,12 @@ def worker(monkeypatch) -> luigi.worker.Worker:
     return luigi.worker.Worker(scheduler=luigi.scheduler.Scheduler())
 
 
-def test_luigi_schedules_with_worker_add_and_the_task_is_prepared_once_before(worker):
+def test_luigi_schedules_with_worker_add_and_the_task_is_prepared_once_before_that(worker):
     assert worker.add(Asked())
     assert Asked.prepared == 1
 
 
-def test_other_tasks_are_scheduled_as_ever(worker):
+def test_tasks_of_others_are_scheduled_unchanged(worker):
     class Other(luigi.Task):
         def complete(self) -> bool:
             return True

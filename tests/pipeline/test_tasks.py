@@ -26,7 +26,7 @@ def test_progress_reaches_the_scheduler_in_percent(task):
     assert shown == [12.3, "step 3"]
 
 
-def test_a_scheduler_that_does_not_answer_is_spared_the_next_messages(task):
+def test_a_scheduler_that_does_not_answer_gets_no_messages_for_a_while(task):
     calls = []
 
     def down(message):
@@ -36,11 +36,11 @@ def test_a_scheduler_that_does_not_answer_is_spared_the_next_messages(task):
     task.set_status_message = down
     task.set_progress_percentage = down
     for _ in range(100):
-        task.show_progress({"message": "still at work"})
-    assert calls == ["still at work"]
+        task.show_progress({"message": "still running"})
+    assert calls == ["still running"]
 
 
-def test_looking_whether_a_task_is_complete_prints_locks_and_writes_nothing(tmp_path, capfd):
+def test_complete_prints_nothing_locks_nothing_and_writes_nothing(tmp_path, capfd):
     for task in (FullRun, Report, Train, ConvertRecords, Images):
         asked = task(recipe="imagefolder", run="mine", artifacts=str(tmp_path / "a"), data=str(tmp_path / "nowhere"))
         assert not asked.complete()

@@ -26,7 +26,7 @@ def test_no_folder_of_images_given(luigi, tmp_path):
     message(result, "say where they are with --data")
 
 
-def test_missing_files_of_a_set_of_tfrecords(luigi, tmp_path):
+def test_tfrecords_with_missing_files(luigi, tmp_path):
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "train-00001-of-00003").touch()
     overrides = '["dataset.source=tfrecords"]'
@@ -65,7 +65,9 @@ def test_an_unreadable_image(luigi, tmp_path, photo_folder):
     options = ["--recipe", "imagefolder", "--data", tmp_path / "images", "--artifacts", tmp_path / "a"]
     result = luigi("ConvertRecords", *options)
     assert result.returncode == 30
-    message(result, "1 image cannot be read", "dog/2.jpg: it is no image that OpenCV can decode")
+    message(
+        result, "1 image cannot be read", "dog/2.jpg: OpenCV cannot decode it: it is not an image, or it is truncated"
+    )
     accepted = luigi("ConvertRecords", *options, "--override", '["records.max_rejected=1"]')
     assert accepted.returncode == 0, accepted.stderr
     assert "1 unreadable image left out" in accepted.stdout
@@ -80,7 +82,7 @@ def test_an_unreadable_image(luigi, tmp_path, photo_folder):
         ('["training.epochs=soon"]', "training.epochs: it should be a valid integer, but is 'soon'"),
     ],
 )
-def test_a_setting_that_does_not_exist_or_does_not_fit(luigi, tmp_path, override, words):
+def test_a_setting_that_does_not_exist_or_cannot_be_used(luigi, tmp_path, override, words):
     result = luigi("FullRun", "--override", override, "--artifacts", tmp_path)
     assert result.returncode == 35
     message(result, words)

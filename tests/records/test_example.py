@@ -1,4 +1,4 @@
-"""tf.train.Example: what goes in comes out."""
+"""tf.train.Example, encoded and decoded without TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet.records.example import LabelledImage, Malformed, decode, encode, enc
 
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-filenames = st.one_of(st.text(), st.binary().map(os.fsdecode))  # names on a disk need not be UTF-8
+filenames = st.one_of(st.text(), st.binary().map(os.fsdecode))  # filenames need not be UTF-8
 images = st.builds(
     LabelledImage,
     encoded=st.binary(max_size=3000),
@@ -29,30 +29,30 @@ images = st.builds(
 
 @given(image=images)
 @unhurried
-def test_an_image_is_decoded_as_it_was_encoded(image):
+def test_decoding_gives_back_the_encoded_image(image):
     assert decode(encode(image)) == image
 
 
 @given(image=images)
 @unhurried
-def test_the_image_file_alone_is_the_same(image):
+def test_the_image_file_is_found_without_parsing_the_example(image):
     assert encoded_image(encode(image)) == image.encoded
 
 
 @given(image=images)
 @unhurried
-def test_the_same_image_is_encoded_to_the_same_bytes(image):
+def test_equal_images_are_encoded_to_equal_bytes(image):
     assert encode(image) == encode(LabelledImage(*image))
 
 
-def test_what_is_no_example_is_not_decoded():
+def test_other_bytes_are_not_decoded():
     with pytest.raises(Malformed):
         encoded_image(b"\xff\xff\xff")
 
 
 @given(image=images, data=st.data())
 @unhurried
-def test_what_is_cut_short_is_not_decoded(image, data):
+def test_a_truncated_example_is_not_decoded(image, data):
     payload = encode(image)
     with pytest.raises(Malformed):
         encoded_image(payload[: data.draw(st.integers(0, len(payload) - 1))])

@@ -1,4 +1,4 @@
-"""Shards: which image goes where, and how any record is found again."""
+"""Shards: which images they get, and how their records are found and checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from resnet.conversion.plan import assign
 from resnet.errors import UserError
 from resnet.records.example import LabelledImage, decode
 from resnet.records.shards import RecordReader, Shard, ShardedRecords, read_classes, shard_name, write_classes
@@ -36,36 +35,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@given(count=st.integers(0, 3000), shards=st.integers(1, 200), seed=st.integers(0, 2**63))
-@unhurried
-def test_every_image_goes_to_one_shard_and_shards_differ_by_one_image_at_most(count, shards, seed):
-    parts = assign(count, shards, seed)
-    assert len(parts) == shards
-    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(count))
-    sizes = [len(part) for part in parts]
-    assert max(sizes) - min(sizes) <= 1
-
-
-@given(count=st.integers(0, 300), shards=st.integers(1, 20), seed=st.integers(0, 2**63))
-@unhurried
-def test_where_an_image_goes_depends_on_the_seed_alone(count, shards, seed):
-    for one, again in zip(assign(count, shards, seed), assign(count, shards, seed), strict=True):
-        np.testing.assert_array_equal(one, again)
-
-
-def test_another_seed_spreads_images_otherwise():
-    assert not np.array_equal(assign(100, 1, 0)[0], assign(100, 1, 1)[0])
-
-
-def test_each_shard_is_like_the_whole_and_not_a_run_of_classes():
-    # 100 classes of 100 images in the order of the classes: by chance a shard of 100 holds 63 classes, give or take 3.
-    labels = np.repeat(np.arange(100), 100)
-    for part in assign(len(labels), 100, 0):
-        assert len(np.unique(labels[part])) > 45
-        assert np.any(np.diff(part) < 0), "the images of a shard are in the order of the classes"
-
-
-def test_shards_are_named_as_tensorflows_scripts_name_them():
+def test_shards_are_named_like_those_of_tensorflows_scripts():
     assert shard_name("train", 7, 1024) == "train-00007-of-01024"
 
 
@@ -86,7 +56,7 @@ def test_every_record_is_found_by_its_index(folder):
     reader.close()
 
 
-def test_the_index_leaves_no_byte_of_the_shard_out(folder):
+def test_the_index_covers_every_byte_of_the_shard(folder):
     shard = Shard(folder, "train-00000-of-00001")
     shard.write(images(5))
     index = np.load(shard.index_path)
@@ -94,18 +64,18 @@ def test_the_index_leaves_no_byte_of_the_shard_out(folder):
     assert index["length"].sum() == shard.path.stat().st_size
 
 
-def test_the_splits_are_kept_apart(folder):
+def test_each_split_has_its_own_records(folder):
     Shard(folder, "train-00000-of-00001").write(images(3))
     Shard(folder, "validation-00000-of-00001").write(images(2))
     assert (len(ShardedRecords(folder, "train")), len(ShardedRecords(folder, "validation"))) == (3, 2)
 
 
-def test_only_shards_match_the_name_of_a_split(folder):
+def test_only_tfrecord_files_match_the_name_of_a_split(folder):
     Shard(folder, "train-00000-of-00001").write(images(3))
     assert [path.name for path in folder.glob("train-*")] == ["train-00000-of-00001"]
 
 
-def test_a_damaged_record_is_named_by_shard_and_offset_and_the_others_are_read(folder):
+def test_an_error_names_the_shard_and_offset_of_a_corrupt_record_and_the_others_are_read(folder):
     content = images(3)
     shard = Shard(folder, "train-00000-of-00001")
     shard.write(content)
@@ -126,7 +96,7 @@ def test_a_damaged_record_is_named_by_shard_and_offset_and_the_others_are_read(f
     reader.close()
 
 
-def test_a_record_beyond_the_end_of_a_shard_cut_short_is_corrupt(folder):
+def test_a_record_past_the_end_of_a_truncated_shard_is_corrupt(folder):
     shard = Shard(folder, "train-00000-of-00001")
     shard.write(images(3))
     records = ShardedRecords(folder, "train")
@@ -137,7 +107,7 @@ def test_a_record_beyond_the_end_of_a_shard_cut_short_is_corrupt(folder):
     reader.close()
 
 
-def test_a_reader_can_be_used_again_after_it_was_closed(folder):
+def test_a_closed_reader_opens_its_shards_again(folder):
     Shard(folder, "train-00000-of-00001").write(images(1))
     records = ShardedRecords(folder, "train")
     reader = RecordReader(records.shards)
@@ -148,7 +118,21 @@ def test_a_reader_can_be_used_again_after_it_was_closed(folder):
     reader.close()
 
 
-def test_the_summary_of_a_shard_tells_how_it_came_out(folder):
+def test_a_reader_keeps_at_most_the_given_number_of_shards_open(folder):
+    for number in range(3):
+        Shard(folder, shard_name("train", number, 3)).write(images(1, start=number))
+    records = ShardedRecords(folder, "train")
+    reader = RecordReader(records.shards, most_open=2)
+    counts = []
+    for shard, offset, length, _ in records.index.tolist() * 2:
+        reader.payload(shard, offset, length)
+        counts.append(reader.open_files)
+    assert counts == [1, 2, 2, 2, 2, 2]
+    reader.close()
+    assert reader.open_files == 0
+
+
+def test_the_summary_of_a_shard_has_its_counts_and_the_given_facts(folder):
     shard = Shard(folder, "train-00000-of-00001")
     summary = shard.write(images(3), rejected=[("a.jpg", "why")])
     assert summary["records"] == 3
@@ -157,7 +141,7 @@ def test_the_summary_of_a_shard_tells_how_it_came_out(folder):
     assert shard.summary() == json.loads(json.dumps(summary))
 
 
-def test_a_shard_that_was_never_finished_has_no_summary(folder):
+def test_an_unfinished_shard_has_no_summary(folder):
     shard = Shard(folder, "train-00000-of-00001")
     assert shard.summary() is None
 
@@ -172,12 +156,12 @@ def test_a_shard_that_was_never_finished_has_no_summary(folder):
 
 
 @pytest.mark.parametrize("which", ["path", "index_path", "summary_path"])
-@pytest.mark.parametrize("harm", ["gone", "empty", "cut short"])
-def test_a_shard_with_a_file_gone_or_cut_short_is_not_finished(folder, which, harm):
+@pytest.mark.parametrize("harm", ["missing", "empty", "truncated"])
+def test_a_shard_with_a_missing_or_truncated_file_has_no_summary(folder, which, harm):
     shard = Shard(folder, "train-00000-of-00001")
     shard.write(images(3))
     path = getattr(shard, which)
-    if harm == "gone":
+    if harm == "missing":
         path.unlink()
     else:
         os.truncate(path, 0 if harm == "empty" else path.stat().st_size - 5)
@@ -185,7 +169,7 @@ def test_a_shard_with_a_file_gone_or_cut_short_is_not_finished(folder, which, ha
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b"null", b"\xff"])
-def test_a_shard_with_a_damaged_summary_is_not_finished(folder, content):
+def test_a_shard_with_an_invalid_summary_has_no_summary(folder, content):
     shard = Shard(folder, "train-00000-of-00001")
     shard.write(images(3))
     shard.summary_path.write_bytes(content)
@@ -193,14 +177,14 @@ def test_a_shard_with_a_damaged_summary_is_not_finished(folder, content):
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_folder_without_records_says_what_to_run(tmp_path, split):
+def test_the_error_for_a_folder_without_records_says_what_to_run(tmp_path, split):
     with pytest.raises(UserError, match="ConvertRecords") as caught:
         ShardedRecords(tmp_path, split)
     assert str(tmp_path) in str(caught.value)
     assert split in str(caught.value)
 
 
-def test_records_without_their_classes_say_what_to_run(folder):
+def test_the_error_for_records_without_classes_says_what_to_run(folder):
     Shard(folder, "train-00000-of-00001").write(images(3))
     (folder / "classes.txt").unlink()
     with pytest.raises(UserError, match="ConvertRecords") as caught:
@@ -208,7 +192,7 @@ def test_records_without_their_classes_say_what_to_run(folder):
     assert str(folder / "classes.txt") in str(caught.value)
 
 
-def test_an_index_cut_short_anywhere_is_named_with_what_to_do(folder):
+def test_the_error_for_a_truncated_index_names_it_and_says_what_to_run(folder):
     shard = Shard(folder, "train-00000-of-00001")
     shard.write(images(3))
     whole = shard.index_path.read_bytes()
@@ -219,7 +203,7 @@ def test_an_index_cut_short_anywhere_is_named_with_what_to_do(folder):
         assert str(shard.index_path) in str(caught.value)
 
 
-def test_an_index_of_something_else_is_named(folder):
+def test_an_error_names_an_index_with_other_entries(folder):
     shard = Shard(folder, "train-00000-of-00001")
     shard.write(images(3))
     np.save(shard.index_path, np.arange(5))
@@ -228,7 +212,7 @@ def test_an_index_of_something_else_is_named(folder):
     assert str(shard.index_path) in str(caught.value)
 
 
-def test_the_shards_payloads_are_examples_one_after_another(folder):
+def test_a_shard_is_a_sequence_of_framed_examples(folder):
     content = images(3)
     shard = Shard(folder, "train-00000-of-00001")
     shard.write(content)
@@ -238,7 +222,7 @@ def test_the_shards_payloads_are_examples_one_after_another(folder):
     assert [decode(unframe(file[end - length : end])) for end, length in zip(ends, lengths, strict=True)] == content
 
 
-def test_classes_are_read_as_they_were_written(folder):
+def test_classes_are_read_back_as_written(folder):
     assert read_classes(folder) == CLASSES
 
 
@@ -247,6 +231,6 @@ folder_names = st.text(st.characters(codec="utf-8", exclude_characters="\0/\t\n"
 
 @given(classes=st.lists(st.tuples(folder_names, folder_names), min_size=1, max_size=5))
 @unhurried
-def test_whatever_classes_are_called_they_are_read_as_they_were_written(classes, tmp_path_factory):
+def test_any_class_names_are_read_back_as_written(classes, tmp_path_factory):
     write_classes(tmp_path_factory.getbasetemp(), classes)
     assert read_classes(tmp_path_factory.getbasetemp()) == classes

@@ -1,4 +1,4 @@
-"""The framing of records, and that no damage goes unnoticed."""
+"""The framing of records, which detects every corrupt byte."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthChec
 @given(payload=st.binary(max_size=2000))
 @example(payload=b"")
 @unhurried
-def test_a_framed_payload_is_unframed_the_same(payload):
+def test_unframing_gives_back_the_framed_payload(payload):
     assert unframe(frame(payload)) == payload
 
 
@@ -34,15 +34,15 @@ def test_a_record_with_any_one_byte_changed_is_corrupt(payload, data):
 def test_a_record_with_any_one_bit_flipped_is_corrupt():
     record = frame(b"payload")
     for bit in range(8 * len(record)):
-        damaged = bytearray(record)
-        damaged[bit // 8] ^= 1 << bit % 8
+        corrupt = bytearray(record)
+        corrupt[bit // 8] ^= 1 << bit % 8
         with pytest.raises(CorruptRecord):
-            unframe(bytes(damaged))
+            unframe(bytes(corrupt))
 
 
 @given(payload=st.binary(max_size=200), data=st.data())
 @unhurried
-def test_a_record_cut_short_or_run_together_with_the_next_is_corrupt(payload, data):
+def test_a_truncated_or_too_long_record_is_corrupt(payload, data):
     record = frame(payload)
     with pytest.raises(CorruptRecord):
         unframe(record[: data.draw(st.integers(0, len(record) - 1))])
@@ -53,19 +53,19 @@ def test_a_record_cut_short_or_run_together_with_the_next_is_corrupt(payload, da
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        (b"", "it is cut short"),
+        (b"", "it is truncated"),
         (bytes(16), "header"),
         (frame(b"payload")[:-1], "header"),
         (frame(b"payload")[:-1] + b"\0", "checksum"),
     ],
 )
-def test_what_is_wrong_with_a_record_is_told(record, reason):
+def test_the_error_says_what_is_wrong_with_a_record(record, reason):
     with pytest.raises(CorruptRecord, match=reason):
         unframe(record)
 
 
-def test_the_framing_is_tensorflows():
-    # Masked CRC-32C as its record_writer.h and crc32c.h have it; CRC-32C of "123456789" is 0xE3069283 (RFC 3720's).
+def test_the_checksums_are_tensorflows_masked_crc_32c():
+    # The masking is that of TensorFlow's crc32c.h. The CRC-32C of "123456789" is 0xE3069283 (RFC 3720).
     crc = 0xE3069283
     masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
     record = frame(b"123456789")

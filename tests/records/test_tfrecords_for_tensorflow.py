@@ -1,4 +1,4 @@
-"""The records as TensorFlow reads them: the same labels, and the same pixels as our own decoder's."""
+"""TensorFlow reads our records: the same labels, and the same pixels as our decoder's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parsed(paths: list[str]) -> list[dict]:
 
 @pytest.fixture(scope="module", params=SPLITS)
 def both(request, converted, records_of) -> tuple[list[dict], list[LabelledImage]]:
-    """A split's records, as TensorFlow reads them and as we do."""
+    """A split's records, read by TensorFlow and by us."""
     paths = sorted(str(path) for path in converted.records.glob(f"{request.param}-*"))
     return parsed(paths), records_of(converted.records, request.param)
 
@@ -61,24 +61,24 @@ def test_tensorflow_decodes_the_same_pixels(both):
         np.testing.assert_array_equal(decode(our.encoded), pixels.numpy(), err_msg=our.filename)
 
 
-def test_records_written_by_tensorflow_are_the_very_same_bytes(tmp_path):
+def test_tensorflow_writes_the_same_bytes(tmp_path):
     image = LabelledImage(b"\x89PNG" * 99, "PNG", 7, 9, 3, "n01440764", "tench, Tinca tinca", "café.JPEG")
     with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
         writer.write(encode(image))
     assert (tmp_path / "theirs").read_bytes() == frame(encode(image))
 
 
-def test_our_messages_and_tensorflows_live_in_one_process():
+def test_our_message_types_and_tensorflows_can_share_a_process():
     image = LabelledImage(b"bytes", "PNG", 7, 9, 3, "n01440764", "tench", "a.JPEG")
     example = tf.train.Example.FromString(encode(image))
     assert example.features.feature["image/class/label"].int64_list.value == [3]
     assert example.features.feature["image/encoded"].bytes_list.value == [b"bytes"]
 
 
-def test_tensorflow_finds_damage_where_we_do(converted, tmp_path):
+def test_tensorflow_detects_a_corrupt_record(converted, tmp_path):
     path = next(converted.records.glob("train-*"))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    (tmp_path / "damaged").write_bytes(content)
+    (tmp_path / "corrupt").write_bytes(content)
     with pytest.raises(tf.errors.DataLossError):
-        parsed([str(tmp_path / "damaged")])
+        parsed([str(tmp_path / "corrupt")])

@@ -1,3 +1,7 @@
+"""What the report shows: published errors, figures, and texts for readers."""
+
+from __future__ import annotations
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +14,7 @@ from resnet.report.published import published_errors
 from resnet.settings import Recipe
 
 
-def test_the_reproduced_figure_is_among_the_published_ones_of_resnet50():
+def test_the_published_errors_of_resnet50_include_the_reproduced_recipe():
     rows = {row.source: row for row in published_errors(Recipe())}
     assert (rows["the recipe reproduced here"].top1_error, rows["the recipe reproduced here"].top5_error) == (
         24.36,
@@ -25,7 +29,7 @@ def test_published_errors_are_of_the_same_network_lowest_first():
     assert 27 < found[0].top1_error < 31
 
 
-def test_networks_without_published_errors_have_none():
+def test_a_network_without_published_errors_has_an_empty_list():
     assert published_errors(Recipe.model_validate({"model": {"depth": 20}})) == []
 
 
@@ -51,7 +55,7 @@ def test_only_errors_on_imagenet_are_compared_with_published_ones(source, images
     assert bool(results.comparable()) == compared
 
 
-def test_confusions_are_sorted_by_frequency_and_have_their_share():
+def test_confused_pairs_are_sorted_by_count_and_have_their_share():
     predictions = pd.DataFrame(
         [("cat", "dog")] * 3 + [("cat", "cat")] * 2 + [("dog", "cat")] * 1 + [("dog", "dog")] * 9,
         columns=["label", "class1"],
@@ -62,16 +66,16 @@ def test_confusions_are_sorted_by_frequency_and_have_their_share():
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"), (7800, "2 h 10 min")]
 )
-def test_durations_are_written_for_people(seconds, text):
+def test_durations_are_written_in_readable_units(seconds, text):
     assert time_text(seconds) == text
 
 
-def test_a_run_without_mistakes_has_no_picture_of_them(tmp_path):
+def test_a_run_without_mistakes_has_no_figure_of_mistakes(tmp_path):
     right = pd.DataFrame({"label": ["a"], "class1": ["a"], "probability1": [1.0]})
     assert not figures.mistakes(None, right, tmp_path / "mistakes.png")
 
 
-def test_many_classes_have_no_confusion_matrix(tmp_path):
+def test_too_many_classes_have_no_confusion_matrix(tmp_path):
     names = [str(number) for number in range(figures.CONFUSION_CLASSES + 1)]
     assert not figures.confusion_matrix(pd.DataFrame({"label": names, "class1": names}), tmp_path / "matrix.png")
 
@@ -80,7 +84,7 @@ def test_an_empty_log_has_no_curves(tmp_path):
     assert not figures.curves([], tmp_path / "curves.png")
 
 
-def test_a_sheet_shows_the_images_given(tmp_path):
+def test_a_sheet_of_images_is_a_png_file(tmp_path):
     figures.sheet(np.zeros((3, 8, 8, 3), np.uint8), ["a", "b", "c"], 2, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
@@ -88,11 +92,11 @@ def test_a_sheet_shows_the_images_given(tmp_path):
 @pytest.mark.parametrize(
     ("number", "text"), [(1, "1 batch"), (2, "2 batches"), (0, "0 batches"), (1_281_167, "1,281,167 batches")]
 )
-def test_counts_have_the_right_number(number, text):
+def test_counts_use_singular_or_plural(number, text):
     assert count(number, "batch", "batches") == text
 
 
-def test_stage_files_of_earlier_versions_are_read_under_todays_keys(tmp_path):
+def test_stage_files_of_earlier_versions_are_read_under_the_current_keys(tmp_path):
     (tmp_path / "classes.txt").write_text("a\ta\n")
     (tmp_path / "predictions.csv").write_text("file,label,class1\n")
     run = SimpleNamespace(records=tmp_path, stage_folder=lambda stage: tmp_path)

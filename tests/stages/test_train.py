@@ -1,3 +1,7 @@
+"""The train and batchnorm stages, run as commands: interrupted, resumed, validated, and averaged."""
+
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -5,16 +9,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from resnet.errors import UserError
 from resnet.progress import ENVIRONMENT
 from resnet.run import Run
 from resnet.training.log_lines import read_log
-from resnet.training.loop import save_on_failure
 from resnet.weights.files import read_tensors
 
 OVERRIDES = (
@@ -36,24 +37,24 @@ def command(stage: str, artifacts: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory) -> Path:
-    """Records, and a training that was never interrupted, as run "whole"."""
+    """Records, and a training without an interruption, as run "whole"."""
     folder = tmp_path_factory.mktemp("artifacts")
     subprocess.run(command("convert", folder), check=True)
     subprocess.run(command("train", folder, "--run=whole"), check=True)
     return folder
 
 
-def interrupt(artifacts: Path, run: str, sign: signal.Signals, after_step: int) -> int:
-    """Train until the trainer tells that it passed a step, send it the signal; returns its exit code."""
+def interrupt(artifacts: Path, run: str, number: signal.Signals, after_step: int) -> int:
+    """Train, and send a signal when the trainer reports a step after `after_step`. Returns the exit code."""
     reading, writing = os.pipe()
     trainer = subprocess.Popen(
         command("train", artifacts, f"--run={run}"), env=os.environ | {ENVIRONMENT: str(writing)}, pass_fds=(writing,)
     )
     os.close(writing)
-    with open(reading) as news:
-        for line in news:
-            if json.loads(line).get("fraction", 0) * 34 > after_step:  # 3 epochs of 1,438 images make 34 steps
-                trainer.send_signal(sign)
+    with open(reading) as pipe:
+        for line in pipe:
+            if json.loads(line).get("fraction", 0) * 34 > after_step:  # 3 epochs of 1,438 images: 34 steps
+                trainer.send_signal(number)
                 break
         return trainer.wait()
 
@@ -62,10 +63,10 @@ def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
     return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
-def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifacts, sign):
-    run = f"interrupted-by-{sign.name}"
-    assert interrupt(artifacts, run, sign, after_step=12) != 0
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifacts, number):
+    run = f"interrupted-by-{number.name}"
+    assert interrupt(artifacts, run, number, after_step=12) != 0
     saved = sorted((artifacts / "runs" / run / "train" / "checkpoints").iterdir())
     assert saved
     done = subprocess.run(command("train", artifacts, f"--run={run}"), check=True, capture_output=True, text=True)
@@ -97,7 +98,7 @@ def test_each_epoch_is_validated(artifacts):
 def test_an_epoch_whose_validation_was_interrupted_is_validated_on_resume(artifacts, tmp_path, is_validated):
     shutil.copytree(artifacts, tmp_path, dirs_exist_ok=True)
     folder = tmp_path / "runs/whole/train"
-    (folder / "weights.safetensors").unlink()  # so that training resumes from its last checkpoint
+    (folder / "weights.safetensors").unlink()  # training resumes from its last checkpoint
     lines = read_log(folder / "log.jsonl")  # the last one is a validation
     kept = lines if is_validated else lines[:-1]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -107,15 +108,15 @@ def test_an_epoch_whose_validation_was_interrupted_is_validated_on_resume(artifa
     ]
 
 
-def test_a_finished_training_is_not_run_again(artifacts):
+def test_a_complete_training_does_not_run_again(artifacts):
     stage = artifacts / "runs/whole/train/stage.json"
     before = stage.stat().st_mtime_ns
     subprocess.run(command("train", artifacts, "--run=whole"), check=True)
     assert stage.stat().st_mtime_ns == before
 
 
-def test_averaged_statistics_are_of_the_batches_that_would_come_next(artifacts):
-    """Recomputed here from the weights, with NumPy for the average."""
+def test_batchnorm_averages_the_statistics_of_the_batches_after_the_last_step(artifacts):
+    """The expected averages are computed from the weights with NumPy."""
     subprocess.run(command("batchnorm", artifacts, "--run=whole", "--override=batchnorm.batches=3"), check=True)
     import tensorflow as tf
 
@@ -153,34 +154,3 @@ def test_a_loss_that_is_not_finite_stops_training_with_one_message(artifacts):
     assert "error: the loss became" in done.stderr
     assert "Lower training.learning_rate" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-class _Saved(list):
-    """Checkpoints that only remember their steps."""
-
-    save = list.append
-
-    def steps(self) -> list[int]:
-        return list(self)
-
-
-def _failing_after(steps: range):
-    for step in steps:
-        yield SimpleNamespace(step=step)
-    raise UserError("a record is corrupt")
-
-
-def test_what_was_trained_is_saved_when_the_loader_fails():
-    saved = _Saved()
-    with pytest.raises(UserError, match="a record is corrupt"):
-        for _ in save_on_failure(_failing_after(range(5, 8)), saved, 5):
-            pass
-    assert saved == [8]
-
-
-def test_a_loader_that_fails_at_once_does_not_change_the_checkpoints():
-    for saved in (_Saved(), _Saved([5])):
-        before = list(saved)
-        with pytest.raises(UserError):
-            list(save_on_failure(_failing_after(range(0)), saved, 5 if before else 0))
-        assert saved == before

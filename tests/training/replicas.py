@@ -1,6 +1,6 @@
-"""Run by test_replicas in a process of its own: the CPU can be split into devices only before TensorFlow starts.
+"""test_replicas runs this in a separate process: the CPU can be split into devices only before TensorFlow starts.
 
-python replicas.py DEVICES FILE: gradients of a batch, and weights after some steps on it, go to the .npz file.
+python replicas.py DEVICES FILE: write the gradients of a batch, and the weights after some steps, to FILE (.npz).
 """
 
 import sys
@@ -43,7 +43,7 @@ def main(count: int, path: str) -> None:
 
 
 def one_by_one(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The plain definition: each replica on its own, with its own batch-norm statistics, then the average."""
+    """The definition: one replica at a time, each with its batch-norm statistics, then the average."""
     network = ResNet(20, 10)
 
     @tf.function

@@ -1,3 +1,7 @@
+"""Checkpoints: what they contain, which ones remain, and what happens to unreadable ones."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,7 +22,7 @@ def checkpoints(tmp_path, network) -> Checkpoints:
     return Checkpoints(tmp_path, network, momentum)
 
 
-def test_all_state_comes_back_bit_for_bit(checkpoints, network):
+def test_restoring_returns_all_state_bit_for_bit(checkpoints, network):
     random = np.random.default_rng(0)
     state = {name: random.standard_normal(v.shape).astype(np.float32) for name, v in checkpoints.variables.items()}
     for name, value in state.items():
@@ -39,7 +43,7 @@ def test_without_a_checkpoint_training_starts_at_step_0(checkpoints):
     assert checkpoints.restore_newest() == 0
 
 
-def test_the_newest_three_are_kept_and_those_asked_for(checkpoints):
+def test_the_newest_three_remain_and_those_saved_with_keep(checkpoints):
     for step in range(10, 80, 10):
         checkpoints.save(step, keep=step == 20)
     assert checkpoints.steps() == [20, 50, 60, 70]
@@ -61,20 +65,20 @@ def test_weights_that_are_not_finite_are_not_saved(checkpoints, network):
     assert checkpoints.steps() == [10]
 
 
-def test_training_does_not_restart_where_no_checkpoint_can_be_read(checkpoints):
-    checkpoints.save(10).write_bytes(b"damaged")
+def test_training_does_not_restart_when_every_checkpoint_is_unreadable(checkpoints):
+    checkpoints.save(10).write_bytes(b"unreadable")
     with pytest.raises(UserError, match=r"none of the checkpoints in .* can be read"):
         checkpoints.restore_newest()
 
 
-def test_an_unreadable_old_checkpoint_is_kept_and_does_no_harm(checkpoints):
-    checkpoints.save(10).write_bytes(b"damaged")
+def test_an_unreadable_old_checkpoint_remains_and_later_saves_succeed(checkpoints):
+    checkpoints.save(10).write_bytes(b"unreadable")
     for step in (20, 30, 40, 50):
         checkpoints.save(step)
     assert checkpoints.steps() == [10, 30, 40, 50]
 
 
-def test_a_failed_save_keeps_the_earlier_ones_and_leaves_no_partial_file(checkpoints, tmp_path, monkeypatch):
+def test_a_failed_save_keeps_earlier_checkpoints_and_leaves_no_partial_file(checkpoints, tmp_path, monkeypatch):
     checkpoints.save(10)
 
     def full_disk(descriptor):

@@ -1,17 +1,21 @@
+"""The training log: written, resumed, and read after a crash."""
+
+from __future__ import annotations
+
 import json
 
 from resnet.training.log import TrainingLog
 from resnet.training.log_lines import read_log
 
 
-def test_lines_come_back_as_they_were_written(tmp_path):
+def test_lines_are_read_as_they_were_written(tmp_path):
     log = TrainingLog(tmp_path, 0)
     log.write(5, loss=1.25, seconds=3.0)
     log.close()
     assert read_log(log.path) == [{"step": 5, "loss": 1.25, "seconds": 3.0}]
 
 
-def test_a_resumed_training_writes_the_lines_of_repeated_steps_once(tmp_path):
+def test_steps_repeated_after_a_resume_are_in_the_log_once(tmp_path):
     first = TrainingLog(tmp_path, 0)
     for step in (10, 20, 30):
         first.write(step, loss=step, seconds=step / 2)
@@ -23,11 +27,11 @@ def test_a_resumed_training_writes_the_lines_of_repeated_steps_once(tmp_path):
     assert [(line["step"], line["loss"]) for line in read_log(second.path)] == [(10, 10), (20, 20), (30, -1)]
 
 
-def test_a_line_cut_short_by_a_crash_is_left_out(tmp_path):
+def test_a_truncated_last_line_is_skipped(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps({"step": 1, "seconds": 1}) + '\n{"step": 2, "lo')
     assert [line["step"] for line in read_log(path)] == [1]
 
 
-def test_a_log_that_is_not_there_is_empty(tmp_path):
+def test_a_missing_log_is_empty(tmp_path):
     assert read_log(tmp_path / "log.jsonl") == []

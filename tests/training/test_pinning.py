@@ -1,4 +1,4 @@
-"""Locking the ring for a GPU's copies, on a stand-in for CUDA's driver: it has not been run on a GPU."""
+"""Page-locking the ring for copies to a GPU, tested on a fake CUDA driver instead of a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resnet.training.pinning import page_locked
 
 
 class Driver:
-    """Notes what it is asked for; answers 0, or `refusal` to the function of that name."""
+    """A fake driver. It records calls, and returns 0, or `refusal` from the function named `refused`."""
 
     def __init__(self, refused: str = "", refusal: int = 0):
         self.calls: list[tuple[str, tuple]] = []
@@ -40,17 +40,17 @@ class Driver:
 MEMORY = np.zeros(3_000_000, np.uint8)
 
 
-def test_memory_is_locked_whole_inside_and_let_go_behind():
+def test_all_memory_is_locked_inside_the_block_and_unlocked_after_it():
     driver = Driver()
     with page_locked(MEMORY, driver) as locked:
         assert locked
         assert driver.locked == {MEMORY.ctypes.data: MEMORY.nbytes}
-        assert driver.contexts == 0  # the thread's own context is as it was
+        assert driver.contexts == 0  # the thread's context is restored
     assert driver.locked == {}
     assert driver.contexts == 0
 
 
-def test_memory_is_let_go_when_training_fails():
+def test_memory_is_unlocked_when_training_fails():
     driver = Driver()
     with pytest.raises(KeyboardInterrupt), page_locked(MEMORY, driver):
         raise KeyboardInterrupt
@@ -59,7 +59,7 @@ def test_memory_is_let_go_when_training_fails():
 
 
 @pytest.mark.parametrize("refused", ["cuInit", "cuDevicePrimaryCtxRetain", "cuMemHostRegister_v2"])
-def test_what_the_driver_refuses_is_said_and_training_goes_on(refused, capsys):
+def test_training_continues_with_a_warning_when_the_driver_refuses(refused, capsys):
     driver = Driver(refused, 304)
     with page_locked(MEMORY, driver) as locked:
         assert not locked
@@ -68,7 +68,7 @@ def test_what_the_driver_refuses_is_said_and_training_goes_on(refused, capsys):
     assert driver.contexts == 0
 
 
-def test_a_machine_without_the_driver_is_said(monkeypatch, capsys):
+def test_training_continues_with_a_warning_without_a_driver(monkeypatch, capsys):
     def missing(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 

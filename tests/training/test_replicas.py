@@ -1,3 +1,7 @@
+"""Replicas give the same gradients, weights and metrics on any number of devices."""
+
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +32,7 @@ def named(results, prefix) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
-def test_devices_average_the_gradients_of_groups_with_statistics_of_their_own(results, devices):
+def test_devices_average_the_gradients_of_replicas_with_separate_statistics(results, devices):
     plain, found = named(results, "1/plain/gradient/"), named(results, f"{devices}/gradient/")
     assert len(found) == len(plain) > 60
     for name, gradient in plain.items():
@@ -44,5 +48,5 @@ def test_weights_and_statistics_after_some_steps_do_not_depend_on_the_number_of_
 
 
 @pytest.mark.parametrize("devices", [2, 4])
-def test_metrics_are_those_of_the_whole_batch(results, devices):
+def test_metrics_cover_the_whole_batch_on_any_number_of_devices(results, devices):
     np.testing.assert_allclose(results[f"{devices}/metrics"], results["1/metrics"], rtol=1e-5)

@@ -1,3 +1,7 @@
+"""The learning rate's schedule, and where epochs end."""
+
+from __future__ import annotations
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +22,7 @@ def test_the_published_schedule_divides_by_ten_at_epochs_30_60_and_90_and_ends_a
 
 
 @given(images=st.integers(1, 500), batch=st.integers(1, 100), epochs=st.integers(1, 5))
-def test_every_epoch_ends_and_training_ends_with_the_last(images, batch, epochs):
+def test_every_epoch_ends_and_training_ends_with_the_last_one(images, batch, epochs):
     training = Training(epochs=epochs, batch_size=batch, replica_batch_size=batch, drop_epochs=[])
     schedule = Schedule(training, images)
     assert schedule.steps * batch >= epochs * images > (schedule.steps - 1) * batch

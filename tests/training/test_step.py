@@ -1,3 +1,7 @@
+"""One training step: the update of weights, momentum and moving statistics, and its metrics."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -30,11 +34,11 @@ def steps() -> dict:
         seen["batch"] = [m.numpy() for pair in network(tf.constant(IMAGES), training=True)[1] for m in pair]
         step(IMAGES, LABELS, rate)
         look()
-    seen["momentum"] = [v.numpy() for v in step.momentum]
+    seen["momentum"] = [v.numpy() for v in step.optimizer.momentum]
     return seen
 
 
-def test_the_update_is_that_of_caffe_with_the_learning_rate_inside_the_momentum(steps):
+def test_the_update_follows_caffe_with_the_learning_rate_inside_the_momentum(steps):
     for before, middle, after, first, second, momentum in zip(
         *steps["weights"], *steps["gradients"], steps["momentum"], strict=True
     ):
@@ -52,11 +56,11 @@ def test_moving_statistics_follow_the_batch_statistics(steps):
         np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_errors_count_the_right_class_among_the_first_and_the_first_five():
+def test_errors_are_the_percentage_of_labels_outside_the_top_1_and_top_5():
     logits = tf.constant([[9.0, 1, 2, 3, 4, 5, 6], [1, 9, 2, 3, 4, 5, 6], [9, 8, 7, 6, 5, 1, 0]])
     top1, top5 = errors(logits, tf.constant([0, 6, 6]))
     assert (float(top1), float(top5)) == pytest.approx((200 / 3, 100 / 3))
 
 
-def test_with_few_classes_the_top5_error_is_nought():
+def test_the_top5_error_is_zero_with_fewer_than_five_classes():
     assert float(errors(tf.constant([[1.0, 2, 3]]), tf.constant([0]))[1]) == 0

@@ -1,0 +1,38 @@
+"""How gradients change the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from resnet.settings import Training
+
+
+class Sgd:
+    """SGD with momentum as in Caffe: the learning rate is inside the momentum, so a drop affects new gradients only.
+
+        v = momentum * v + learning_rate * (gradient + weight_decay * w);  w = w - v
+
+    Weight decay applies to all trained variables, also the scales and offsets of batch normalisation, as in
+    fb.resnet.torch. `momentum` has a variable v for each of `weights`, of the same name.
+    """
+
+    def __init__(self, weights: Sequence[tf.Variable], settings: Training):
+        self._weights, self._settings = weights, settings
+        self.momentum = [
+            tf.Variable(tf.zeros_like(weight), trainable=False, name=weight.name.split(":")[0]) for weight in weights
+        ]
+
+    def update(
+        self, strategy: tf.distribute.Strategy, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor
+    ) -> None:
+        """Apply averaged gradients, one for each weight, on all devices."""
+        momentum, decay = self._settings.momentum, self._settings.weight_decay
+
+        def descend(weight: tf.Variable, velocity: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor) -> None:
+            velocity.assign(momentum * velocity + rate * (gradient + decay * weight))
+            weight.assign_sub(velocity)
+
+        for weight, velocity, gradient in zip(self._weights, self.momentum, gradients, strict=True):
+            strategy.extended.update(weight, descend, args=(velocity, gradient, learning_rate))
