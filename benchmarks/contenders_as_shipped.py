@@ -116,21 +116,22 @@ def dali(work: Work) -> Iterator[Any]:
 
     files = [np.fromfile(path, np.uint8) for path in work.files]
     starts, shapes = np.ascontiguousarray(work.boxes[:, 1::-1]), np.ascontiguousarray(work.boxes[:, :1:-1])
-    flips = work.flips.astype(np.int32)
+    drawn = [starts, shapes, work.flips.astype(np.int32), *([work.colors] if work.color else [])]
 
     def samples(info: Any) -> tuple:
-        i = (info.iteration * work.batch + np.arange(work.batch)) % len(files)
-        return [files[one] for one in i], starts[i], shapes[i], flips[i], work.colors[i]
+        images = (info.iteration * work.batch + np.arange(work.batch)) % len(files)
+        return [files[image] for image in images], *(numbers[images] for numbers in drawn)
 
     @pipeline_def(batch_size=work.batch, num_threads=work.workers, device_id=None, prefetch_queue_depth=2)
     def pipeline() -> Any:
-        encoded, start, shape, flip, color = fn.external_source(samples, num_outputs=5, batch_info=True)
+        encoded, start, shape, flip, *color = fn.external_source(samples, num_outputs=1 + len(drawn), batch_info=True)
         image = fn.decoders.image_slice(encoded, start, shape, axes=[0, 1], output_type=types.RGB)
         image = fn.resize(image, size=[work.size, work.size], interp_type=types.INTERP_LINEAR, antialias=False)
         image = fn.flip(image, horizontal=flip)
-        if work.color:
+        if color:
+            brightness, saturation, hue, contrast = (color[0][i] for i in range(4))
             image = fn.color_twist(
-                image, brightness=1 + color[0], saturation=color[1], hue=360 * color[2], contrast=color[3]
+                image, brightness=1 + brightness, saturation=saturation, hue=360 * hue, contrast=contrast
             )
         return image
 

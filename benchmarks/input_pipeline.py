@@ -126,7 +126,7 @@ def print_table(report: dict[str, Any]) -> None:
     for name in dict.fromkeys(name for figures in results.values() for name in figures):
         kind, version = next((f[name]["kind"], f[name]["version"]) for f in results.values() if name in f)
         cells = [_rate(figures[name]) if name in figures else "" for figures in results.values()]
-        rows.append([f"{name} ({version})" if version else name, kind, *cells])
+        rows.append([f"{name} ({version})" if version else name, "" if kind == OURS else kind, *cells])
     rows += [
         ["times the fastest as shipped", "", *(_times(figures, AS_SHIPPED) for figures in results.values())],
         ["times the best assembled by hand", "", *(_times(figures, BY_HAND) for figures in results.values())],
