@@ -8,7 +8,7 @@ import numpy as np
 from work import SEED, Work
 
 from resnet.images.stored import to_stored
-from resnet.loader.random_streams import draws
+from resnet.loader.random_streams import AUGMENTATION, draws
 from resnet.loader.transforms import Augment, show
 from resnet.settings import Augmentation
 
@@ -34,9 +34,9 @@ def this_projects(work: Work) -> np.ndarray:
     """Each image as this project shows it: uint8 [images, size, size, 3]."""
     transform = Augment.of(Augmentation(crop=work.crop, color=work.color))
     out = np.empty((len(work.boxes), work.size, work.size, 3), np.uint8)
-    drawn = draws(SEED, 0, 0, len(out)).tolist()
+    drawn = draws(SEED, 0, 0, len(out), AUGMENTATION).tolist()
     for path, draw, pixels in zip(work.files, drawn, out, strict=True):
-        show(to_stored(path.read_bytes()).encoded, transform, draw, pixels)
+        show(to_stored(path.read_bytes()).encoded, transform, [draw], pixels)
     return out
 
 

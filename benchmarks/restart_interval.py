@@ -19,7 +19,7 @@ from resnet.images.decoding import decode
 from resnet.images.jpeg import FRAMES, read_frame, segments
 from resnet.images.regions import Box, open_image
 from resnet.images.restarts import Unusual, fastest_interval, insert_restarts
-from resnet.loader.random_streams import draws
+from resnet.loader.random_streams import AUGMENTATION, draws
 from resnet.loader.views import scale_box
 from resnet.settings import Augmentation
 
@@ -38,7 +38,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     settings = Augmentation()
     wholes = [image for image in map(decode, photographs(2 * options.count)) if image.shape[:2] == (375, 500)]
-    drawn = draws(0, 0, 0, len(wholes)).tolist()
+    drawn = draws(0, 0, 0, len(wholes), AUGMENTATION).tolist()
     boxes = [scale_box(500, 375, 224, draw, settings.scale_min, settings.scale_max) for draw in drawn]
     for name, sampling in SAMPLINGS.items():
         for quality in (75, 96):  # files of 31 to 39 KB, and of 86 to 106 KB as in ImageNet

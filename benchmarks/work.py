@@ -11,7 +11,7 @@ from photographs import photographs
 from resnet.images.decoding import decode
 from resnet.images.stored import to_stored
 from resnet.loader.color import BRIGHTNESS, CONTRAST, HUE, SATURATION
-from resnet.loader.random_streams import draws
+from resnet.loader.random_streams import AUGMENTATION, draws
 from resnet.loader.transforms import FLIP
 from resnet.loader.views import area_box, scale_box
 from resnet.records.example import LabelledImage
@@ -78,7 +78,7 @@ def prepare(folder: Path, *, images: str | None, count: int, size: int, crop: st
 def drawn(shapes: list[tuple[int, ...]], size: int, crop: str) -> dict[str, Any]:
     """The recipe's random decisions for each image: the fields of `Work` from `boxes` on."""
     settings = Augmentation()
-    numbers = draws(SEED, 0, 0, len(shapes))
+    numbers = draws(SEED, 0, 0, len(shapes), AUGMENTATION)
     boxes = [
         scale_box(width, height, size, draw, settings.scale_min, settings.scale_max)
         if crop == "scale"

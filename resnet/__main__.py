@@ -10,10 +10,10 @@ import sys
 
 from resnet import console, stages
 from resnet.commands import COMMANDS
+from resnet.commands.options import option_groups, run_of
 from resnet.errors import LockedElsewhere, UserError
 from resnet.processes import PARENT, die_with_parent
-from resnet.progress import report
-from resnet.run import Machine, Run
+from resnet.progress import send_to_parent
 from resnet.stage_table import STAGES
 
 EXIT_FAILED, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 10, 130
@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_stage(options: argparse.Namespace) -> None:
-    run = _run_of(options)
-    report(message=f"{options.command}: starting")
+    run = run_of(options)
+    send_to_parent(message=f"{options.command}: starting")
     if getattr(options, "part", None) is not None:
         stages.run_part(run, options.part)
     else:
@@ -54,18 +54,7 @@ def _run_stage(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m resnet", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    recipe = argparse.ArgumentParser(add_help=False)
-    recipe.add_argument("--recipe", default="digits", help="name of a shipped recipe, or a .toml file")
-    recipe.add_argument("--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="repeatable")
-    run = argparse.ArgumentParser(add_help=False)
-    run.add_argument("--data", default="", help="root of the images")
-    run.add_argument("--run", default="", help="name of the run (default: the recipe's)")
-    run.add_argument("--artifacts", default="artifacts", help="folder that everything is written under")
-    machine = argparse.ArgumentParser(add_help=False)
-    machine.add_argument("--workers", type=int, default=0, help="worker processes (default: one a core)")
-    machine.add_argument("--devices", type=int, default=0, help="GPUs to train on (default: all)")
-    machine.add_argument("--cpu-devices", type=int, default=1, help="logical devices to split the CPU into")
-    groups = {"recipe": recipe, "run": run, "machine": machine}
+    groups = option_groups()
     for stage in STAGES.values():
         command = commands.add_parser(stage.name, help=stage.help, parents=list(groups.values()))
         if stage.name == "convert":
@@ -75,27 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_of(options: argparse.Namespace) -> Run:
-    for name in ("workers", "devices", "cpu_devices"):
-        if getattr(options, name) < 0:
-            raise UserError(f"--{name.replace('_', '-')} cannot be negative")
-    machine = Machine(
-        workers=options.workers or Machine().workers,
-        devices=options.devices,
-        cpu_devices=max(options.cpu_devices, 1),
-    )
-    return Run.of(
-        options.recipe,
-        options.override,
-        name=options.run,
-        artifacts=options.artifacts,
-        data=options.data,
-        machine=machine,
-    )
-
-
 def _fail(message: str, code: int) -> int:
-    if not report(error=message):
+    if not send_to_parent(error=message):
         print(f"error: {message}", file=sys.stderr)
     return code
 

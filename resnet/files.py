@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import logging
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from resnet.errors import LockedElsewhere, UserError
-
-logger = logging.getLogger(__name__)
-
-WORTH_SAYING = 2.0  # seconds of waiting for another process
+from resnet.errors import UserError
 
 
 @contextlib.contextmanager
@@ -63,48 +56,3 @@ def make_folder(folder: Path) -> None:
         raise UserError(
             f"cannot create the folder {folder}: {error.strerror}. Give another one with --artifacts."
         ) from None
-
-
-@contextlib.contextmanager
-def locked(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator[None]:
-    """Lock `folder` for this process, so that no other writes to it. The kernel unlocks it when the process ends.
-
-    Several processes can lock it `shared`: none can lock it alone meanwhile. Waits up to `wait` seconds for the others,
-    and logs that it waits. Then raises LockedElsewhere with the process id of one that has it alone.
-    """
-    make_folder(folder)
-    path = folder / ".lock"
-    try:
-        mode = os.O_RDONLY if shared else os.O_RDWR  # this user may only be able to read the records
-        descriptor = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UserError(f"cannot write in {folder}: {error.strerror}. Give another folder with --artifacts.") from None
-    try:
-        _lock(descriptor, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
-        if not shared:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)
-        try:
-            yield
-        finally:
-            if not shared:
-                os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, folder: Path, kind: int, wait: float) -> None:
-    begun, said = time.monotonic(), False
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            waited = time.monotonic() - begun
-            owner = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "one that reads from it"
-            if waited >= wait:
-                raise LockedElsewhere(f"another process ({owner}) has locked {folder}") from None
-            if waited > WORTH_SAYING and not said:
-                logger.info("waiting for another process (%s) that has locked %s", owner, folder)
-                said = True
-            time.sleep(0.1)

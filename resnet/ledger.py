@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from resnet.errors import UserError
-from resnet.files import atomic, locked, make_folder, sha256
+from resnet.files import atomic, make_folder, sha256
+from resnet.locks import locked
 from resnet.provenance import provenance
 from resnet.run import Run
+from resnet.settings import Recipe
 from resnet.stage_table import STAGES
 
 logger = logging.getLogger(__name__)
@@ -70,10 +72,10 @@ class Ledger:
         version = STAGES[stage].version
         if done["version"] != version:
             return f"it was made by version {done['version']} of the stage, and the code is version {version}"
-        for section, values in self.settings(stage).items():
+        wanted, recorded = self.settings(stage), _with_defaults(stage, done["settings"])
+        for section, values in wanted.items():
             for key, value in values.items():
-                was = done["settings"].get(section, {}).get(key)
-                if was != value:
+                if (was := recorded[section][key]) != value:
                     return f"{section}.{key} was {json.dumps(was)}, now {json.dumps(value)}"
         for name, digest in self._inputs(stage).items():
             if digest is not None and done["inputs"].get(name) != digest:
@@ -82,7 +84,14 @@ class Ledger:
 
     def settings(self, stage: str) -> dict[str, Any]:
         """The settings that affect this stage's results, by section."""
-        return {section: getattr(self.run.recipe, section).affecting_results() for section in STAGES[stage].sections}
+        return _affecting(stage, self.run.recipe)
+
+    def matches(self, stage: str, earlier: dict[str, Any] | None) -> bool:
+        """Whether an earlier attempt (begun.json or stage.json) was at the same version, settings and inputs."""
+        if earlier is None or not isinstance(earlier.get("settings"), dict):
+            return False
+        earlier = earlier | {"settings": _with_defaults(stage, earlier["settings"])}
+        return all(earlier.get(key) == value for key, value in self.identity(stage).items())
 
     def identity(self, stage: str) -> dict[str, Any]:
         """What makes two attempts at a stage the same: version, settings and inputs."""
@@ -119,7 +128,7 @@ class Ledger:
         return self._part_was_made(part) or not self.why_incomplete("convert")
 
     def _part_was_made(self, part: int) -> bool:
-        return _read_json(self._part_file(part)) == self.identity("convert")
+        return self.matches("convert", _read_json(self._part_file(part)))
 
     def _part_file(self, part: int) -> Path:
         return self.run.records / "parts" / f"{part:05d}-of-{self.run.recipe.records.parts:05d}.json"
@@ -153,9 +162,8 @@ class Ledger:
                     Attempt(self, "convert").begin()
 
     def _conversion_has_begun(self) -> bool:
-        begun, wanted = _read_json(self.run.records / "begun.json"), self.identity("convert")
-        same = begun is not None and all(begun.get(key) == value for key, value in wanted.items())
-        return same or not self.why_incomplete("convert")
+        begun = _read_json(self.run.records / "begun.json")
+        return self.matches("convert", begun) or not self.why_incomplete("convert")
 
 
 class Attempt:
@@ -176,7 +184,7 @@ class Attempt:
         make_folder(self.folder)
         wanted = self.ledger.identity(self._stage)
         earlier = _read_json(self.folder / "begun.json") or self.ledger.record(self._stage)
-        if earlier is not None and any(earlier.get(key) != value for key, value in wanted.items()):
+        if not self.ledger.matches(self._stage, earlier):
             earlier = None
         if earlier is None and any(entry.name != ".lock" for entry in self.folder.iterdir()):
             self._move_to_trash()
@@ -230,6 +238,20 @@ class Attempt:
         logger.warning(
             "the %s stage of other settings or images is in the way: moved to %s", STAGES[self._stage].title, target
         )
+
+
+def _affecting(stage: str, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    return {section: getattr(recipe, section).affecting_results() for section in STAGES[stage].sections}
+
+
+def _with_defaults(stage: str, recorded: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Recorded settings as today's code has them. One that was added since counts as its default, which therefore must
+    do what the code did before; one that was removed is left out."""
+    defaults = _affecting(stage, Recipe())
+    return {
+        section: {key: recorded.get(section, {}).get(key, default) for key, default in values.items()}
+        for section, values in defaults.items()
+    }
 
 
 def _missing_or_changed(folder: Path, outputs: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How far a stage is: a bar on a terminal, lines in a log file, and a line a second for whoever started the stage.
+"""How far a stage is: a bar on a terminal, lines in a log file, and a line a second for the process that started it.
 
 The Luigi task that starts a stage hands it a pipe (its descriptor in RESNET_PROGRESS_FD) and shows what comes through
 it on the scheduler's page. Each line is a JSON object: {"fraction": 0.4, "message": "..."} or {"error": "..."}.
@@ -25,9 +25,9 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{po
 
 
 class Progress:
-    """A bar over `total` things, as a context manager. Where standard error is not a terminal, it logs a line each tenth.
+    """A bar over `total` things, as a context manager. Without a terminal, it logs a line each tenth instead.
 
-    `lines=False`: no lines either, for a stage that logs lines of its own.
+    `lines=False`: no lines either, for a stage that logs its own.
     """
 
     def __init__(self, title: str, total: int, unit: str, *, done: int = 0, lines: bool = True):
@@ -63,15 +63,15 @@ class Progress:
             logger.info("%s", text)
         if time.monotonic() - self._reported >= 1.0 or self._done >= self._total:
             self._reported = time.monotonic()
-            report(fraction=self._done / max(self._total, 1), message=text)
+            send_to_parent(fraction=self._done / max(self._total, 1), message=text)
 
     def _is_line_due(self, before: int) -> bool:
         tenth, last = (LINES * done // max(self._total, 1) for done in (self._done, before))
         return self._lines and tenth > last and time.monotonic() - self._logged >= LINE_SECONDS
 
 
-def report(**news: Any) -> bool:
-    """Send one line to whoever started this stage; returns whether anybody listens."""
+def send_to_parent(**news: Any) -> bool:
+    """Send one line to the process that started this stage; returns whether it listens."""
     descriptor = os.environ.get(ENVIRONMENT)
     if descriptor is None:
         return False

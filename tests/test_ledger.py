@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,8 @@ from resnet.ledger import Ledger
 from resnet.run import Machine
 from resnet.stage_table import STAGES
 
-STAGES_FROM = {  # a stage and all later ones
-    "convert": {"convert", "train", "batchnorm", "evaluate", "report"},
-    "train": {"train", "batchnorm", "evaluate", "report"},
-    "batchnorm": {"batchnorm", "evaluate", "report"},
-    "evaluate": {"evaluate", "report"},
-    "report": {"report"},
-}
+# A stage and all later ones, which depend on it.
+STAGES_FROM = {name: set(list(STAGES)[i:]) for i, name in enumerate(STAGES)}
 
 
 @pytest.fixture
@@ -203,3 +199,35 @@ def test_finished_returns_stage_json_and_raises_for_a_stage_that_has_not_finishe
     with pytest.raises(UserError) as caught:
         other.finished("train")
     assert str(other.run.stage_folder("train")) in str(caught.value)
+
+
+def without(record: dict, section: str, key: str) -> dict:
+    """A stage.json or begun.json from before the setting was added."""
+    del record["settings"][section][key]
+    return record
+
+
+def test_a_setting_added_since_leaves_a_finished_stage_complete_while_it_has_its_default(finished, ledger_for):
+    path = finished.run.stage_folder("train") / "stage.json"
+    path.write_text(json.dumps(without(json.loads(path.read_text()), "training", "momentum")))
+    assert incomplete(finished) == set()
+    changed = ledger_for("training.momentum=0.8")
+    assert changed.why_incomplete("train") == "training.momentum was 0.9, now 0.8"
+
+
+def test_a_setting_removed_since_leaves_a_finished_stage_complete(finished):
+    path = finished.run.stage_folder("train") / "stage.json"
+    record = json.loads(path.read_text())
+    record["settings"]["training"]["of_an_earlier_version"] = 3
+    path.write_text(json.dumps(record))
+    assert incomplete(finished) == set()
+
+
+def test_an_interrupted_stage_continues_although_a_setting_was_added_since(ledger_for):
+    ledger = ledger_for()
+    begin(ledger, "train")
+    path = ledger.run.stage_folder("train") / "begun.json"
+    path.write_text(json.dumps(without(json.loads(path.read_text()), "model", "stride_in")))
+    (ledger.run.stage_folder("train") / "checkpoint").write_bytes(b"weights")
+    assert begin(ledger_for(), "train").number == 2
+    assert (ledger.run.stage_folder("train") / "checkpoint").exists()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Command(NamedTuple):
     name: str
     help: str
-    options: tuple[str, ...]  # groups of options: see resnet/__main__.py
+    options: tuple[str, ...]  # groups of options, see resnet/commands/options.py
     module: str  # a string, so that a command loads only what it needs
 
 

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 from resnet import settings
 from resnet.datasets.source import Dataset, MissingData, Source
 from resnet.errors import UserError
 
+# Module and class of each source. Strings: scikit-learn and SciPy take a second to import.
+SOURCES = {
+    "digits": ("resnet.datasets.digits", "Digits"),
+    "folder": ("resnet.datasets.folder", "Folder"),
+    "idx": ("resnet.datasets.idx", "IdxFiles"),
+    "imagenet": ("resnet.datasets.imagenet", "ImageNet"),
+    "tfrecords": ("resnet.datasets.tfrecords", "TFRecords"),
+}
+
 
 def open_source(dataset: settings.Dataset, data: Path | None, artifacts: Path) -> Source:
-    """Open the source that the recipe names, in the folder `data`. Raises MissingData if the images are not there.
+    """Open the source that a recipe names, looking in `data`. Raises MissingData if its images are not there.
 
-    A source that downloads its images keeps them in `artifacts`/downloads.
+    Sources that can be downloaded keep what they fetch in `artifacts`/downloads.
     """
-    if dataset.source == "digits":
-        from resnet.datasets.digits import Digits
-
-        return Digits(dataset)
-    if dataset.source == "idx":
-        from resnet.datasets.idx import IdxFiles
-
-        return IdxFiles(dataset, data, artifacts / "downloads")
-    if data is None:
-        raise MissingData("this recipe needs images: say where they are with --data FOLDER, or in luigi.cfg")
-    if not data.is_dir():
-        raise MissingData(f"{data}: there is no such folder. Give the folder of the images with --data FOLDER.")
-    if dataset.source == "imagenet":
-        from resnet.datasets.imagenet import ImageNet
-
-        return ImageNet(dataset, data)
-    if dataset.source == "tfrecords":
-        from resnet.datasets.tfrecords import TFRecords
-
-        return TFRecords(dataset, data)
-    from resnet.datasets.folder import Folder
-
-    return Folder(dataset, data)
+    module, name = SOURCES[dataset.source]
+    return getattr(importlib.import_module(module), name)(dataset, data, artifacts / "downloads")
 
 
 def load(dataset: settings.Dataset, data: Path | None, artifacts: Path) -> Dataset:

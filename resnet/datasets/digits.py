@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from resnet import settings
@@ -11,7 +13,7 @@ from resnet.datasets.source import Dataset, PixelImage, Split, split_off_validat
 class Digits:
     """The digits, a fraction of each class kept for validation."""
 
-    def __init__(self, dataset: settings.Dataset):
+    def __init__(self, dataset: settings.Dataset, data: Path | None, downloads: Path):
         self._dataset = dataset
 
     def fingerprint(self) -> str:

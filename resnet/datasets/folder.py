@@ -13,18 +13,26 @@ from pathlib import Path
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.source import Dataset, FileImage, FileNames, MissingData, Split, split_off_validation
+from resnet.datasets.source import (
+    Dataset,
+    FileImage,
+    FileNames,
+    MissingData,
+    Split,
+    required_folder,
+    split_off_validation,
+)
 from resnet.errors import UserError
 
 VALIDATION = ("val", "validation")
 
 
 class Folder:
-    """Images in class folders. Raises MissingData if `root` has no folders."""
+    """Images in class folders. Raises MissingData if `data` has no folders."""
 
-    def __init__(self, dataset: settings.Dataset, root: Path):
+    def __init__(self, dataset: settings.Dataset, data: Path | None, downloads: Path):
         self._dataset = dataset
-        self._root = root
+        self._root = root = required_folder(data)
         if not class_names(root):
             raise MissingData(f"{root} has no folders of images: arrange them as ROOT/CLASS/* or ROOT/train/CLASS/*")
 

@@ -27,7 +27,7 @@ from scipy.io.matlab import MatReadError
 
 from resnet import settings
 from resnet.datasets.folder import class_names, read_split
-from resnet.datasets.source import Dataset, FileImage, FileNames, MissingData, Split
+from resnet.datasets.source import Dataset, FileImage, FileNames, MissingData, Split, required_folder
 from resnet.errors import UserError
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
@@ -54,8 +54,8 @@ class DevelopmentKit(NamedTuple):
 class ImageNet:
     """ImageNet's images. Raises MissingData if training or validation images are missing."""
 
-    def __init__(self, dataset: settings.Dataset, root: Path):
-        self._root = root
+    def __init__(self, dataset: settings.Dataset, data: Path | None, downloads: Path):
+        self._root = root = required_folder(data)
         for tar, folder in ((TRAIN_TAR, "train"), (VALIDATION_TAR, "val")):
             if not (root / tar).is_file() and not (root / folder).is_dir():
                 raise MissingData(f"{root} has neither {tar} nor a folder {folder}: add one of them")

@@ -19,6 +19,15 @@ class MissingData(UserError):
     """There are no images where the source looks for them."""
 
 
+def required_folder(data: Path | None) -> Path:
+    """The data folder, for a source that needs one. Raises MissingData if it was not given or does not exist."""
+    if data is None:
+        raise MissingData("this recipe needs images: say where they are with --data FOLDER, or in luigi.cfg")
+    if not data.is_dir():
+        raise MissingData(f"{data}: there is no such folder. Give the folder of the images with --data FOLDER.")
+    return data
+
+
 @dataclass(frozen=True)
 class FileImage:
     """An image file, or one inside a larger file such as a tar."""

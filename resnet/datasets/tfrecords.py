@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.source import Dataset, IndexedFile, MissingData, Split, split_off_validation
+from resnet.datasets.source import Dataset, IndexedFile, MissingData, Split, required_folder, split_off_validation
 from resnet.errors import UserError
 from resnet.processes import cores
 from resnet.progress import Progress
@@ -79,14 +79,14 @@ class _Scanned:
 class TFRecords:
     """The TFRecord files of a folder. Raises MissingData if it has none, UserError if some are missing."""
 
-    def __init__(self, dataset: settings.Dataset, root: Path):
-        self._dataset, self._root = dataset, root
+    def __init__(self, dataset: settings.Dataset, data: Path | None, downloads: Path):
+        self._dataset, self._root = dataset, required_folder(data)
         self._files: dict[str, list[Path]] = {"train": [], "validation": []}
-        for path in sorted(root.iterdir()):
+        for path in sorted(self._root.iterdir()):
             if found := NAME.fullmatch(path.name):
                 self._files["train" if found["split"] == "train" else "validation"].append(path)
         if not self._files["train"]:
-            raise MissingData(f"{root} has no TFRecord files with names like train-00000-of-01024")
+            raise MissingData(f"{self._root} has no TFRecord files with names like train-00000-of-01024")
         for paths in self._files.values():
             _check_complete(paths)
 

@@ -31,7 +31,7 @@ from resnet.errors import UserError
 from resnet.loader.messages import RECORD_TYPE, Filled, JobHeader, Setup
 from resnet.loader.ring import Ring
 from resnet.loader.sampler import Sampler, in_pieces
-from resnet.loader.transforms import Augment, CenterCrop
+from resnet.loader.transforms import Transform
 from resnet.loader.worker_pool import AHEAD, Job, WorkerPool
 from resnet.records.shards import ShardedRecords
 
@@ -69,7 +69,7 @@ class Loader:
         self,
         records: ShardedRecords,
         sampler: Sampler,
-        transform: Augment | CenterCrop,
+        transform: Transform,
         size: int,
         *,
         first_step: int,

@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from resnet.loader.transforms import Augment, CenterCrop
+from resnet.loader.transforms import TRANSFORMS, Transform
 
 HELLO, DONE, FAILED, FAULT, SETUP, JOB = b"hello", b"done", b"failed", b"fault", b"setup", b"job"
 RECORD_TYPE = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
-TRANSFORMS = {transform.__name__: transform for transform in (Augment, CenterCrop)}
 
 
 class Setup(NamedTuple):
@@ -33,11 +32,11 @@ class Setup(NamedTuple):
     batch_size: int
     size: int  # pixels
     seed: int
-    transform: Augment | CenterCrop
+    transform: Transform
     filenames: bool  # whether to send back the images' names
 
     def pack(self) -> bytes:
-        transform = [type(self.transform).__name__, dataclasses.asdict(self.transform)]
+        transform = [type(self.transform).__name__, dataclasses.asdict(self.transform)]  # type: ignore[call-overload]
         return json.dumps(self._replace(transform=transform)._asdict()).encode()  # type: ignore[arg-type]
 
     @classmethod

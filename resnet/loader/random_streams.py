@@ -19,7 +19,7 @@ def philox(seed: int, epoch: int, stream: int, position: int = 0) -> np.random.P
     return np.random.Philox(key=np.array([seed, epoch], np.uint64), counter=counter)
 
 
-def draws(seed: int, epoch: int, position: int, count: int, stream: int = AUGMENTATION) -> np.ndarray:
+def draws(seed: int, epoch: int, position: int, count: int, stream: int) -> np.ndarray:
     """Uniform numbers in [0, 1) for `count` successive positions of an epoch: float64 [count, DRAWS]."""
     raw = philox(seed, epoch, stream, position).random_raw(count * DRAWS)
     return (raw >> np.uint64(11)).reshape(count, DRAWS) * 2.0**-53

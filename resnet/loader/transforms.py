@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import cv2
 import numpy as np
 
 from resnet.images.regions import Box, StoredImage, open_image
 from resnet.loader.color import color_map
+from resnet.loader.random_streams import AUGMENTATION
 from resnet.loader.views import X, Y, area_box, center_box, scale_box
 
 if TYPE_CHECKING:  # pydantic stays out of the worker processes
@@ -22,16 +23,21 @@ if TYPE_CHECKING:  # pydantic stays out of the worker processes
 FLIP = 3  # which number of a draw decides the flip
 
 
+Draws = Sequence[Sequence[float]]  # an image's row of `random_streams.draws`, for each stream of a transform
+
+
 class Transform(Protocol):
-    """How an image is shown. It travels to the workers as its fields: see `resnet.loader.messages`."""
+    """How an image is shown: a dataclass in TRANSFORMS, which travels to the workers as its name and fields."""
 
-    def __call__(self, image: StoredImage, draw: Sequence[float], out: np.ndarray) -> None:
-        """Write the image to `out`, uint8 [size, size, 3]. `draw` is its row of `random_streams.draws`."""
+    streams: ClassVar[tuple[int, ...]]  # the random streams that it draws from
+
+    def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> None:
+        """Write the image to `out`, uint8 [size, size, 3]."""
 
 
-def show(encoded: bytes | memoryview, transform: Transform, draw: Sequence[float], out: np.ndarray) -> None:
+def show(encoded: bytes | memoryview, transform: Transform, draws: Draws, out: np.ndarray) -> None:
     """Write what the transform shows of a stored image file to `out`, uint8 [size, size, 3]. Raises Unreadable."""
-    transform(open_image(encoded), draw, out)
+    transform(open_image(encoded), draws, out)
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,9 @@ class CenterCrop:
     """Evaluation: scale the shorter side, take the centre. Nothing is random."""
 
     shorter_side: int
+    streams: ClassVar[tuple[int, ...]] = ()
 
-    def __call__(self, image: StoredImage, draw: Sequence[float], out: np.ndarray) -> None:
+    def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> None:
         resize(image, center_box(image.width, image.height, out.shape[0], self.shorter_side), out)
 
 
@@ -56,12 +63,14 @@ class Augment:
     padding: int
     flip: bool
     color: bool
+    streams: ClassVar[tuple[int, ...]] = (AUGMENTATION,)
 
     @classmethod
     def of(cls, augmentation: settings.Augmentation) -> Augment:
         return cls(**augmentation.model_dump())
 
-    def __call__(self, image: StoredImage, draw: Sequence[float], out: np.ndarray) -> None:
+    def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> None:
+        (draw,) = draws
         plain = np.empty_like(out) if self.color else out
         if self.crop == "pad":
             pad_and_crop(image, self.padding, draw, plain)
@@ -76,6 +85,9 @@ class Augment:
         if self.crop == "scale":
             return scale_box(width, height, size, draw, self.scale_min, self.scale_max)
         return area_box(width, height, draw, self.area_min, self.aspect_max)
+
+
+TRANSFORMS: dict[str, type[CenterCrop] | type[Augment]] = {"CenterCrop": CenterCrop, "Augment": Augment}
 
 
 def resize(image: StoredImage, box: Box, out: np.ndarray) -> None:

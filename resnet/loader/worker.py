@@ -41,8 +41,8 @@ class Worker:
     def fill(self, job: JobHeader, records: np.ndarray) -> Filled:
         """Write the job's images into its rows. `records` is RECORD_TYPE [n]. Raises OSError for files."""
         rows = self._ring.pixels(job.slot)[job.row : job.row + len(records)]
-        random = draws(self._setup.seed, job.epoch, job.position, len(records)).tolist()
-        transform = self._setup.transform
+        seed, transform = self._setup.seed, self._setup.transform
+        drawn = [draws(seed, job.epoch, job.position, len(records), stream).tolist() for stream in transform.streams]
         filenames = [""] * len(records) if self._setup.filenames else []
         corrupt, second_reads = [], self._reader.second_reads
         for i, (shard, offset, length, _) in enumerate(records.tolist()):
@@ -50,7 +50,7 @@ class Worker:
                 payload = self._reader.payload(shard, offset, length)
                 if filenames:
                     filenames[i] = example.describe(payload).filename
-                show(example.encoded_image(payload), transform, random[i], rows[i])
+                show(example.encoded_image(payload), transform, [stream[i] for stream in drawn], rows[i])
             except CorruptRecord as error:
                 corrupt.append((i, str(error)))
             except (Unreadable, example.Malformed) as error:

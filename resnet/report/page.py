@@ -12,12 +12,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from resnet.predictions import read_predictions
+from resnet.predictions_file import read_predictions
 from resnet.records.shards import read_classes
 from resnet.report.published import Published, published_errors
 from resnet.run import Run
 from resnet.stage_table import STAGES
-from resnet.training.log_lines import read_log
+from resnet.training.log_format import read_log
 
 TEMPLATE = Path(__file__).parent / "page.html"
 # Keys of stage.json that earlier versions wrote under another name.

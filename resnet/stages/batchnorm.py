@@ -18,7 +18,7 @@ from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
 from resnet.training.schedule import Schedule
-from resnet.weights.files import load_weights, write_weights
+from resnet.weights.safetensors_files import load_weights, write_weights
 
 
 def main(run: Run, attempt: Attempt) -> None:

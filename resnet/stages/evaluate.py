@@ -14,13 +14,11 @@ from resnet.inference import Predictor, summary
 from resnet.ledger import Attempt
 from resnet.loader.batches import validation_batches
 from resnet.model.network import network_of
-from resnet.predictions import write_predictions
+from resnet.predictions_file import write_predictions
 from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
-from resnet.weights.files import load_weights
-
-VIEW = "1-crop"
+from resnet.weights.safetensors_files import load_weights
 
 
 def main(run: Run, attempt: Attempt) -> None:
@@ -33,7 +31,7 @@ def main(run: Run, attempt: Attempt) -> None:
     load_weights(run.stage_folder("batchnorm") / "weights.safetensors", network)
     logits, labels, filenames = predict_all(run, records, Predictor(network, strategy))
     view = summary(logits, labels)
-    metrics = {"images": len(labels), "views": {VIEW: view}}
+    metrics = {"images": len(labels), "views": {run.recipe.evaluation.views[0]: view}}
     outputs = [
         write_metrics(attempt.folder / "metrics.json", metrics),
         write_predictions(attempt.folder / "predictions.csv", logits, labels, filenames, records.classes),

@@ -20,11 +20,11 @@ from resnet.training.checkpoints import Checkpoints
 from resnet.training.interruption import Interruption
 from resnet.training.log import TrainingLog
 from resnet.training.loop import Parts, TrainingLoop
-from resnet.training.pinning import page_locked
+from resnet.training.page_locking import page_locked
 from resnet.training.schedule import Schedule
 from resnet.training.step import TrainStep
 from resnet.training.validation import Validation
-from resnet.weights.files import write_weights
+from resnet.weights.safetensors_files import write_weights
 
 
 def main(run: Run, attempt: Attempt) -> None:
@@ -34,7 +34,7 @@ def main(run: Run, attempt: Attempt) -> None:
     records, validation = ShardedRecords(run.records, "train"), ShardedRecords(run.records, "validation")
     strategy, network, step = build(run, len(records.classes))
     schedule = Schedule(settings, len(records))
-    checkpoints = Checkpoints(attempt.folder / "checkpoints", network, step.optimizer.momentum)
+    checkpoints = Checkpoints(attempt.folder / "checkpoints", network, step.optimizer.state)
     first = checkpoints.restore_newest()
     print(opening_line(network, settings, len(records), device_names(strategy), first), flush=True)
     with (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import tensorflow as tf
 from resnet.errors import UserError
 from resnet.files import make_folder
 from resnet.model.network import ResNet
-from resnet.weights.files import assign, read_facts, read_tensors, values, write_tensors
+from resnet.weights.safetensors_files import assign, read_facts, read_tensors, values, write_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +25,12 @@ NEWEST = 3  # checkpoints that are kept, besides those of the epochs asked for
 
 
 class Checkpoints:
-    """`variables`: all state by name. `momentum` has a variable for each trained one, of the same name."""
+    """`variables`: all state by name, the network's and the optimizer's."""
 
-    def __init__(self, folder: Path, network: ResNet, momentum: list[tf.Variable]):
+    def __init__(self, folder: Path, network: ResNet, optimizer_state: Mapping[str, tf.Variable]):
         self._folder = folder
         self.variables = {f"weights/{name}": variable for name, variable in network.named_variables().items()}
-        self.variables |= {f"momentum/{variable.name.split(':')[0]}": variable for variable in momentum}
+        self.variables |= optimizer_state
         make_folder(folder)
 
     def save(self, step: int, *, keep: bool = False) -> Path:

@@ -1,4 +1,4 @@
-"""Writes the training log, and the same numbers for TensorBoard. `log_lines` says what is in a line."""
+"""Writes the training log, and the same numbers for TensorBoard. `log_format` says what is in a line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO
 import tensorflow as tf
 
 from resnet.files import atomic
-from resnet.training.log_lines import read_log
+from resnet.training.log_format import read_log
 
 
 class TrainingLog:

@@ -15,14 +15,19 @@ class Sgd:
         v = momentum * v + learning_rate * (gradient + weight_decay * w);  w = w - v
 
     Weight decay applies to all trained variables, also the scales and offsets of batch normalisation, as in
-    fb.resnet.torch. `momentum` has a variable v for each of `weights`, of the same name.
+    fb.resnet.torch.
     """
 
     def __init__(self, weights: Sequence[tf.Variable], settings: Training):
         self._weights, self._settings = weights, settings
-        self.momentum = [
+        self._momentum = [
             tf.Variable(tf.zeros_like(weight), trainable=False, name=weight.name.split(":")[0]) for weight in weights
         ]
+
+    @property
+    def state(self) -> dict[str, tf.Variable]:
+        """All that a checkpoint needs besides the weights, by name."""
+        return {f"momentum/{variable.name.split(':')[0]}": variable for variable in self._momentum}
 
     def update(
         self, strategy: tf.distribute.Strategy, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor
@@ -34,5 +39,5 @@ class Sgd:
             velocity.assign(momentum * velocity + rate * (gradient + decay * weight))
             weight.assign_sub(velocity)
 
-        for weight, velocity, gradient in zip(self._weights, self.momentum, gradients, strict=True):
+        for weight, velocity, gradient in zip(self._weights, self._momentum, gradients, strict=True):
             strategy.extended.update(weight, descend, args=(velocity, gradient, learning_rate))

@@ -12,7 +12,7 @@ from sample_images import photographs, write_records
 
 from resnet.errors import UserError
 from resnet.loader.loader import Loader
-from resnet.loader.random_streams import draws
+from resnet.loader.random_streams import AUGMENTATION, draws
 from resnet.loader.sampler import EvaluationSampler, TrainingSampler
 from resnet.loader.transforms import Augment, CenterCrop, show
 from resnet.records.example import encoded_image
@@ -78,8 +78,8 @@ def test_corrupt_records_up_to_the_cap_are_substituted_by_the_next_images_of_the
     reader, out = RecordReader(whole.shards), np.empty((32, 32, 3), np.uint8)
     shard, offset, length, _ = whole.index[9].item()
     transform = Augment.of(Augmentation(scale_min=40, scale_max=60))
-    draw = draws(1, 0, position + row, 1)[0].tolist()
-    show(encoded_image(reader.payload(shard, offset, length)), transform, draw, out)
+    drawn = draws(1, 0, position + row, 1, AUGMENTATION).tolist()
+    show(encoded_image(reader.payload(shard, offset, length)), transform, drawn, out)
     np.testing.assert_array_equal(batches[crowd][0][row], out)
 
 

@@ -7,7 +7,7 @@ from sample_images import jpeg
 from resnet.images.decoding import decode, png
 from resnet.images.regions import Box, WholeImage
 from resnet.loader import color
-from resnet.loader.random_streams import DRAWS, draws
+from resnet.loader.random_streams import AUGMENTATION, DRAWS, draws
 from resnet.loader.transforms import Augment, CenterCrop, resize, show
 from resnet.loader.views import X, Y
 from resnet.settings import Augmentation
@@ -21,14 +21,14 @@ def augment(**changes) -> Augment:
 
 def augmented(pixels, draw, size=32, **changes) -> np.ndarray:
     out = np.empty((size, size, 3), np.uint8)
-    augment(**changes)(WholeImage(pixels), draw, out)
+    augment(**changes)(WholeImage(pixels), [draw], out)
     return out
 
 
 def test_the_pad_crop_moves_the_image_by_up_to_the_padding_in_each_direction():
     square = np.full((32, 32, 3), 200, np.uint8)
     seen = set()
-    for draw in draws(0, 0, 0, 3000):
+    for draw in draws(0, 0, 0, 3000, AUGMENTATION):
         out = augmented(square, draw, crop="pad", padding=2)
         rows, columns = np.flatnonzero(out[:, :, 0].any(1)), np.flatnonzero(out[:, :, 0].any(0))
         seen.add((int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])))
@@ -38,7 +38,7 @@ def test_the_pad_crop_moves_the_image_by_up_to_the_padding_in_each_direction():
 
 def test_the_pad_crop_copies_pixels_unchanged():
     image = PHOTO[:32, :32]
-    draw = draws(0, 0, 0, 1)[0]
+    draw = draws(0, 0, 0, 1, AUGMENTATION)[0]
     draw[[X, Y]] = (0.99, 0.0)  # two to the right, two up
     out = augmented(image, draw, crop="pad", padding=2)
     np.testing.assert_array_equal(out[:30, 2:], image[2:, :30])
@@ -46,7 +46,7 @@ def test_the_pad_crop_copies_pixels_unchanged():
 
 def test_half_of_the_images_are_mirrored():
     flips = 0
-    for draw in draws(0, 0, 0, 400):
+    for draw in draws(0, 0, 0, 400, AUGMENTATION):
         plain, mirrored = augmented(PHOTO, draw), augmented(PHOTO, draw, flip=True)
         if not np.array_equal(plain, mirrored):
             np.testing.assert_array_equal(mirrored, plain[:, ::-1])
@@ -85,7 +85,7 @@ def stepwise(pixels, draw, position) -> np.ndarray:
 
 @pytest.mark.parametrize("position", [0, 1])
 def test_the_colour_matrix_equals_the_steps_one_after_the_other(position):
-    for draw in draws(5, 0, 0, 50):
+    for draw in draws(5, 0, 0, 50, AUGMENTATION):
         plain = augmented(PHOTO, draw)
         colored = augmented(PHOTO, draw, color=True)
         # One rounding at the end, of a product with the coefficients that OpenCV's fixed-point arithmetic has.
@@ -99,16 +99,16 @@ def test_neutral_draws_leave_colours_unchanged():
 
 def test_a_transform_writes_its_own_row_only():
     out = np.zeros((2, 32, 32, 3), np.uint8)
-    augment(flip=True, color=True)(WholeImage(PHOTO), draws(0, 0, 0, 1)[0], out[0])
+    augment(flip=True, color=True)(WholeImage(PHOTO), draws(0, 0, 0, 1, AUGMENTATION), out[0])
     assert out[0].any()
     assert not out[1].any()
 
 
 def test_every_view_of_a_stored_file_goes_through_one_function():
-    draw = draws(0, 0, 0, 1)[0]
+    drawn = draws(0, 0, 0, 1, AUGMENTATION)
     for transform in (augment(), CenterCrop(40)):
         for encoded in (jpeg(PHOTO), png(PHOTO)):
             shown, expected = (np.empty((32, 32, 3), np.uint8) for _ in range(2))
-            show(encoded, transform, draw, shown)
-            transform(WholeImage(decode(encoded)), draw, expected)
+            show(encoded, transform, drawn, shown)
+            transform(WholeImage(decode(encoded)), drawn, expected)
             np.testing.assert_array_equal(shown, expected)

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.tasks import ConvertRecords, FullRun, Images, Report, Train
 from resnet.errors import LockedElsewhere
-from resnet.files import locked
+from resnet.locks import locked
 from resnet.stage_table import STAGES
 
 

@@ -6,7 +6,7 @@ import pytest
 from conversions import SHARDS, convert, data_files, stage_json, why_incomplete
 
 from resnet.errors import LockedElsewhere, UserError
-from resnet.files import locked
+from resnet.locks import locked
 from resnet.run import Run
 from resnet.stages import ledger_of, run_part
 

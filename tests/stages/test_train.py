@@ -15,8 +15,8 @@ import pytest
 
 from resnet.progress import ENVIRONMENT
 from resnet.run import Run
-from resnet.training.log_lines import read_log
-from resnet.weights.files import read_tensors
+from resnet.training.log_format import read_log
+from resnet.weights.safetensors_files import read_tensors
 
 OVERRIDES = (
     "model.image_size=16",
@@ -123,7 +123,7 @@ def test_batchnorm_averages_the_statistics_of_the_batches_after_the_last_step(ar
     from resnet.loader.batches import training_batches
     from resnet.model.network import network_of
     from resnet.records.shards import ShardedRecords
-    from resnet.weights.files import assign
+    from resnet.weights.safetensors_files import assign
 
     run = Run.of("digits", OVERRIDES, name="whole", artifacts=artifacts)
     records = ShardedRecords(run.records, "train")

@@ -19,7 +19,7 @@ def network() -> ResNet:
 @pytest.fixture
 def checkpoints(tmp_path, network) -> Checkpoints:
     momentum = [tf.Variable(tf.zeros_like(v), name=v.name.split(":")[0]) for v in network.trainable_variables]
-    return Checkpoints(tmp_path, network, momentum)
+    return Checkpoints(tmp_path, network, {f"momentum/{variable.name}": variable for variable in momentum})
 
 
 def test_restoring_returns_all_state_bit_for_bit(checkpoints, network):
@@ -92,6 +92,6 @@ def test_a_failed_save_keeps_earlier_checkpoints_and_leaves_no_partial_file(chec
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, checkpoints):
     checkpoints.save(10)
-    other = Checkpoints(tmp_path, ResNet(32, 3), [])
+    other = Checkpoints(tmp_path, ResNet(32, 3), {})
     with pytest.raises(UserError, match=r"step-00000010\.safetensors is for another network"):
         other.restore_newest()

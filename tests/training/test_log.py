@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from resnet.training.log import TrainingLog
-from resnet.training.log_lines import read_log
+from resnet.training.log_format import read_log
 
 
 def test_lines_are_read_as_they_were_written(tmp_path):

@@ -34,7 +34,7 @@ def steps() -> dict:
         seen["batch"] = [m.numpy() for pair in network(tf.constant(IMAGES), training=True)[1] for m in pair]
         step(IMAGES, LABELS, rate)
         look()
-    seen["momentum"] = [v.numpy() for v in step.optimizer.momentum]
+    seen["momentum"] = [v.numpy() for v in step.optimizer.state.values()]
     return seen
 
 

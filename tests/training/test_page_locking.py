@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 
-from resnet.training.pinning import page_locked
+from resnet.training.page_locking import page_locked
 
 
 class Driver:

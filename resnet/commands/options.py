@@ -1,0 +1,47 @@
+"""The options that commands share, and the run that they describe."""
+
+from __future__ import annotations
+
+import argparse
+
+from resnet.errors import UserError
+from resnet.run import Machine, Run
+
+
+def option_groups() -> dict[str, argparse.ArgumentParser]:
+    """Groups of options by name, as parents for a command's parser."""
+    recipe = argparse.ArgumentParser(add_help=False)
+    recipe.add_argument("--recipe", default="digits", help="name of a shipped recipe, or a .toml file")
+    recipe.add_argument("--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="repeatable")
+    run = argparse.ArgumentParser(add_help=False)
+    run.add_argument("--data", default="", help="root of the images")
+    run.add_argument("--run", default="", help="name of the run (default: the recipe's)")
+    run.add_argument("--artifacts", default="artifacts", help="folder that everything is written under")
+    machine = argparse.ArgumentParser(add_help=False)
+    machine.add_argument("--workers", type=int, default=0, help="worker processes (default: one per core)")
+    machine.add_argument("--devices", type=int, default=0, help="GPUs to train on (default: all)")
+    machine.add_argument("--cpu-devices", type=int, default=1, help="logical devices to split the CPU into")
+    return {"recipe": recipe, "run": run, "machine": machine}
+
+
+def run_of(options: argparse.Namespace) -> Run:
+    """The run that the options of the groups recipe, run and, where it has them, machine describe."""
+    return Run.of(
+        options.recipe,
+        options.override,
+        name=options.run,
+        artifacts=options.artifacts,
+        data=options.data,
+        machine=_machine_of(options) if hasattr(options, "workers") else None,
+    )
+
+
+def _machine_of(options: argparse.Namespace) -> Machine:
+    for name in ("workers", "devices", "cpu_devices"):
+        if getattr(options, name) < 0:
+            raise UserError(f"--{name.replace('_', '-')} cannot be negative")
+    return Machine(
+        workers=options.workers or Machine().workers,
+        devices=options.devices,
+        cpu_devices=max(options.cpu_devices, 1),
+    )

@@ -1,0 +1,39 @@
+"""How the optimizer changes weights, against its formula in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnet.settings import Training
+from resnet.training.optimizer import Sgd
+
+
+@pytest.fixture
+def strategy() -> tf.distribute.Strategy:
+    return tf.distribute.OneDeviceStrategy("/cpu:0")
+
+
+def test_the_learning_rate_is_inside_the_momentum_as_in_caffe(strategy):
+    random = np.random.default_rng(0)
+    w, v = random.standard_normal(5).astype(np.float32), np.zeros(5, np.float32)
+    weight = tf.Variable(w, name="layer/kernel")
+    optimizer = Sgd([weight], Training(momentum=0.9, weight_decay=0.01))
+    for rate in (0.1, 0.1, 0.01):  # with a drop
+        gradient = random.standard_normal(5).astype(np.float32)
+        with strategy.scope():
+            optimizer.update(strategy, [tf.constant(gradient)], tf.constant(rate))
+        v = 0.9 * v + rate * (gradient + 0.01 * w)
+        w = w - v
+        np.testing.assert_allclose(weight.numpy(), w, rtol=1e-5)
+
+
+def test_the_state_has_a_momentum_for_each_weight_by_its_name():
+    weights = [tf.Variable([1.0, 2.0], name="a/kernel"), tf.Variable([3.0], name="b/bias")]
+    state = Sgd(weights, Training()).state
+    assert {name: variable.shape.as_list() for name, variable in state.items()} == {
+        "momentum/a/kernel": [2],
+        "momentum/b/bias": [1],
+    }
+    assert all(not variable.numpy().any() for variable in state.values())
