@@ -37,7 +37,7 @@ def write_shards(run: Run, dataset: Dataset, part: slice = slice(None)) -> dict[
     if missing:
         total, todo = (sum(len(shard.members) for shard in some) for some in (planned, missing))
         with _pool(run.machine.workers) as pool:
-            _wait_for_kernels(pool, missing)
+            _wait_for_kernels(pool, run.machine.workers, missing)
             with Progress("converting", total, "images", done=total - todo) as progress:
                 for name, summary in _in_parallel(pool, _jobs(run, dataset, missing), 2 * run.machine.workers):
                     summaries[name] = summary
@@ -64,20 +64,19 @@ def _pool(workers: int) -> Iterator[futures.ProcessPoolExecutor]:
         ) from None
 
 
-def _wait_for_kernels(pool: futures.ProcessPoolExecutor, shards: list[PlannedShard]) -> None:
-    """Compile the kernels before the clock of the progress bar starts, and say so where that takes long."""
+def _wait_for_kernels(pool: futures.ProcessPoolExecutor, workers: int, shards: list[PlannedShard]) -> None:
+    """Have every process load or compile the kernels before the progress bar starts. Say so where it takes long."""
     first = next((shard.split.image(int(shard.members[0])) for shard in shards if len(shard.members)), None)
     try:
         if first is None or first.read()[: len(JPEG)] != JPEG:
             return
     except OSError:  # it will be rejected; if others are JPEGs, their kernels are compiled on the way
         return
-    compiled = pool.submit(compile_kernels)
-    try:
-        compiled.result(COMPILE_SECONDS)
-    except futures.TimeoutError:
+    compiled = [pool.submit(compile_kernels) for _ in range(workers)]
+    if futures.wait(compiled, COMPILE_SECONDS).not_done:
         logger.info("compiling the JPEG kernels: 10 to 20 s, the first time on a machine")
-        compiled.result()
+    for one in compiled:
+        one.result()
 
 
 def _in_parallel(
