@@ -234,3 +234,11 @@ folder_names = st.text(st.characters(codec="utf-8", exclude_characters="\0/\t\n"
 def test_any_class_names_are_read_back_as_written(classes, tmp_path_factory):
     write_classes(tmp_path_factory.getbasetemp(), classes)
     assert read_classes(tmp_path_factory.getbasetemp()) == classes
+
+
+def test_a_summary_of_an_earlier_version_is_read_under_todays_keys(folder):
+    shard = Shard(folder, "train-00000-of-00001")
+    shard.write(images(2), rejected=[], decode_warnings=[["a.jpg", "premature end"]])
+    text = shard.summary_path.read_text()
+    shard.summary_path.write_text(text.replace("decode_warnings", "doubtful"))
+    assert shard.summary() == json.loads(text)
