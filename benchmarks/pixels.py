@@ -12,7 +12,7 @@ from resnet.loader.random_streams import AUGMENTATION, draws
 from resnet.loader.transforms import Augment, show
 from resnet.settings import Augmentation
 
-MOST_COMPARED = 64  # images of a batch
+MAX_COMPARED = 64  # images of a batch
 COARSE = 16  # every how many pixels images are looked at, to find which is which
 
 
@@ -24,7 +24,7 @@ def difference(batch: Any, work: Work) -> float:
     expected = this_projects(work)
     coarse = _coarse(expected)
     differences = []
-    for image in as_array(batch)[:MOST_COMPARED]:
+    for image in as_array(batch)[:MAX_COMPARED]:
         nearest = np.abs(coarse - _coarse(image[None])).mean(axis=1).argmin()
         differences.append(np.abs(expected[nearest].astype(int) - image).mean())
     return float(np.mean(differences))

@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from work import prepare
 
-from resnet.loader.loader import LEAST_SLOTS, Loader
+from resnet.loader.loader import MIN_SLOTS, Loader
 from resnet.loader.sampler import TrainingSampler
 from resnet.loader.transforms import Augment
 from resnet.recipes import load_recipe
@@ -95,12 +95,12 @@ def compare(batches: Iterator[Any], step: Step, options: argparse.Namespace) -> 
     kept = next(batches)
     images, labels = np.array(kept.images), kept.labels
     del kept
-    loading = _rate(lambda: next(batches), options, ready=2 * LEAST_SLOTS)
+    loading = _rate(lambda: next(batches), options, ready=2 * MIN_SLOTS)
     step(images, labels)  # traces and compiles
     rates: dict[str, list[float]] = {"in memory": [], "real": []}
     for _ in range(options.rounds):
         rates["in memory"].append(_rate(lambda: step(images, labels), options))
-        rates["real"].append(_rate(real, options, ready=LEAST_SLOTS))
+        rates["real"].append(_rate(real, options, ready=MIN_SLOTS))
     memory, fed = (statistics.median(rates[kind]) for kind in ("in memory", "real"))
     share = statistics.median(b / a for a, b in zip(rates["in memory"], rates["real"], strict=True))
     return loading, loading / memory, memory, fed, 100 * share

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, runtime_checkable
@@ -20,6 +21,7 @@ from luigi.retcodes import retcode
 
 from resnet import console
 from resnet.errors import LockedElsewhere, UserError
+from resnet.locks import locked
 
 
 def install() -> None:
@@ -39,23 +41,37 @@ def _add_configuration() -> None:
             luigi.configuration.add_config_path(str(path))
 
 
+class RunLocks:
+    """The locks on the runs of a Luigi worker. They are released with the worker, or when its process ends."""
+
+    def __init__(self) -> None:
+        self._locks = contextlib.ExitStack()
+        self._folders: set[Path] = set()
+
+    def lock(self, folder: Path) -> None:
+        """Lock a run's folder; once is enough. Raises LockedElsewhere."""
+        if folder not in self._folders:
+            self._locks.enter_context(locked(folder))
+            self._folders.add(folder)
+
+
 @runtime_checkable
 class Prepared(Protocol):
     """A task that has something to do, or to say, before Luigi schedules it."""
 
-    def prepare(self, locks: contextlib.ExitStack) -> None:
-        """Called once for the task that `luigi` was asked for. `locks` are released when `luigi` ends."""
+    def prepare(self, locks: RunLocks) -> None:
+        """Lock the task's run, and report what Luigi would not report well."""
 
 
 _schedule = luigi.worker.Worker.add
 
 
 def _add(worker: luigi.worker.Worker, task: luigi.Task, *args: Any, **kwargs: Any) -> bool:
-    """Worker.add, which `luigi` calls with the task that it was asked for: the one place where a run is locked."""
-    if isinstance(task, Prepared):
-        locks = worker.run_locks = contextlib.ExitStack()  # type: ignore[attr-defined]
+    """Worker.add, which `luigi` calls with each task that it was asked for: the one place where a run is locked."""
+    locks = vars(worker).setdefault("run_locks", RunLocks())
+    for ours in _first_of_ours(task):
         try:
-            task.prepare(locks)
+            ours.prepare(locks)
         except LockedElsewhere as error:  # `luigi` exits with its code for "already running"
             print(f"error: {error}", file=sys.stderr)
             raise PidLockAlreadyTakenExit from None
@@ -64,6 +80,19 @@ def _add(worker: luigi.worker.Worker, task: luigi.Task, *args: Any, **kwargs: An
         except OSError as error:
             stop(f"{error.filename} cannot be read: {error.strerror}")
     return _schedule(worker, task, *args, **kwargs)
+
+
+def _first_of_ours(task: luigi.Task) -> Iterator[Prepared]:
+    """The task itself, or the first tasks of this project that a task of somebody else's depends on."""
+    if isinstance(task, Prepared):
+        yield task
+        return
+    try:
+        needed = task.deps()
+    except Exception:  # Luigi meets it too, and reports it
+        return
+    for dependency in needed:
+        yield from _first_of_ours(dependency)
 
 
 def stop(message: str) -> NoReturn:

@@ -5,22 +5,21 @@ Images -> ConvertRecords -> Train -> BatchNormStatistics -> Evaluate -> Report  
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import time
 from typing import Any
 
 import luigi
+from luigi.task_register import Register
 
 from pipeline.child import run_stage
 from pipeline.configuration import data_of, machine_options, pipeline
-from pipeline.luigi_hooks import stop
+from pipeline.luigi_hooks import RunLocks, stop
 from resnet import datasets
 from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 from resnet.ledger import Ledger
-from resnet.locks import locked
 from resnet.run import Run
 from resnet.stage_table import STAGES
 from resnet.stages import ledger_of
@@ -65,7 +64,7 @@ class RunTask(luigi.Task):
         found = "" if self.data else data_of(wanted.recipe.dataset.name)
         return run(found) if found else wanted
 
-    def prepare(self, locks: contextlib.ExitStack) -> None:
+    def prepare(self, locks: RunLocks) -> None:
         """Before anything is scheduled: lock the run, and say what Luigi would not say well.
 
         Raises UserError for a run that cannot be looked at, LockedElsewhere for one that is in progress.
@@ -74,7 +73,7 @@ class RunTask(luigi.Task):
             self.say_done()
             return
         if self.writes_in_run:
-            locks.enter_context(locked(self.experiment.folder))
+            locks.lock(self.experiment.folder)
         if reason := why_missing(self.ledger):
             print(f"error: no images: {reason}", file=sys.stderr)
 
@@ -138,7 +137,7 @@ class StageTask(RunTask):
 
     def run(self) -> None:
         if reason := self.ledger.why_incomplete(self.stage):
-            print(f"{self.task_family}: {reason}", flush=True)
+            print(f"{self.task_family}: starting ({reason})", flush=True)
         run_stage(self.stage, self._options(), self.show_progress)
 
     def on_failure(self, exception: BaseException) -> str:
@@ -233,4 +232,4 @@ class FullRun(RunTask, luigi.WrapperTask):
 
 def task_of(stage: str) -> type[StageTask]:
     """The task that runs a stage. It is named like the stage's title."""
-    return globals()[STAGES[stage].title]
+    return Register.get_task_cls(STAGES[stage].title)

@@ -42,6 +42,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -50,6 +51,7 @@ def sha256(path: Path) -> str:
 
 
 def make_folder(folder: Path) -> None:
+    """Create a folder and its parents. Raises UserError if that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -15,6 +15,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ class Ledger:
     def __init__(self, run: Run, fingerprint: Callable[[], str | None]):
         self.run = run
         self._fingerprint = fingerprint
-        self._source: tuple[str | None] | None = None
 
     def record(self, stage: str) -> dict[str, Any] | None:
         """The stage's stage.json, or None where there is none that can be read."""
@@ -104,18 +104,17 @@ class Ledger:
 
     def _inputs(self, stage: str) -> dict[str, str | None]:
         if stage == "convert":
-            return {"source": self._source_fingerprint()}
+            return {"source": self._source}
         records = {name: self.record(name) for name in STAGES[stage].inputs}
         return {name: record["digest"] if record else None for name, record in records.items()}
 
-    def _source_fingerprint(self) -> str | None:
-        if self._source is None:
-            self._source = (self._fingerprint(),)
-        return self._source[0]
+    @cached_property
+    def _source(self) -> str | None:
+        return self._fingerprint()
 
-    def look_again(self) -> None:
-        """Ask for the images' fingerprint again: they have been downloaded."""
-        self._source = None
+    def forget_images(self) -> None:
+        """Ask for the images' fingerprint again when it is next needed: they have been downloaded."""
+        self.__dict__.pop("_source", None)
 
     def require_inputs(self, stage: str) -> None:
         """Raise UserError, naming the stage to run first, where an input is incomplete."""
@@ -235,9 +234,8 @@ class Attempt:
         for entry in list(self.folder.iterdir()):
             if entry.name != ".lock":  # this very process has it
                 entry.rename(target / entry.name)
-        logger.warning(
-            "the %s stage of other settings or images is in the way: moved to %s", STAGES[self._stage].title, target
-        )
+        title = STAGES[self._stage].title
+        logger.info("moved the earlier %s results (of other settings or images) to %s", title, target)
 
 
 def _affecting(stage: str, recipe: Recipe) -> dict[str, dict[str, Any]]:

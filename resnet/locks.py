@@ -15,15 +15,15 @@ from resnet.files import make_folder
 
 logger = logging.getLogger(__name__)
 
-WORTH_SAYING = 2.0  # seconds of waiting for another process
+LOG_WAIT_SECONDS = 2.0  # seconds of waiting for another process
 
 
 @contextlib.contextmanager
 def locked(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator[None]:
     """Lock `folder` for this process, so that no other writes to it. The kernel unlocks it when the process ends.
 
-    Several processes can lock it `shared`: none can lock it alone meanwhile. Waits up to `wait` seconds for the others,
-    and logs that it waits. Then raises LockedElsewhere with the process id of one that has it alone.
+    A lock is exclusive, or `shared` with other shared ones. Waits up to `wait` seconds for other processes, and logs
+    that it waits. Then raises LockedElsewhere, with the process id of the one that has the exclusive lock.
     """
     make_folder(folder)
     path = folder / ".lock"
@@ -54,10 +54,12 @@ def _lock(descriptor: int, folder: Path, kind: int, wait: float) -> None:
             return
         except BlockingIOError:
             waited = time.monotonic() - begun
-            owner = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "one that reads from it"
+            owner = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "one that reads it"
             if waited >= wait:
-                raise LockedElsewhere(f"another process ({owner}) has locked {folder}") from None
-            if waited > WORTH_SAYING and not said:
+                raise LockedElsewhere(
+                    f"another process ({owner}) has locked {folder}: wait for it, or use another --run or --artifacts"
+                ) from None
+            if waited > LOG_WAIT_SECONDS and not said:
                 logger.info("waiting for another process (%s) that has locked %s", owner, folder)
                 said = True
             time.sleep(0.1)

@@ -25,15 +25,13 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{po
 
 
 class Progress:
-    """A bar over `total` things, as a context manager. Without a terminal, it logs a line each tenth instead.
+    """A bar over `total` things, as a context manager. Without a terminal, it logs a line each tenth instead, or one
+    every `line_seconds`."""
 
-    `lines=False`: no lines either, for a stage that logs its own.
-    """
-
-    def __init__(self, title: str, total: int, unit: str, *, done: int = 0, lines: bool = True):
+    def __init__(self, title: str, total: int, unit: str, *, done: int = 0, line_seconds: float | None = None):
         self._title, self._total, self._unit, self._done = title, total, unit, done
         on_terminal = sys.stderr.isatty()
-        self._lines = lines and not on_terminal
+        self._logs_lines, self._line_seconds = not on_terminal, line_seconds
         self._bar: Any = tqdm(
             desc=title,
             total=total,
@@ -66,8 +64,13 @@ class Progress:
             send_to_parent(fraction=self._done / max(self._total, 1), message=text)
 
     def _is_line_due(self, before: int) -> bool:
+        if not self._logs_lines:
+            return False
+        passed = time.monotonic() - self._logged
+        if self._line_seconds is not None:
+            return passed >= self._line_seconds
         tenth, last = (LINES * done // max(self._total, 1) for done in (self._done, before))
-        return self._lines and tenth > last and time.monotonic() - self._logged >= LINE_SECONDS
+        return tenth > last and passed >= LINE_SECONDS
 
 
 def send_to_parent(**news: Any) -> bool:

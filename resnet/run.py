@@ -64,11 +64,14 @@ class Run:
 
     @property
     def records(self) -> Path:
+        """The folder of the data set's records, which runs share."""
         return self.artifacts / "records" / self.records_name
 
     @property
     def folder(self) -> Path:
+        """The run's own folder."""
         return self.artifacts / "runs" / self.name
 
     def stage_folder(self, stage: str) -> Path:
+        """The folder that a stage writes."""
         return self.records if stage == "convert" else self.folder / stage

@@ -29,6 +29,8 @@ Epoch = Annotated[int, Field(ge=0)]
 
 
 class Section(BaseModel):
+    """A section of a recipe: frozen, with strict types and no unknown names."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     def affecting_results(self) -> dict[str, Any]:
@@ -38,6 +40,8 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
+    """Which images."""
+
     source: Literal["imagenet", "folder", "tfrecords", "idx", "digits"] = setting(
         "imagenet", "Where labelled images come from."
     )
@@ -66,6 +70,8 @@ class Dataset(Section):
 
 
 class Records(Section):
+    """How images become records."""
+
     train_shards: int = setting(1024, "Shards (files) for the training images.", "shards", ge=1, le=99999)
     validation_shards: int = setting(128, "Shards (files) for the validation images.", "shards", ge=1, le=99999)
     seed: int = setting(0, "Decides which image goes to which shard.", ge=0)
@@ -94,6 +100,8 @@ class Records(Section):
 
 
 class Model(Section):
+    """The network."""
+
     depth: Literal[18, 34, 50, 101, 152, 20, 32, 44, 56, 110] = setting(
         50, "Layers with weights: 18 to 152 as for ImageNet, 20 to 110 (6n+2) as for CIFAR-10.", "layers"
     )
@@ -104,6 +112,8 @@ class Model(Section):
 
 
 class Augmentation(Section):
+    """What happens to training images."""
+
     crop: Literal["scale", "area", "pad"] = setting(
         "scale",
         "scale: shorter side to a random length, random crop (He et al. 2015); "
@@ -127,6 +137,8 @@ class Augmentation(Section):
 
 
 class Training(Section):
+    """Schedule, optimizer and checkpoints."""
+
     epochs: int = setting(120, "Passes over the training images.", "epochs", ge=1)
     batch_size: int = setting(256, "Images per step, over all replicas.", "images", ge=1)
     replica_batch_size: int = setting(64, "Images per replica: they share batch-norm statistics.", "images", ge=1)
@@ -164,12 +176,16 @@ class Training(Section):
 
 
 class BatchNorm(Section):
+    """The statistics that are averaged after training."""
+
     batches: int = setting(
         25, "Training batches to average the mean and variance over, after training.", "batches", ge=1
     )
 
 
 class Evaluation(Section):
+    """How validation images are shown."""
+
     views: list[Literal["1-crop"]] = setting(
         ["1-crop"], "Which crops of each validation image the network sees.", min_length=1
     )

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 
 class Stage(NamedTuple):
+    """A row of the table."""
+
     name: str  # of its command and of its folder
     title: str  # of its Luigi task, and in the report
     help: str

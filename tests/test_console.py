@@ -120,3 +120,11 @@ def test_the_parent_process_receives_the_final_count(monkeypatch):
     with open(reading) as pipe:
         updates = [json.loads(line) for line in pipe]
     assert updates[-1] == {"fraction": 1.0, "message": "evaluating: 3 of 3 images, fast"}
+
+
+def test_a_stage_with_lines_of_its_own_can_ask_for_progress_every_so_many_seconds(standard_error):
+    log = standard_error(io.StringIO())
+    with Progress("training", 100, "steps", line_seconds=0.0) as often, Progress("training", 100, "steps") as tenths:
+        often.advance(3, "loss 1.0")
+        tenths.advance(3)
+    assert log.getvalue() == "training: 3 of 100 steps, loss 1.0\n"

@@ -115,7 +115,7 @@ def test_locking_leaves_the_files_in_the_folder_unchanged(tmp_path):
 
 def test_several_readers_share_a_lock_and_exclude_a_writer(tmp_path):
     readers = locked(tmp_path, shared=True), locked(tmp_path, shared=True)
-    with readers[0], readers[1], pytest.raises(LockedElsewhere, match="one that reads from it"), locked(tmp_path):
+    with readers[0], readers[1], pytest.raises(LockedElsewhere, match="one that reads it"), locked(tmp_path):
         pass
     with locked(tmp_path):
         pass
@@ -127,7 +127,7 @@ def test_a_writer_excludes_readers(tmp_path, lock_owner):
 
 
 def test_a_long_wait_for_a_lock_is_reported_with_its_owner(tmp_path, lock_owner, monkeypatch, capsys):
-    monkeypatch.setattr(locks, "WORTH_SAYING", 0.0)
+    monkeypatch.setattr(locks, "LOG_WAIT_SECONDS", 0.0)
     with pytest.raises(LockedElsewhere), locked(tmp_path, wait=0.3):
         pass
     assert f"waiting for another process (pid {lock_owner.pid}) that has locked {tmp_path}" in capsys.readouterr().err

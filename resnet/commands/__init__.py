@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
+    """A row of the table."""
+
     name: str
     help: str
     options: tuple[str, ...]  # groups of options, see resnet/commands/options.py

@@ -8,5 +8,6 @@ from resnet.recipes import load_recipe
 
 
 def main(options: argparse.Namespace) -> None:
+    """Print the recipe that the options name."""
     _, recipe = load_recipe(options.recipe, options.override)
     print(recipe.toml(), end="")

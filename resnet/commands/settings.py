@@ -8,4 +8,5 @@ from resnet.settings import settings_page
 
 
 def main(options: argparse.Namespace) -> None:
+    """Print the page."""
     print(settings_page(), end="")

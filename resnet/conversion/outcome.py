@@ -11,6 +11,8 @@ from resnet.errors import UserError
 from resnet.files import atomic
 from resnet.records.shards import SPLITS
 
+FORMER_REASONS = {"damaged bits": "invalid scan data"}  # of shards that earlier versions wrote
+
 
 class Outcome:
     """Made from the shards' summaries, by name and in order."""
@@ -41,6 +43,7 @@ class Outcome:
 
     def write_lists(self, folder: Path) -> list[Path]:
         """Write rejected.csv and decode_warnings.csv; returns their paths."""
+        (folder / "doubtful.csv").unlink(missing_ok=True)  # what earlier versions called the second one
         return [
             _write_rows(folder / "rejected.csv", self.rejected),
             _write_rows(folder / "decode_warnings.csv", self.decode_warnings),
@@ -54,7 +57,7 @@ class Outcome:
             raise UserError(
                 f"{_images(count)} cannot be read, and records.max_rejected is {accepted}:{first}\n"
                 f"All of them are listed in {folder / 'rejected.csv'}. Repair or remove them, or leave them out with "
-                f"--override '[\"records.max_rejected={count}\"]': the other shards are done."
+                f"--override '[\"records.max_rejected={count}\"]'. Finished shards are kept."
             )
 
     def print(self, folder: Path) -> None:
@@ -79,7 +82,11 @@ class Outcome:
 
     def _total(self, kind: str) -> dict[str, int]:
         """A count by reason, over all shards."""
-        return dict(sum((Counter(summary[kind]) for summary in self._summaries.values()), Counter()))
+        total: Counter[str] = Counter()
+        for summary in self._summaries.values():
+            for reason, number in summary[kind].items():
+                total[FORMER_REASONS.get(reason, reason)] += number
+        return dict(total)
 
 
 def _write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:

@@ -1,4 +1,4 @@
-"""Writes one shard: every image decoded once, stored as every decoder reads it alike. Runs in a process of its own."""
+"""Writes one shard, in a process of its own: each image decoded once, stored in a form that all decoders read alike."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start_process(parent: int) -> None:
     die_with_parent(parent)
     keep_freed_memory()
     cv2.setNumThreads(1)
-    # What the decoders have to say is caught image by image, see _DecoderWarnings.
+    # OpenCV's own log stays quiet; _DecoderWarnings captures what the decoders print, image by image.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-MOST_PIXELS = 1 << 30  # OpenCV's limit (CV_IO_MAX_IMAGE_PIXELS)
+MAX_PIXELS = 1 << 30  # OpenCV's limit (CV_IO_MAX_IMAGE_PIXELS)
 RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 

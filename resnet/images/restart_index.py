@@ -23,10 +23,10 @@ APP7 = 0xE7
 HEAD = struct.Struct(">2sBBH8sIIH")  # from the file's beginning
 NAME = b"RESTARTS"
 LENGTH_TYPE = np.dtype("<u2")
-MOST_INTERVALS = 32_000  # a segment has room for a few hundred more
+MAX_INTERVALS = 32_000  # a segment has room for a few hundred more
 LONGEST = 65_535  # bytes of an interval
 # The last byte of each restart marker, which count from 0 to 7 and start again: as many as an image has intervals.
-RESTART_MARKERS = np.resize(np.arange(RST0, RST0 + 8, dtype=np.uint8), MOST_INTERVALS)
+RESTART_MARKERS = np.resize(np.arange(RST0, RST0 + 8, dtype=np.uint8), MAX_INTERVALS)
 
 
 class RestartIndex(NamedTuple):
@@ -69,7 +69,7 @@ def read_index(encoded: bytes | memoryview) -> RestartIndex:
     except (struct.error, ValueError, ZeroDivisionError, IndexError) as error:
         raise Malformed(f"its index of restart intervals is invalid: {error}") from None
     if (
-        len(starts) > MOST_INTERVALS + 1
+        len(starts) > MAX_INTERVALS + 1
         or columns % interval
         or starts[-1] != len(encoded)
         or not end < frame_start < scan

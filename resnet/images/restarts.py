@@ -30,7 +30,7 @@ from resnet.images.jpeg import (
     read_frame,
     segments,
 )
-from resnet.images.restart_index import LONGEST, MOST_INTERVALS, with_index
+from resnet.images.restart_index import LONGEST, MAX_INTERVALS, with_index
 
 WHY = {
     entropy.BAD_CODE: "invalid scan data",
@@ -64,7 +64,7 @@ def insert_restarts(encoded: bytes, interval: int = 0) -> bytes:
     interval = interval or fastest_interval(header.frame)
     scan = _Scan(encoded, header, tables)
     new_tables, bits, lengths = scan.written(interval)
-    if len(lengths) > MOST_INTERVALS or lengths.max() > LONGEST:
+    if len(lengths) > MAX_INTERVALS or lengths.max() > LONGEST:
         raise Unusual("too large for an index")
     rewritten, frame_start = header.rewritten(new_tables, interval)
     return with_index(rewritten, frame_start, interval, bits, lengths)
@@ -74,7 +74,7 @@ def fastest_interval(frame: Frame) -> int:
     """The MCUs between restarts with which crops decode fastest; they divide the MCUs of a row."""
     (columns, rows), width = frame.mcus, frame.mcu[0]
     divisors = [interval for interval in range(1, columns + 1) if columns % interval == 0]
-    few = [interval for interval in divisors if columns // interval * rows <= MOST_INTERVALS]
+    few = [interval for interval in divisors if columns // interval * rows <= MAX_INTERVALS]
     return min(few or divisors, key=lambda interval: (abs(interval * width - BEST_WIDTH), -interval))
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet.images.decoding import MOST_PIXELS, Unreadable, decode, decode_strictly, png
+from resnet.images.decoding import MAX_PIXELS, Unreadable, decode, decode_strictly, png
 from resnet.images.jpeg import EOI, FRAMES, SOS, Malformed, segments
 
 JPEG = b"\xff\xd8\xff"
@@ -92,7 +92,7 @@ def _jpeg_components(encoded: bytes) -> int:
         for segment in segments(encoded):
             if segment.marker in FRAMES and segment.end >= segment.start + 6:
                 _, height, width, components = struct.unpack_from(">BHHB", encoded, segment.start)
-                if height * width > MOST_PIXELS:
+                if height * width > MAX_PIXELS:
                     raise Unreadable(f"it declares {width:,} x {height:,} pixels, more than can be decoded")
             if segment.marker == SOS and encoded.rfind(EOI) < segment.end:
                 raise Unreadable("it is truncated: the end marker is missing")

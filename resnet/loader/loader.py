@@ -38,11 +38,13 @@ from resnet.records.shards import ShardedRecords
 logger = logging.getLogger(__name__)
 
 PIECE = 64  # images a job: some 40 ms of work at ImageNet's sizes, so that the wait for the slowest is short
-LEAST_SLOTS = 4  # one with the trainer, one ready, two being filled
+MIN_SLOTS = 4  # one with the trainer, one ready, two being filled
 LONG_WAIT = 30.0  # seconds without a batch after which the loader says what it waits for
 
 
 class Batch(NamedTuple):
+    """What a step trains on."""
+
     step: int
     images: np.ndarray  # uint8 RGB [n, size, size, 3], in shared memory: its slot is reused when nothing refers to it
     labels: np.ndarray  # int32 [n]
@@ -84,7 +86,7 @@ class Loader:
         self._records, self._sampler, self._max_corrupt = records, sampler, max_corrupt
         self._step_to_submit, self._step_to_yield, self._last_step = first_step, first_step, last_step
         batch_size = sampler.batch_size
-        slots = max(LEAST_SLOTS, 2 + -(-AHEAD * workers * min(PIECE, batch_size) // batch_size))
+        slots = max(MIN_SLOTS, 2 + -(-AHEAD * workers * min(PIECE, batch_size) // batch_size))
         self._ring = Ring(min(slots, max(last_step - first_step, 1)), batch_size, size)
         shards = [str(path) for path in records.shards]
         setup = Setup(shards, self._ring.slots, batch_size, size, seed, transform, filenames)

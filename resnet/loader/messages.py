@@ -47,6 +47,8 @@ class Setup(NamedTuple):
 
 
 class JobHeader(NamedTuple):
+    """Where a job's pixels go, and where its images are in the epoch."""
+
     number: int
     slot: int
     row: int

@@ -24,6 +24,8 @@ class Span(NamedTuple):
 
 
 class Sampler(Protocol):
+    """Says which images a step's batch has."""
+
     batch_size: int
 
     def batch(self, step: int) -> list[Span]:
@@ -31,6 +33,8 @@ class Sampler(Protocol):
 
 
 class TrainingSampler:
+    """An endless stream of epochs, each in its own random order."""
+
     def __init__(self, records: int, batch_size: int, seed: int):
         self.batch_size = batch_size
         self._records = records

@@ -39,7 +39,7 @@ class Worker:
         self._ring = Ring(setup.slots, setup.batch_size, setup.size, descriptor)
 
     def fill(self, job: JobHeader, records: np.ndarray) -> Filled:
-        """Write the job's images into its rows. `records` is RECORD_TYPE [n]. Raises OSError for files."""
+        """Write a job's images into its rows. `records` is RECORD_TYPE [n]. Raises OSError for unreadable shards."""
         rows = self._ring.pixels(job.slot)[job.row : job.row + len(records)]
         seed, transform = self._setup.seed, self._setup.transform
         drawn = [draws(seed, job.epoch, job.position, len(records), stream).tolist() for stream in transform.streams]

@@ -30,9 +30,9 @@ from resnet.processes import command
 logger = logging.getLogger(__name__)
 
 AHEAD = 2  # jobs that a worker has at a time, so that it never waits for the next
-FRUITLESS_STARTS = 3  # times that each worker may be restarted before anything is finished
-MOST_DEATHS = 3  # workers that one job may cost
-LOOK_SECONDS = 0.2  # how often the workers are looked after
+MAX_RESTARTS = 3  # times that each worker may be restarted before anything is finished
+MAX_DEATHS = 3  # workers that one job may cost
+POLL_SECONDS = 0.2  # how often the workers are checked
 STALLED_SECONDS = 60.0  # a worker without an answer for so long is replaced: a job is some 40 ms of work
 
 
@@ -42,11 +42,13 @@ class Job:
 
     header: JobHeader
     records: np.ndarray  # RECORD_TYPE [n]
-    deaths: int = 0  # workers that ended over it
+    deaths: int = 0  # workers that ended while working on it
 
 
 @dataclass(eq=False)
 class WorkerProcess:
+    """A worker as the pool sees it."""
+
     process: subprocess.Popen
     identity: bytes = b""  # ZeroMQ's name of it, known from its first message
     jobs: dict[int, Job] = field(default_factory=dict)  # by number, in the order that they were given
@@ -62,7 +64,7 @@ class WorkerPool:
         self.folder = Path(tempfile.mkdtemp(prefix="resnet-loader-"))  # private to this user: mode 0700
         self._wanted, self._setup, self._descriptor, self._describe = workers, setup, descriptor, describe
         self._waiting: deque[Job] = deque()
-        self._starts_left = workers * (1 + FRUITLESS_STARTS)
+        self._starts_left = workers * (1 + MAX_RESTARTS)
         self._address = f"ipc://{self.folder}/jobs"
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
@@ -70,22 +72,22 @@ class WorkerPool:
             self._socket.bind(self._address)
         except zmq.ZMQError as error:  # the path of a socket has 107 characters at most
             raise UserError(f"no socket can be made in {self.folder}: {error}. Set TMPDIR to a shorter path.") from None
-        self._looked = 0.0
+        self._checked = 0.0
 
     def submit(self, job: Job) -> None:
         self._waiting.append(job)
 
     def done(self, wake: int) -> Iterator[tuple[Job, Filled]]:
         """Wait a moment, or until the pipe `wake` can be read; yield the jobs that were done meanwhile."""
-        self._look_after_workers()
+        self._check_workers()
         self._hand_out()
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(wake, zmq.POLLIN)
-        if wake in dict(poller.poll(round(LOOK_SECONDS * 1000))):
+        if wake in dict(poller.poll(round(POLL_SECONDS * 1000))):
             os.read(wake, 4096)
         while self._socket.poll(0):
-            if answer := self._hear(*self._socket.recv_multipart()):
+            if answer := self._receive(*self._socket.recv_multipart()):
                 yield answer
         self._hand_out()
 
@@ -98,18 +100,18 @@ class WorkerPool:
         self._context.term()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _look_after_workers(self) -> None:
+    def _check_workers(self) -> None:
         now = time.monotonic()
-        passed = now - self._looked
-        if passed < LOOK_SECONDS:
+        passed = now - self._checked
+        if passed < POLL_SECONDS:
             return
-        self._looked = now
+        self._checked = now
         for worker in list(self.workers):
             if worker.process.poll() is not None:
                 self._remove(worker)
                 continue
             # A computer that was asleep, or a trainer that was stopped, must not blame that time on its workers.
-            worker.silence += min(passed, 2 * LOOK_SECONDS)
+            worker.silence += min(passed, 2 * POLL_SECONDS)
             is_busy = worker.jobs or not worker.identity  # or starting
             if is_busy and worker.silence > STALLED_SECONDS and not worker.stalled:
                 worker.stalled = True
@@ -118,15 +120,15 @@ class WorkerPool:
             self._start_worker()
 
     def _remove(self, worker: WorkerProcess) -> None:
-        """Take back the jobs of a worker that ended. It ended over the first of them."""
+        """Take back the jobs of a worker that ended. It was working on the first of them."""
         self.workers.remove(worker)
         code = worker.process.returncode
         what = f"was stuck for {STALLED_SECONDS:.0f} s" if worker.stalled else f"ended (exit code {code})"
         if jobs := list(worker.jobs.values()):
             jobs[0].deaths += 1
-            if jobs[0].deaths == MOST_DEATHS:
+            if jobs[0].deaths == MAX_DEATHS:
                 raise UserError(
-                    f"{MOST_DEATHS} workers of the loader did not survive the same images, the last one {what}: "
+                    f"{MAX_DEATHS} workers of the loader did not survive the same images, the last one {what}: "
                     f"{self._describe(jobs[0])}. Check the disk that they are on, and the free memory."
                 )
             self._waiting.extendleft(reversed(jobs))
@@ -136,12 +138,12 @@ class WorkerPool:
         if self._starts_left == 0:
             raise UserError(
                 f"the loader's workers keep ending before they finish anything ({self._wanted} workers, "
-                f"{1 + FRUITLESS_STARTS} starts each): see their messages above, and check the free memory"
+                f"{1 + MAX_RESTARTS} starts each): see their messages above, and check the free memory"
             )
         self._starts_left -= 1
         self.workers.append(WorkerProcess(start_process(self._address, self._descriptor)))
 
-    def _hear(self, identity: bytes, kind: bytes, *parts: bytes) -> tuple[Job, Filled] | None:
+    def _receive(self, identity: bytes, kind: bytes, *parts: bytes) -> tuple[Job, Filled] | None:
         if kind == HELLO:
             for newcomer in self.workers:
                 if newcomer.process.pid == int(parts[0]):
@@ -157,7 +159,7 @@ class WorkerPool:
         if kind == FAULT:
             raise RuntimeError(f"a worker of the loader failed:\n{parts[1].decode()}")
         worker.silence = 0.0
-        self._starts_left = self._wanted * (1 + FRUITLESS_STARTS)
+        self._starts_left = self._wanted * (1 + MAX_RESTARTS)
         return job, Filled.unpack(parts[1])
 
     def _hand_out(self) -> None:

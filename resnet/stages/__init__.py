@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from types import ModuleType
 
 from resnet import datasets
@@ -21,7 +22,8 @@ STARTUP_NOTES = ("All log messages before absl::InitializeLog", "oneDNN custom o
 
 def ledger_of(run: Run) -> Ledger:
     """The ledger of a run, which asks the run's data set for its fingerprint."""
-    return Ledger(run, lambda: datasets.fingerprint(run.recipe.dataset, run.data, run.artifacts))
+    # Not a lambda: `luigi --parallel-scheduling` pickles tasks, and a task has a ledger.
+    return Ledger(run, partial(datasets.fingerprint, run.recipe.dataset, run.data, run.artifacts))
 
 
 def run_stage(name: str, run: Run) -> None:

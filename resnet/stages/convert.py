@@ -57,5 +57,5 @@ def convert_part(run: Run, ledger: Ledger, part: int) -> None:
 def load(run: Run, ledger: Ledger) -> Dataset:
     """List the images. They may be downloaded for that."""
     dataset = datasets.load(run.recipe.dataset, run.data, run.artifacts)
-    ledger.look_again()
+    ledger.forget_images()
     return dataset

@@ -57,6 +57,7 @@ def predict_all(run: Run, records: ShardedRecords, predictor: Predictor) -> tupl
 
 
 def write_metrics(path: Path, metrics: dict[str, Any]) -> Path:
+    """Write the metrics as JSON; returns the path."""
     with atomic(path, "w") as file:
         json.dump(metrics, file, indent=1)
     return path

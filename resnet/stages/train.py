@@ -19,12 +19,14 @@ from resnet.settings import Training
 from resnet.training.checkpoints import Checkpoints
 from resnet.training.interruption import Interruption
 from resnet.training.log import TrainingLog
-from resnet.training.loop import Parts, TrainingLoop
+from resnet.training.loop import TrainingLoop
 from resnet.training.page_locking import page_locked
 from resnet.training.schedule import Schedule
 from resnet.training.step import TrainStep
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import write_weights
+
+LINE_SECONDS = 300.0  # between progress lines in a log file; each epoch has a line of its own
 
 
 def main(run: Run, attempt: Attempt) -> None:
@@ -43,10 +45,10 @@ def main(run: Run, attempt: Attempt) -> None:
         page_locked(batches.memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext(),
         Validation(recipe, validation, workers, Predictor(network, strategy)) as validate,
         Interruption() as interruption,
-        Progress("training", schedule.steps, "steps", done=first, lines=False) as progress,
+        Progress("training", schedule.steps, "steps", done=first, line_seconds=LINE_SECONDS) as progress,
     ):
-        parts = Parts(settings, schedule, step, validate, checkpoints, log)
-        TrainingLoop(parts, first, interruption, progress).run(iter(batches))
+        loop = TrainingLoop(settings, schedule, step, validate, checkpoints, log, interruption, progress, first)
+        loop.run(iter(batches))
     weights = write_weights(attempt.folder / "weights.safetensors", network)
     devices, seeds = device_names(strategy), {"training.seed": settings.seed}
     attempt.finish([weights], byproducts=[log.path], devices=devices, seeds=seeds, corrupt_records=batches.corrupt)

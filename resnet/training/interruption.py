@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from types import FrameType
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Inside the block, signals only set `requested`. Behind it, they do what they did before.
+    """Inside the block, the first signal only sets `requested`. On exit, the previous handlers are restored.
 
-    A second Ctrl-C stops at once. A second SIGTERM does not: one that is sent to the whole process group is followed
-    by the kernel's, for the parent that the first one ended.
+    A second Ctrl-C stops at once. A second SIGTERM does not: after one to the whole process group, the kernel sends
+    another when the parent ends.
     """
 
     def __init__(self) -> None:
@@ -32,4 +35,6 @@ class Interruption:
     def _request(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.requested:
             raise KeyboardInterrupt
-        self.requested = True
+        if not self.requested:
+            self.requested = True  # first of all: what follows may fail
+            logger.info("training stops after this step and saves a checkpoint")

@@ -36,6 +36,7 @@ class TrainingLog:
         self.close()
 
     def write(self, step: int, **numbers: float) -> None:
+        """Append a line, and the same numbers for TensorBoard."""
         self._file.write(json.dumps({"step": step} | {name: _short(value) for name, value in numbers.items()}) + "\n")
         self._file.flush()
         with self._board.as_default(step):

@@ -17,11 +17,11 @@ from resnet.training.step import METRICS
 class Meter:
     """Collects the steps' metrics, and writes the log's lines."""
 
-    def __init__(self, log: TrainingLog, batch_size: int, images: int, first_step: int):
+    def __init__(self, log: TrainingLog, batch_size: int, images: int, first_step: int, at_epoch_start: bool):
         self._log, self._batch_size, self._images = log, batch_size, images
         self._before = log.seconds_before - time.monotonic()
         self._step = first_step
-        self._epoch_sum, self._epoch_steps = 0.0, 0
+        self._epoch_sum, self._epoch_steps, self._is_whole_epoch = 0.0, 0, at_epoch_start
         self._restart()
 
     def _restart(self) -> None:
@@ -48,7 +48,7 @@ class Meter:
         numbers = dict(zip(METRICS, means, strict=True))
         if not math.isfinite(numbers["loss"]):
             raise UserError(
-                f"the loss became {numbers['loss']} between steps {self._step} and {step}. "
+                f"the loss became {numbers['loss']:.6g} between steps {self._step} and {step}. "
                 "Lower training.learning_rate, and look at the images and labels."
             )
         now = time.monotonic()
@@ -69,13 +69,14 @@ class Meter:
         return f"loss {numbers['loss']:.3f}, {speed:.0f} images/s"
 
     def write_validation(self, step: int, metrics: dict[str, float]) -> None:
+        """Write the line of an epoch's validation. The time that it took does not count as training."""
         named = {f"validation_{name}": metrics[name] for name in METRICS}
         epoch = step * self._batch_size / self._images
         self._log.write(step, epoch=epoch, **named, seconds=self._before + time.monotonic())
         self._restart()  # time spent on validation is not training time
 
     def end_epoch(self) -> float | None:
-        """The mean loss since the epoch began, or since training resumed in it; None where no step was done."""
-        mean = self._epoch_sum / self._epoch_steps if self._epoch_steps else None
-        self._epoch_sum, self._epoch_steps = 0.0, 0
+        """The epoch's mean loss; None for an epoch that training resumed in, whose first steps are not known."""
+        mean = self._epoch_sum / self._epoch_steps if self._is_whole_epoch and self._epoch_steps else None
+        self._epoch_sum, self._epoch_steps, self._is_whole_epoch = 0.0, 0, True
         return mean

@@ -62,6 +62,6 @@ def _primary_context(driver: Any) -> Iterator[None]:
 
 
 def _call(driver: Any, name: str, *arguments: Any) -> None:
-    """Call a function of the driver. Raises OSError for what it answers."""
+    """Call a function of the driver. Raises OSError if it returns an error."""
     if code := getattr(driver, name)(*arguments):
-        raise OSError(f"{name} answers {code}")
+        raise OSError(f"{name} returned error {code}")

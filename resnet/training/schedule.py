@@ -32,6 +32,7 @@ class Schedule:
         return done > 0 and (self.epoch(done) > self.epoch(done - 1) or done == self.steps)
 
     def learning_rate(self, step: int) -> float:
+        """The learning rate of a step: it drops at the first step of each of `drop_epochs`."""
         drops = sum(self.epoch(step) >= epoch for epoch in self.training.drop_epochs)
         return self.training.learning_rate * self.training.drop_factor**drops
 

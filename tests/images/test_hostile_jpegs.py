@@ -110,7 +110,7 @@ def test_a_file_without_one_of_its_tables_gets_no_restart_markers(marker, conten
         insert_restarts(without(handmade(16, 16), marker, content))
 
 
-@pytest.mark.parametrize("limit", ["MOST_INTERVALS", "LONGEST"])
+@pytest.mark.parametrize("limit", ["MAX_INTERVALS", "LONGEST"])
 def test_a_file_that_is_too_large_for_an_index_gets_no_restart_markers(limit, monkeypatch):
     monkeypatch.setattr(restarts, limit, 3)
     with pytest.raises(Unusual, match=r"^too large for an index$"):

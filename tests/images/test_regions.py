@@ -13,7 +13,7 @@ from resnet.images import regions, restart_index
 from resnet.images.decoding import Unreadable, decode, decode_strictly, png
 from resnet.images.jpeg import Malformed
 from resnet.images.regions import Box, IndexedJpeg, WholeImage, open_image
-from resnet.images.restart_index import HEAD, MOST_INTERVALS, read_index
+from resnet.images.restart_index import HEAD, MAX_INTERVALS, read_index
 from resnet.images.restarts import insert_restarts
 
 SAMPLINGS = {
@@ -132,17 +132,17 @@ def test_a_changed_file_gives_pixels_or_is_unreadable_and_never_another_error(po
 
 
 def test_an_image_with_as_many_intervals_as_an_index_holds_has_the_pixels_of_a_full_decode():
-    grey = picture(160 * 8, MOST_INTERVALS // 160 * 8, 0, 0.1)[:, :, 0]
+    grey = picture(160 * 8, MAX_INTERVALS // 160 * 8, 0, 0.1)[:, :, 0]
     encoded = cv2.imencode(".jpg", grey)[1].tobytes()
     image = open_image(insert_restarts(encoded, 1))
-    assert image.index.lengths.size == MOST_INTERVALS
+    assert image.index.lengths.size == MAX_INTERVALS
     np.testing.assert_array_equal(image.region(Box(0, 0, image.width, image.height)), decode(encoded))
 
 
 def test_an_index_of_more_intervals_than_there_may_be_is_not_used(monkeypatch):
-    monkeypatch.setattr(restart_index, "MOST_INTERVALS", read_index(INDEXED).lengths.size)
+    monkeypatch.setattr(restart_index, "MAX_INTERVALS", read_index(INDEXED).lengths.size)
     assert isinstance(open_image(INDEXED), IndexedJpeg)
-    monkeypatch.setattr(restart_index, "MOST_INTERVALS", read_index(INDEXED).lengths.size - 1)
+    monkeypatch.setattr(restart_index, "MAX_INTERVALS", read_index(INDEXED).lengths.size - 1)
     with pytest.raises(Malformed, match="does not match the file"):
         read_index(INDEXED)
 

@@ -171,4 +171,4 @@ def test_the_fastest_interval_divides_a_row_and_is_nearest_to_the_best_width():
 
 def test_a_huge_image_gets_longer_intervals_so_that_its_index_fits():
     frame = Frame(0xC0, 8, 8000, 12000, frame_of(PHOTO).components)
-    assert frame.mcus[0] // fastest_interval(frame) * frame.mcus[1] <= restart_index.MOST_INTERVALS
+    assert frame.mcus[0] // fastest_interval(frame) * frame.mcus[1] <= restart_index.MAX_INTERVALS

@@ -79,11 +79,11 @@ def test_evaluation_sees_every_image_once_with_its_name_at_any_batch_size(square
 
 
 def test_a_batch_keeps_its_pixels_while_anything_refers_to_them(photo_records, expected):
-    with training(photo_records, last=loader_module.LEAST_SLOTS + 4) as loader:
+    with training(photo_records, last=loader_module.MIN_SLOTS + 4) as loader:
         batches = iter(loader)
         kept = next(batches).images[3:5]  # a slice alone keeps the slot
         before = kept.copy()
-        for _ in range(loader_module.LEAST_SLOTS + 2):
+        for _ in range(loader_module.MIN_SLOTS + 2):
             next(batches)  # and nothing of it is kept
         np.testing.assert_array_equal(kept, before)
 
@@ -196,7 +196,7 @@ def test_a_worker_reads_more_shards_than_it_may_have_open(tmp_path):
 
 
 def test_no_slot_is_lost_when_batches_are_dropped_by_the_collector(photo_records):
-    with training(photo_records, last=3 * loader_module.LEAST_SLOTS) as loader:
+    with training(photo_records, last=3 * loader_module.MIN_SLOTS) as loader:
         for batch in loader:
             cycle: list = [batch]
             cycle.append(cycle)

@@ -18,7 +18,7 @@ from resnet.loader import worker_pool
 @pytest.fixture
 def soon(monkeypatch):
     """Shorter limits: the real ones take minutes."""
-    monkeypatch.setattr(worker_pool, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(worker_pool, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(worker_pool, "STALLED_SECONDS", 3.0)  # on a busy machine a worker takes one to start
 
 

@@ -64,7 +64,7 @@ def ran(result) -> list[str]:
 
 def test_every_stage_runs_once_and_says_why(first, run):
     assert ran(first) == TITLES
-    assert "Train: it has not run yet" in first.stdout
+    assert "Train: starting (it has not run yet)" in first.stdout
 
 
 def test_the_same_command_again_runs_nothing(luigi, options, run):

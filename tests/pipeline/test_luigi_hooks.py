@@ -1,7 +1,8 @@
-"""What this package changes in Luigi, held against the Luigi that is installed."""
+"""What this package changes in Luigi, checked against the Luigi that is installed."""
 
-import contextlib
+import gc
 import logging
+import pickle
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from luigi.interface import PidLockAlreadyTakenExit
 from pipeline import luigi_hooks
 from pipeline.tasks import ConvertRecords, FullRun, Images, Train
 from resnet.errors import LockedElsewhere, UserError
+from resnet.locks import locked
 
 
 class Asked(luigi.Task):
@@ -21,7 +23,7 @@ class Asked(luigi.Task):
     problem: BaseException | None = None
     prepared = 0
 
-    def prepare(self, locks: contextlib.ExitStack) -> None:
+    def prepare(self, locks: luigi_hooks.RunLocks) -> None:
         type(self).prepared += 1
         if self.problem:
             raise self.problem
@@ -79,6 +81,41 @@ def test_what_a_user_can_fix_ends_luigi_with_its_code_for_scheduling_errors(
 @pytest.mark.parametrize("task", [Images, ConvertRecords, Train, FullRun])
 def test_every_task_of_the_pipeline_is_prepared(task, tmp_path):
     assert isinstance(task(artifacts=str(tmp_path)), luigi_hooks.Prepared)
+
+
+def is_locked(folder) -> bool:
+    try:
+        with locked(folder):
+            return False
+    except LockedElsewhere:
+        return True
+
+
+def test_a_worker_keeps_the_locks_of_all_its_runs_until_it_goes(worker, tmp_path):
+    one, two = (Train(recipe="digits", run=name, artifacts=str(tmp_path)) for name in ("one", "two"))
+    for task in (one, two, one):  # Luigi adds a task again whose dependency has disappeared
+        worker.add(task)
+    assert is_locked(one.experiment.folder)
+    assert is_locked(two.experiment.folder)
+    vars(worker).clear()
+    gc.collect()
+    assert not is_locked(one.experiment.folder)
+
+
+def test_the_runs_that_a_task_of_somebody_elses_depends_on_are_locked_too(worker, tmp_path):
+    trainings = [Train(recipe="digits", run=name, artifacts=str(tmp_path)) for name in ("one", "two")]
+
+    class Sweep(luigi.WrapperTask):
+        def requires(self):
+            return trainings
+
+    worker.add(Sweep())
+    assert all(is_locked(task.experiment.folder) for task in trainings)
+
+
+def test_tasks_can_be_pickled_as_parallel_scheduling_does(tmp_path):
+    task = Train(recipe="digits", run="mine", artifacts=str(tmp_path))
+    assert pickle.loads(pickle.dumps(task)).ledger.why_incomplete("train") == task.ledger.why_incomplete("train")
 
 
 def test_a_failed_task_shows_the_users_error_without_a_traceback(worker, caplog):

@@ -1,7 +1,8 @@
-import contextlib
+import gc
 
 import pytest
 
+from pipeline.luigi_hooks import RunLocks
 from pipeline.tasks import ConvertRecords, FullRun, Images, Report, Train
 from resnet.errors import LockedElsewhere
 from resnet.locks import locked
@@ -49,18 +50,20 @@ def test_complete_prints_nothing_locks_nothing_and_writes_nothing(tmp_path, capf
 
 
 def test_a_run_is_locked_when_it_is_prepared_and_until_the_locks_are_released(task):
-    with contextlib.ExitStack() as locks:
-        task.prepare(locks)
-        with pytest.raises(LockedElsewhere), locked(task.experiment.folder):
-            pass
+    locks = RunLocks()
+    task.prepare(locks)
+    with pytest.raises(LockedElsewhere), locked(task.experiment.folder):
+        pass
+    del locks
+    gc.collect()
     with locked(task.experiment.folder):
         pass
 
 
 def test_conversion_does_not_lock_the_run_so_that_several_hosts_can_do_it(tmp_path):
-    with contextlib.ExitStack() as locks:
-        ConvertRecords(recipe="digits", run="mine", artifacts=str(tmp_path)).prepare(locks)
-        assert not (tmp_path / "runs").exists()
+    locks = RunLocks()
+    ConvertRecords(recipe="digits", run="mine", artifacts=str(tmp_path)).prepare(locks)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_tasks_of_a_run_share_its_ledger_so_that_the_images_are_looked_at_once(task):

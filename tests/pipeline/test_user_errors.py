@@ -146,7 +146,7 @@ def test_changed_images_are_converted_again_and_the_old_records_kept(luigi, tmp_
     (tmp_path / "images/cat/0.jpg").unlink()
     again = luigi("ConvertRecords", *options)
     assert again.returncode == 0
-    assert "ConvertRecords: the images have changed" in again.stdout
+    assert "ConvertRecords: starting (the images have changed)" in again.stdout
     record = json.loads((tmp_path / "a/records/images/stage.json").read_text())
     assert sum(record["images"].values()) == 5
     assert len(list((tmp_path / "a/trash").iterdir())) == 1

@@ -1,4 +1,4 @@
-"""The training loop: what it saves when the loader fails, and its line about an epoch."""
+"""The training loop: what it validates and saves when, and its line about an epoch."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
 
 from resnet.errors import UserError
-from resnet.training.loop import epoch_line, save_on_failure
+from resnet.progress import Progress
+from resnet.settings import Training
+from resnet.training.interruption import Interruption
+from resnet.training.log import TrainingLog
+from resnet.training.log_format import read_log
+from resnet.training.loop import TrainingLoop, epoch_line, save_on_failure
+from resnet.training.schedule import Schedule
 
 
 class FakeCheckpoints(list):
     """Checkpoints that only remember their steps."""
 
-    save = list.append
+    def save(self, step: int, *, keep: bool = False) -> None:
+        self.append(step)
 
     def steps(self) -> list[int]:
         return list(self)
@@ -48,10 +56,103 @@ def test_a_loader_that_fails_at_its_first_batch_does_not_change_the_checkpoints(
 
 def test_the_line_about_an_epoch_fits_in_80_columns():
     line = epoch_line(100, 120, 1.2345, validation(24.36, 17.46))
-    assert line == "epoch 100/120: loss 1.234; validation: loss 1.234, top-1 24.36 %, top-5 17.46 %"
+    assert line == "epoch 100/120: loss 1.234; validation: loss 1.234, error 24.36 %, top-5 17.46 %"
     assert len(line) <= 80
 
 
 def test_the_line_about_an_epoch_has_no_training_loss_when_none_was_measured():
     line = epoch_line(3, 120, None, validation(24.36, 7.46))
-    assert line == "epoch 3/120: validation: loss 1.234, top-1 24.36 %, top-5 7.46 %"
+    assert line == "epoch 3/120; validation: loss 1.234, error 24.36 %, top-5 7.46 %"
+
+
+class FakeTraining:
+    """A loop over 10 steps in 2 epochs that trains nothing and notes what it does."""
+
+    def __init__(self, folder, done: int = 0, interrupt_at: str = ""):
+        self.events: list[str] = []
+        self.checkpoints = FakeCheckpoints()
+        self.interruption, self._interrupt_at = Interruption(), interrupt_at
+        settings = Training(epochs=2, batch_size=4, replica_batch_size=4, checkpoint_steps=100, drop_epochs=[])
+        schedule = Schedule(settings, images=20)
+        folder.mkdir(exist_ok=True)
+        self.log = TrainingLog(folder, done)
+        with self.log, Progress("training", schedule.steps, "steps", done=done) as progress:
+            loop = TrainingLoop(
+                settings,
+                schedule,
+                self.step,
+                self.validate,
+                self.checkpoints,
+                self.log,
+                self.interruption,
+                progress,
+                done,
+            )
+            loop.run(SimpleNamespace(step=step, images=None, labels=None) for step in range(done, schedule.steps))
+
+    def step(self, images, labels, learning_rate) -> tf.Tensor:
+        self.note(f"step {sum(event.startswith('step') for event in self.events)}")
+        return tf.constant([float(len(self.events)), 90.0, 50.0])
+
+    def validate(self) -> dict[str, float]:
+        self.note(f"validation {1 + sum(event.startswith('validation') for event in self.events)}")
+        return validation(24.36, 7.46)
+
+    def note(self, event: str) -> None:
+        self.events.append(event)
+        self.interruption.requested |= event == self._interrupt_at
+
+
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """interrupted("validation 1"): a training that is interrupted during that."""
+
+    def make(event: str) -> FakeTraining:
+        made = FakeTraining.__new__(FakeTraining)
+        with pytest.raises(KeyboardInterrupt):
+            made.__init__(tmp_path, interrupt_at=event)
+        return made
+
+    return make
+
+
+def test_each_epoch_is_validated_and_the_last_step_saved(tmp_path):
+    done = FakeTraining(tmp_path)
+    steps = [f"step {i}" for i in range(10)]
+    assert done.events == [*steps[:5], "validation 1", *steps[5:], "validation 2"]
+    assert done.checkpoints == [10]
+
+
+def test_an_interruption_during_a_step_saves_after_it(interrupted):
+    training = interrupted("step 2")
+    assert training.events[-1] == "step 2"
+    assert training.checkpoints == [3]
+
+
+def test_an_interruption_during_an_epochs_last_step_leaves_the_validation_to_the_next_attempt(interrupted):
+    training = interrupted("step 4")
+    assert training.events[-1] == "step 4"
+    assert training.checkpoints == [5]
+
+
+@pytest.mark.parametrize(("event", "step"), [("validation 1", 5), ("validation 2", 10)])
+def test_an_interruption_during_a_validation_saves_right_after_it_and_trains_no_further(interrupted, event, step):
+    training = interrupted(event)
+    assert training.events[-1] == event
+    assert training.checkpoints == [step]
+
+
+def test_an_epoch_that_was_not_validated_is_validated_first_on_resume(tmp_path):
+    assert FakeTraining(tmp_path, done=5).events[0] == "validation 1"
+    (line, *_) = [line for line in read_log(tmp_path / "log.jsonl") if "validation_loss" in line]
+    assert line["step"] == 5
+
+
+def test_the_epoch_line_has_the_mean_loss_of_whole_epochs_only(tmp_path, capfd):
+    FakeTraining(tmp_path / "whole")
+    whole = capfd.readouterr().err
+    FakeTraining(tmp_path / "resumed", done=2)
+    resumed = capfd.readouterr().err
+    assert "epoch 1/2: loss 3.000; validation" in whole  # the mean of 1, 2, 3, 4, 5
+    assert "epoch 1/2; validation" in resumed
+    assert "epoch 2/2: loss" in resumed

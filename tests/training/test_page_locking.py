@@ -63,7 +63,7 @@ def test_training_continues_with_a_warning_when_the_driver_refuses(refused, caps
     driver = Driver(refused, 304)
     with page_locked(MEMORY, driver) as locked:
         assert not locked
-    assert f"3 MB of batches cannot be page-locked ({refused} answers 304)" in capsys.readouterr().err
+    assert f"3 MB of batches cannot be page-locked ({refused} returned error 304)" in capsys.readouterr().err
     assert driver.locked == {}
     assert driver.contexts == 0
 
