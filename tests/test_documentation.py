@@ -1,13 +1,14 @@
 """The documentation agrees with the code."""
 
 import configparser
+import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from resnet.recipes import shipped_recipes
+from resnet.recipes import load_recipe, shipped_recipes
 from resnet.settings import settings_page
 
 if sys.version_info >= (3, 11):
@@ -55,3 +56,17 @@ def test_pages_list_the_exit_codes_that_luigi_is_configured_with(page):
     codes = {"0": "done", **dict.fromkeys(cfg["retcode"].values(), "")}
     listed = set(re.findall(r"(?:^|\| |with |, |and )(\d+) (?:\||when|for)", text))
     assert set(codes) <= listed
+
+
+def test_the_recipe_in_the_readme_can_be_used(tmp_path):
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "my-recipe.toml").write_text(example)
+    _, recipe = load_recipe(str(tmp_path / "my-recipe.toml"))
+    assert (recipe.dataset.source, recipe.model.depth, recipe.training.epochs) == ("folder", 34, 30)
+
+
+def test_the_overrides_in_the_pages_can_be_used():
+    lists = re.findall(r"--override '(\[[^']*\])'", "".join(page.read_text() for page in PAGES))
+    assert len(lists) >= 4
+    for overrides in lists:
+        load_recipe("imagefolder", [text.replace("=N", "=3") for text in json.loads(overrides)])

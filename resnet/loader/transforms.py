@@ -87,7 +87,7 @@ class Augment:
         return area_box(width, height, draw, self.area_min, self.aspect_max)
 
 
-TRANSFORMS: dict[str, type[CenterCrop] | type[Augment]] = {"CenterCrop": CenterCrop, "Augment": Augment}
+TRANSFORMS: dict[str, type[Transform]] = {"CenterCrop": CenterCrop, "Augment": Augment}
 
 
 def resize(image: StoredImage, box: Box, out: np.ndarray) -> None:
