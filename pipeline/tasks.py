@@ -72,10 +72,10 @@ class RunTask(luigi.Task):
         if self.complete():
             self.say_done()
             return
-        if self.writes_in_run:
-            locks.lock(self.experiment.folder)
-        if reason := why_missing(self.ledger):
+        if reason := why_missing(self.ledger):  # so nothing will run
             print(f"error: no images: {reason}", file=sys.stderr)
+        elif self.writes_in_run:
+            locks.lock(self.experiment.folder)
 
     @property
     def writes_in_run(self) -> bool:

@@ -18,6 +18,7 @@ def test_a_folder_of_images_that_does_not_exist(luigi, tmp_path):
     result = luigi("FullRun", "--recipe", "imagefolder", "--data", tmp_path / "nowhere", "--artifacts", tmp_path)
     assert result.returncode == 20
     message(result, f"error: no images: {tmp_path / 'nowhere'}: there is no such folder")
+    assert list(tmp_path.iterdir()) == []  # a start that fails leaves no folders
 
 
 def test_no_folder_of_images_given(luigi, tmp_path):
