@@ -41,6 +41,8 @@ class TrainingLoop:
         """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if an interruption is requested."""
         if self.schedule.is_epoch_end(self.done) and not self.log.is_validated:
             self._end_epoch()  # training was interrupted before or during this validation
+            if self.interruption.requested:  # all steps so far are saved
+                raise KeyboardInterrupt
         for batch in self._meter.timed(save_on_failure(batches, self.checkpoints, self.done)):
             self._train(batch)
             if self.schedule.is_epoch_end(self.done) and not self.interruption.requested:

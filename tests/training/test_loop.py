@@ -107,10 +107,10 @@ class FakeTraining:
 def interrupted(tmp_path, monkeypatch):
     """interrupted("validation 1"): a training that is interrupted during that."""
 
-    def make(event: str) -> FakeTraining:
+    def make(event: str, done: int = 0) -> FakeTraining:
         made = FakeTraining.__new__(FakeTraining)
         with pytest.raises(KeyboardInterrupt):
-            made.__init__(tmp_path, interrupt_at=event)
+            made.__init__(tmp_path, done, interrupt_at=event)
         return made
 
     return make
@@ -146,6 +146,12 @@ def test_an_epoch_that_was_not_validated_is_validated_first_on_resume(tmp_path):
     assert FakeTraining(tmp_path, done=5).events[0] == "validation 1"
     (line, *_) = [line for line in read_log(tmp_path / "log.jsonl") if "validation_loss" in line]
     assert line["step"] == 5
+
+
+def test_an_interruption_during_the_validation_at_a_resume_trains_no_further(interrupted):
+    training = interrupted("validation 1", done=5)
+    assert training.events == ["validation 1"]
+    assert training.checkpoints == []
 
 
 def test_the_epoch_line_has_the_mean_loss_of_whole_epochs_only(tmp_path, capfd):
