@@ -42,6 +42,9 @@ class Overrides(luigi.ListParameter):
 class RunTask(luigi.Task):
     """A task of one run. A recipe that cannot be read stops `luigi` with one message."""
 
+    # Whether the run must be locked. Not for conversion: several hosts may do it, and records have their own locks.
+    writes_in_run = True
+
     recipe = luigi.Parameter(default=pipeline().recipe, description="shipped recipe, or a .toml file")
     data = luigi.Parameter(default=pipeline().data, description="root of the images")
     run_name = luigi.Parameter(default="", description="name of the run (default: the recipe's)")
@@ -76,11 +79,6 @@ class RunTask(luigi.Task):
             print(f"error: no images: {reason}", file=sys.stderr)
         elif self.writes_in_run:
             locks.lock(self.experiment.folder)
-
-    @property
-    def writes_in_run(self) -> bool:
-        """Several hosts may convert at a time: records have locks of their own."""
-        return True
 
     def say_done(self) -> None:
         print(f"{self.task_family}: up to date", flush=True)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from ledgers import finish_all, ledger_in
 from PIL import Image
 from sample_images import photographs as sample_photographs
 from sample_images import write_records
 
 from resnet import console
 from resnet.images.decoding import png
+from resnet.ledger import Ledger
 from resnet.records.example import LabelledImage, decode
 from resnet.records.shards import RecordReader, ShardedRecords
 from resnet.run import Machine, Run
@@ -175,3 +178,15 @@ def records_of() -> Callable[[Path, str], list[LabelledImage]]:
         reader.close()
 
     return make
+
+
+@pytest.fixture
+def ledger_for(tmp_path):
+    """ledger_for("training.epochs=3"): the ledger of a digits run with these overrides."""
+    return partial(ledger_in, tmp_path / "artifacts")
+
+
+@pytest.fixture
+def finished(ledger_for) -> Ledger:
+    """The ledger of a run whose five stages have finished."""
+    return finish_all(ledger_for())

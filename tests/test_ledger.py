@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
-from ledgers import begin, finish, finish_all, ledger_in
+from ledgers import begin, finish
 
 from resnet.errors import UserError
 from resnet.ledger import Ledger
@@ -17,18 +16,6 @@ from resnet.stage_table import STAGES
 
 # A stage and all later ones, which depend on it.
 STAGES_FROM = {name: set(list(STAGES)[i:]) for i, name in enumerate(STAGES)}
-
-
-@pytest.fixture
-def ledger_for(tmp_path):
-    """ledger_for("training.epochs=3"): the ledger of a digits run with these overrides."""
-    return partial(ledger_in, tmp_path / "artifacts")
-
-
-@pytest.fixture
-def finished(ledger_for) -> Ledger:
-    """The ledger of a run whose five stages have finished."""
-    return finish_all(ledger_for())
 
 
 def incomplete(ledger: Ledger) -> set[str]:

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
-from ledgers import begin, finish, finish_all, ledger_in
+from ledgers import begin, finish, ledger_in
 
 from resnet.errors import UserError
-from resnet.ledger import Ledger
 from resnet.recipes import load_recipe
 from resnet.stage_table import STAGES
-
-
-@pytest.fixture
-def ledger_for(tmp_path):
-    """ledger_for("training.epochs=3"): the ledger of a digits run with these overrides."""
-    return partial(ledger_in, tmp_path / "artifacts")
-
-
-@pytest.fixture
-def finished(ledger_for) -> Ledger:
-    """The ledger of a run whose five stages have finished."""
-    return finish_all(ledger_for())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
