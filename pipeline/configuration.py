@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import luigi
 import luigi.configuration
 
@@ -17,9 +19,23 @@ class Number(luigi.IntParameter):
         return int(text)
 
 
+class AbsolutePath(luigi.Parameter):
+    """A path, made absolute: under one luigid, `artifacts` of two folders are two paths. Empty: none."""
+
+    def normalize(self, text: str) -> str:
+        return os.path.abspath(os.path.expanduser(text)) if text else text
+
+
+class RecipeName(AbsolutePath):
+    """The name of a shipped recipe as it is, or the absolute path of a recipe file."""
+
+    def normalize(self, text: str) -> str:
+        return super().normalize(text) if text.endswith(".toml") else text
+
+
 # Its name is the section's in luigi.cfg.
 class pipeline(luigi.Config):  # noqa: N801
-    recipe = luigi.Parameter(default="digits", description="recipe of runs without --recipe")
+    recipe = luigi.Parameter(default="digits", description="recipe of new runs without --recipe")
     artifacts = luigi.Parameter(default="artifacts", description="folder that everything is written under")
     data = luigi.Parameter(default="", description="root of the images of runs without --data")
     workers = Number(default=0, description="worker processes; 0: one a core")

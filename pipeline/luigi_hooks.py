@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import luigi.configuration
+import luigi.execution_summary
 import luigi.worker
 from luigi.interface import PidLockAlreadyTakenExit
 from luigi.retcodes import retcode
@@ -25,12 +26,13 @@ from resnet.locks import locked
 
 
 def install() -> None:
-    """Install the configuration, the exception hook, the log filter and the preparation of tasks."""
+    """Install the configuration, the exception hook, the log filter, and what is said before and after the work."""
     _add_configuration()
     console.configure()
     sys.excepthook = show_exception
     logging.getLogger("luigi-interface").addFilter(OneMessage())
     luigi.worker.Worker.add = _add  # type: ignore[method-assign, assignment]
+    luigi.worker.Worker.run = _run  # type: ignore[method-assign]
 
 
 def _add_configuration() -> None:
@@ -61,6 +63,9 @@ class Prepared(Protocol):
 
     def prepare(self, locks: RunLocks) -> None:
         """Lock the task's run, and report what Luigi would not report well."""
+
+    def why_not_ready(self) -> str:
+        """What the task depends on and lacks; empty where it lacks nothing."""
 
 
 _schedule = luigi.worker.Worker.add
@@ -95,6 +100,27 @@ def _first_of_ours(task: luigi.Task) -> Iterator[Prepared]:
         yield from _first_of_ours(dependency)
 
 
+_work = luigi.worker.Worker.run
+
+# Why `luigi` ends with another code than 0 although nothing failed, by Luigi's name for it.
+LEFT_OVER = {
+    "run_by_other_worker": "another luigi is at work on {tasks}",
+    "upstream_run_by_other_worker": "another luigi is at work on what {tasks} depends on",
+    "not_run": "{tasks} did not run: another luigi has taken what it depends on, or the scheduler was stopped",
+}
+
+
+def _run(worker: luigi.worker.Worker) -> bool:
+    """Worker.run, which does the work. Afterwards, say what is left to others: Luigi's exit code alone says little."""
+    succeeded = _work(worker)
+    tasks = luigi.execution_summary._summary_dict(worker)
+    for status, sentence in LEFT_OVER.items():
+        if families := sorted({task.task_family for task in tasks[status]}):
+            sentence = sentence.format(tasks=", ".join(families))
+            print(f"{sentence}. When that is done, the same command continues.", file=sys.stderr)
+    return succeeded
+
+
 def stop(message: str) -> NoReturn:
     """End `luigi` before anything is scheduled."""
     print(f"error: {message}", file=sys.stderr)
@@ -108,11 +134,19 @@ class OneMessage(logging.Filter):
         if str(record.msg).startswith("Data for %s does not exist"):
             return False  # the task has said what is missing, and where it looked
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, UserError):
-            task = record.args[-1] if isinstance(record.args, tuple) and record.args else None
+        task = record.args[-1] if isinstance(record.args, tuple) and record.args else None
+        message = str(error) if isinstance(error, UserError) else why_unfulfilled(task, error)
+        if message:
             family = getattr(task, "task_family", "pipeline")
-            record.msg, record.args, record.exc_info = f"{family} failed: {error}", (), None
+            record.msg, record.args, record.exc_info = f"{family} failed: {message}", (), None
         return True
+
+
+def why_unfulfilled(task: object, error: BaseException | None) -> str:
+    """What a task lacks that was there when it was scheduled, if that is why it failed; otherwise empty."""
+    if not (isinstance(error, RuntimeError) and str(error).startswith("Unfulfilled ") and isinstance(task, Prepared)):
+        return ""
+    return task.why_not_ready()
 
 
 def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

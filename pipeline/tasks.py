@@ -14,15 +14,15 @@ import luigi
 from luigi.task_register import Register
 
 from pipeline.child import run_stage
-from pipeline.configuration import data_of, machine_options, pipeline
-from pipeline.luigi_hooks import RunLocks, stop
+from pipeline.configuration import AbsolutePath, RecipeName, data_of, machine_options, pipeline
+from pipeline.luigi_hooks import RunLocks, stop, why_unfulfilled
 from resnet import datasets
 from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 from resnet.ledger import Ledger
 from resnet.run import Run
 from resnet.stage_table import STAGES
-from resnet.stages import ledger_of
+from resnet.stages import ledger_of, require_ready
 
 logger = logging.getLogger("luigi-interface")
 SPARE_SECONDS = 300.0  # without progress messages for a scheduler that did not answer
@@ -45,11 +45,18 @@ class RunTask(luigi.Task):
     # Whether the run must be locked. Not for conversion: several hosts may do it, and records have their own locks.
     writes_in_run = True
 
-    recipe = luigi.Parameter(default=pipeline().recipe, description="shipped recipe, or a .toml file")
-    data = luigi.Parameter(default=pipeline().data, description="root of the images")
+    recipe = RecipeName(default="", description="shipped recipe, or a .toml file (default: the run's own)")
+    data = AbsolutePath(default=pipeline().data, description="root of the images")
     run_name = luigi.Parameter(default="", description="name of the run (default: the recipe's)")
-    artifacts = luigi.Parameter(default=pipeline().artifacts, description="folder that everything is written under")
+    artifacts = AbsolutePath(default=pipeline().artifacts, description="folder that everything is written under")
     override = Overrides(default=(), description='settings, such as ["training.epochs=3"]')
+    # Not significant: what is asked for is the same, whatever makes way for it.
+    discard = luigi.Parameter(
+        default="",
+        significant=False,
+        description="stage whose results, and those that depend on it, may move to the trash",
+    )
+    stage = ""  # that the task runs, with all that it depends on
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -61,7 +68,15 @@ class RunTask(luigi.Task):
 
     def _experiment(self) -> Run:
         def run(data: str) -> Run:
-            return Run.of(self.recipe, self.override, name=self.run_name, artifacts=self.artifacts, data=data)
+            return Run.of(
+                self.recipe,
+                self.override,
+                name=self.run_name,
+                artifacts=self.artifacts,
+                data=data,
+                discard=[name.strip() for name in self.discard.split(",") if name.strip()],
+                default_recipe=pipeline().recipe,
+            )
 
         wanted = run(self.data)
         found = "" if self.data else data_of(wanted.recipe.dataset.name)
@@ -70,15 +85,28 @@ class RunTask(luigi.Task):
     def prepare(self, locks: RunLocks) -> None:
         """Before anything is scheduled: lock the run, and say what Luigi would not say well.
 
-        Raises UserError for a run that cannot be looked at, LockedElsewhere for one that is in progress.
+        Raises UserError for a run that cannot be looked at or would displace what it must not, LockedElsewhere for one
+        that is in progress.
         """
+        if self.experiment.note:
+            print(self.experiment.note, flush=True)
         if self.complete():
             self.say_done()
             return
+        if self.stage:
+            require_ready(self.ledger, self.stage)
         if reason := why_missing(self.ledger):  # so nothing will run
             print(f"error: no images: {reason}", file=sys.stderr)
         elif self.writes_in_run:
             locks.lock(self.experiment.folder)
+
+    def why_not_ready(self) -> str:
+        """What the task depends on and lacks."""
+        try:
+            self.ledger.require_inputs(self.stage)
+        except UserError as error:
+            return str(error)
+        return ""
 
     def say_done(self) -> None:
         print(f"{self.task_family}: up to date", flush=True)
@@ -123,7 +151,6 @@ class Images(RunTask, luigi.ExternalTask):
 class StageTask(RunTask):
     """A stage of `resnet`, run as a child process. `stage` is its row of the table of stages."""
 
-    stage: str
     _no_progress_until = 0.0
 
     def requires(self) -> luigi.Task | list[luigi.Task]:
@@ -134,18 +161,26 @@ class StageTask(RunTask):
         return not self.ledger.why_incomplete(self.stage)
 
     def run(self) -> None:
-        if reason := self.ledger.why_incomplete(self.stage):
-            print(f"{self.task_family}: starting ({reason})", flush=True)
+        reason = self.ledger.why_incomplete(self.stage)
+        if not reason:  # what it depends on was made again, with the same result
+            self.say_done()
+            return
+        print(f"{self.task_family}: starting ({reason})", flush=True)
         run_stage(self.stage, self._options(), self.show_progress)
 
     def on_failure(self, exception: BaseException) -> str:
-        return str(exception) if isinstance(exception, UserError) else super().on_failure(exception)
+        if isinstance(exception, UserError):
+            return str(exception)
+        return why_unfulfilled(self, exception) or super().on_failure(exception)
 
     def _options(self) -> list[str]:
         run = self.experiment
-        options = [f"--recipe={self.recipe}", f"--run={run.name}", f"--artifacts={run.artifacts}", *machine_options()]
+        options = [f"--run={run.name}", f"--artifacts={run.artifacts}", *machine_options()]
+        if self.recipe or not run.stored_recipe.exists():
+            options.append(f"--recipe={self.recipe or pipeline().recipe}")
         if run.data:
             options.append(f"--data={run.data}")
+        options += [f"--discard={stage}" for stage in sorted(run.discard)]
         return options + [f"--override={override}" for override in self.override]
 
     def show_progress(self, news: dict[str, Any]) -> None:
@@ -175,7 +210,8 @@ class ConvertPart(StageTask):
         return self.ledger.part_is_done(self.part)
 
     def run(self) -> None:
-        run_stage(self.stage, [*self._options(), f"--part={self.part}"], self.show_progress)
+        if not self.complete():  # another host may have combined the parts meanwhile
+            run_stage(self.stage, [*self._options(), f"--part={self.part}"], self.show_progress)
 
 
 class ConvertRecords(StageTask):
@@ -216,8 +252,10 @@ class Report(StageTask):
 class FullRun(RunTask, luigi.WrapperTask):
     """Everything, from images to report."""
 
+    stage = list(STAGES)[-1]
+
     def requires(self) -> luigi.Task:
-        return self.clone(task_of(list(STAGES)[-1]))
+        return self.clone(task_of(self.stage))
 
     def run(self) -> None:
         self.say_done()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from resnet.errors import UserError
+
+LEFTOVER = ".partial"  # how the name of a temporary file ends
 
 
 @contextlib.contextmanager
@@ -18,7 +22,7 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO]:
 
     Text is UTF-8. File names that are not valid UTF-8 are written as the bytes they are.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = temporary_name(path)
     try:
         text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
         with open(temporary, mode, **text) as file:  # type: ignore[call-overload]
@@ -27,9 +31,25 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # nobody knows the temporary file
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_name(path: Path) -> Path:
+    """A name beside `path` that no other process uses, on this or another host that shares the folder."""
+    return path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}{LEFTOVER}")
+
+
+def remove_leftovers(folder: Path, pattern: str = "**/.*") -> None:
+    """Delete the temporary files of writers that were killed. Nobody else may be writing in the folder."""
+    for leftover in folder.glob(pattern + LEFTOVER):
+        leftover.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

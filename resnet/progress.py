@@ -87,3 +87,13 @@ def send_to_parent(**news: Any) -> bool:
     except OSError:  # the listener has ended
         return False
     return True
+
+
+def time_text(seconds: float) -> str:
+    """A duration for people: "42 s", "3 min 05 s", "2 h 10 min"."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from resnet.errors import UserError
+from resnet.files import atomic, make_folder, remove_leftovers
 from resnet.processes import cores
 from resnet.recipes import load_recipe
 from resnet.settings import Recipe
+from resnet.stage_table import stage_named
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,26 +39,47 @@ class Run:
     artifacts: Path
     data: Path | None = None
     machine: Machine = Machine()
+    discard: frozenset[str] = frozenset()  # stages whose results may be displaced, with all that depends on them
+    note: str = ""  # what the user should know about where the settings come from
 
     @classmethod
     def of(
         cls,
-        recipe: str,
+        recipe: str = "",
         overrides: Sequence[str] = (),
         *,
         name: str = "",
         artifacts: str | Path = "artifacts",
         data: str | Path = "",
         machine: Machine | None = None,
+        discard: Iterable[str] = (),
+        default_recipe: str = "digits",
     ) -> Run:
-        """Resolve what the command line and luigi.cfg say. Raises UserError for a value that cannot be used."""
-        recipe_name, settings = load_recipe(recipe, overrides)
-        name = name or re.sub(r"[^A-Za-z0-9._-]+", "-", recipe_name).strip(".-") or "run"
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        """Resolve what the command line and luigi.cfg say. Raises UserError for a value that cannot be used.
+
+        Without a recipe, a run that exists goes on with the recipe and the data folder that it has stored, and a new
+        one takes `default_recipe`.
+        """
+        if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise UserError(f"--run {name!r}: use letters, digits, '.', '_' and '-' only")
-        root = Path(data).expanduser().absolute() if data else None
         folder = Path(artifacts).expanduser().absolute()
-        return cls(name, settings, recipe_name, folder, root, machine or Machine())
+        stored = None if recipe else _Stored.of(folder / "runs" / (name or _run_name(Path(default_recipe).stem)))
+        if stored:
+            name, recipe_name = stored.folder.name, stored.recipe_name
+            settings = load_recipe(str(stored.recipe), overrides, lenient=True)[1]
+            data = data or stored.data
+        else:
+            recipe_name, settings = load_recipe(recipe or default_recipe, overrides)
+        return cls(
+            name or _run_name(recipe_name),
+            settings,
+            recipe_name,
+            folder,
+            Path(data).expanduser().absolute() if data else None,
+            machine or Machine(),
+            frozenset(map(stage_named, discard)),
+            stored.note(settings, default_recipe, overrides) if stored else "",
+        )
 
     @cached_property
     def records_name(self) -> str:
@@ -75,3 +102,52 @@ class Run:
     def stage_folder(self, stage: str) -> Path:
         """The folder that a stage writes."""
         return self.records if stage == "convert" else self.folder / stage
+
+    @property
+    def stored_recipe(self) -> Path:
+        """The run's own recipe, with every setting spelled out."""
+        return self.folder / "recipe.toml"
+
+    def store(self) -> None:
+        """Write the run's recipe, and where it comes from, for commands that give neither."""
+        make_folder(self.folder)
+        remove_leftovers(self.folder, ".*")
+        with atomic(self.folder / "run.json", "w") as file:
+            json.dump({"recipe": self.recipe_name, "data": str(self.data) if self.data else ""}, file)
+        with atomic(self.stored_recipe, "w") as file:
+            file.write(self.recipe.toml())
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a run has stored about itself."""
+
+    folder: Path
+    recipe: Path
+    recipe_name: str
+    data: str
+
+    @classmethod
+    def of(cls, folder: Path) -> _Stored | None:
+        """None where there is no such run."""
+        if not (folder / "recipe.toml").is_file():
+            return None
+        try:
+            facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            return cls(folder, folder / "recipe.toml", str(facts["recipe"]), str(facts["data"]))
+        except FileNotFoundError:  # of an earlier version
+            return cls(folder, folder / "recipe.toml", folder.name, "")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{folder / 'run.json'} is corrupt ({error}). Delete it, and give --recipe and --data."
+            ) from None
+
+    def note(self, settings: Recipe, default_recipe: str, overrides: Sequence[str]) -> str:
+        """A sentence where these settings are not those that a new run would have."""
+        if settings == load_recipe(default_recipe, overrides)[1]:
+            return ""
+        return f"run {self.folder.name} goes on with its own recipe, {self.recipe}"
+
+
+def _run_name(recipe_name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", recipe_name).strip(".-") or "run"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from resnet.errors import UserError
+
 
 class Stage(NamedTuple):
     """A row of the table."""
@@ -15,6 +17,7 @@ class Stage(NamedTuple):
     sections: tuple[str, ...]  # of the recipe: the settings that affect its results
     inputs: tuple[str, ...]  # the stages whose artifacts it reads; the last one depends on all others
     module: str  # where its `main` is. A string: importing TensorFlow takes six seconds
+    self_checked: tuple[str, ...] = ()  # how the names of outputs begin that carry checksums inside
 
 
 STAGES = {
@@ -28,6 +31,7 @@ STAGES = {
             ("dataset", "records"),
             (),
             "resnet.stages.convert",
+            self_checked=("train-", "validation-"),
         ),
         Stage(
             "train",
@@ -67,3 +71,20 @@ STAGES = {
         ),
     )
 }
+
+
+def chain(stage: str) -> list[str]:
+    """A stage and all that it depends on, in the order in which they run."""
+    needed = {stage}
+    for name in reversed(list(STAGES)):
+        if name in needed:
+            needed.update(STAGES[name].inputs)
+    return [name for name in STAGES if name in needed]
+
+
+def stage_named(name: str) -> str:
+    """The stage of that name or title, such as train or Train. Raises UserError, with the valid names."""
+    for stage in STAGES.values():
+        if name in (stage.name, stage.title):
+            return stage.name
+    raise UserError(f"there is no stage {name!r}: it is one of {', '.join(STAGES)}")

@@ -11,12 +11,21 @@ from resnet.run import Machine, Run
 def option_groups() -> dict[str, argparse.ArgumentParser]:
     """Groups of options by name, as parents for a command's parser."""
     recipe = argparse.ArgumentParser(add_help=False)
-    recipe.add_argument("--recipe", default="digits", help="name of a shipped recipe, or a .toml file")
+    recipe.add_argument(
+        "--recipe", default="", help="name of a shipped recipe, or a .toml file (default: the run's own, or digits)"
+    )
     recipe.add_argument("--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="repeatable")
     run = argparse.ArgumentParser(add_help=False)
     run.add_argument("--data", default="", help="root of the images")
     run.add_argument("--run", default="", help="name of the run (default: the recipe's)")
     run.add_argument("--artifacts", default="artifacts", help="folder that everything is written under")
+    run.add_argument(
+        "--discard",
+        action="append",
+        default=[],
+        metavar="STAGE",
+        help="let the results of this stage, and of those that depend on it, move to the trash",
+    )
     machine = argparse.ArgumentParser(add_help=False)
     machine.add_argument("--workers", type=int, default=0, help="worker processes (default: one per core)")
     machine.add_argument("--devices", type=int, default=0, help="GPUs to train on (default: all)")
@@ -32,6 +41,7 @@ def run_of(options: argparse.Namespace) -> Run:
         name=options.run,
         artifacts=options.artifacts,
         data=options.data,
+        discard=options.discard,
         machine=_machine_of(options) if hasattr(options, "workers") else None,
     )
 

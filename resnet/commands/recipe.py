@@ -9,5 +9,5 @@ from resnet.recipes import load_recipe
 
 def main(options: argparse.Namespace) -> None:
     """Print the recipe that the options name."""
-    _, recipe = load_recipe(options.recipe, options.override)
+    _, recipe = load_recipe(options.recipe or "digits", options.override)
     print(recipe.toml(), end="")

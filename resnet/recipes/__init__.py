@@ -7,6 +7,7 @@ from the defaults of `resnet.settings`.
 from __future__ import annotations
 
 import difflib
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,17 +23,20 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+logger = logging.getLogger(__name__)
+
 RECIPES = Path(__file__).parent
 
 
-def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> tuple[str, Recipe]:
+def load_recipe(recipe: str, overrides: Sequence[str] = (), *, lenient: bool = False) -> tuple[str, Recipe]:
     """Read a shipped recipe by name, or a TOML file by path, then apply `section.key=value` overrides.
 
+    `lenient` leaves out settings of the file that do not exist any more, and says so: for a recipe that a run stored.
     Returns the recipe's name (the file's, without .toml) and the validated settings.
     Raises UserError that names the file, the setting, and the nearest valid name.
     """
     path = _find(recipe)
-    values = _read(path)
+    values = _known(_read(path), path) if lenient else _read(path)
     for override in overrides:
         _apply(override, values)
     where = f"recipe {path}" + (f" with {', '.join(overrides)}" if overrides else "")
@@ -98,6 +102,18 @@ def _apply(override: str, values: dict[str, Any]) -> None:
         values[section][key] = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         values[section][key] = text.strip()  # a bare word: text needs no quotes on the command line
+
+
+def _known(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    known = {name: set(type(section).model_fields) for name, section in Recipe()}
+    kept: dict[str, Any] = {}
+    for section, settings in values.items():
+        for key, value in settings.items() if isinstance(settings, dict) else ():
+            if key in known.get(section, ()):
+                kept.setdefault(section, {})[key] = value
+            else:
+                logger.warning("%s: there is no setting %s.%s any more; it is left out", path, section, key)
+    return kept
 
 
 def _reject_unknown(values: dict[str, Any], where: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from resnet.errors import UserError
-from resnet.files import atomic, sha256
+from resnet.files import atomic, sha256, temporary_name
 from resnet.records.example import LabelledImage, encode
 from resnet.records.tfrecord import FOOTER, HEADER, CorruptRecord, check, frame
 
@@ -72,7 +72,7 @@ class Shard:
 
     def link(self, path: Path, index: np.ndarray, sha256: str, **facts: Any) -> dict[str, Any]:
         """Link the TFRecord file `path` as this shard; write `index` (INDEX_TYPE) and the summary, and return that."""
-        temporary = self.path.with_name(f".{self.name}.{os.getpid()}.partial")
+        temporary = temporary_name(self.path)
         temporary.symlink_to(path)
         os.replace(temporary, self.path)
         return self._describe(index, path.stat().st_size, sha256, facts)

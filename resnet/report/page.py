@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 
 from resnet.predictions_file import read_predictions
+from resnet.progress import time_text
 from resnet.records.shards import read_classes
 from resnet.report.published import Published, published_errors
 from resnet.run import Run
@@ -85,16 +86,6 @@ def confused_pairs(predictions: pd.DataFrame, most: int = 10) -> list[tuple[str,
     counts = wrong.groupby(["label", "class1"]).size().sort_values(ascending=False, kind="stable")
     of = predictions["label"].value_counts()
     return [(label, predicted, int(n), int(of[label])) for (label, predicted), n in counts.head(most).items()]  # type: ignore[misc]
-
-
-def time_text(seconds: float) -> str:
-    """A duration for people: "42 s", "3 min 05 s", "2 h 10 min"."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -13,8 +13,9 @@ from types import ModuleType
 
 from resnet import datasets
 from resnet.ledger import Ledger
+from resnet.ledger.displacing import require_discardable
 from resnet.run import Run
-from resnet.stage_table import STAGES
+from resnet.stage_table import STAGES, chain
 
 # What TensorFlow prints about itself on import, and no user needs.
 STARTUP_NOTES = ("All log messages before absl::InitializeLog", "oneDNN custom operations are on")
@@ -29,7 +30,10 @@ def ledger_of(run: Run) -> Ledger:
 def run_stage(name: str, run: Run) -> None:
     """Run a stage, unless it is complete. Raises UserError where an input is incomplete."""
     ledger = ledger_of(run)
+    require_ready(ledger, name)
     ledger.require_inputs(name)
+    if not ledger.why_incomplete(name):  # before TensorFlow is imported
+        return
     module = _import(STAGES[name].module)
     with ledger.stage(name) as attempt:
         if attempt:
@@ -38,7 +42,16 @@ def run_stage(name: str, run: Run) -> None:
 
 def run_part(run: Run, part: int) -> None:
     """Make one of the parts that a conversion is split into."""
-    _import(STAGES["convert"].module).convert_part(run, ledger_of(run), part)
+    ledger = ledger_of(run)
+    require_ready(ledger, "convert")
+    _import(STAGES["convert"].module).convert_part(run, ledger, part)
+
+
+def require_ready(ledger: Ledger, name: str) -> None:
+    """Raise UserError where a stage, with all that it needs, would displace what it must not."""
+    if "convert" in chain(name):
+        ledger.require_own_records()
+    require_discardable(ledger, name)
 
 
 def _import(module: str) -> ModuleType:

@@ -1,0 +1,276 @@
+"""Which stages of a run are complete, and why the others are not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet.errors import UserError
+from resnet.files import make_folder, sha256
+from resnet.ledger.attempt import Attempt
+from resnet.ledger.state_files import CorruptState, read_state, write_state
+from resnet.locks import locked
+from resnet.run import Run
+from resnet.settings import Recipe
+from resnet.stage_table import STAGES
+
+if TYPE_CHECKING:
+    from resnet.datasets.source import Fingerprint
+
+KILLED_SECONDS = 10.0  # a killed process may take a moment to end and release its lock
+SHOWN = 3  # differences in a reason
+
+
+class Ledger:
+    """`fingerprint` identifies the images that the run would convert; None while they cannot be seen.
+
+    It is handed in, so that the ledger needs to know no data set. It is called once, since it may list a large folder.
+    """
+
+    def __init__(self, run: Run, fingerprint: Callable[[], Fingerprint | None]):
+        self.run = run
+        self._fingerprint = fingerprint
+
+    def record(self, stage: str) -> dict[str, Any] | None:
+        """The stage's stage.json, or None if there is none. Raises CorruptState, unless the stage may be discarded."""
+        return self._read(stage, "stage.json")
+
+    def begun(self, stage: str) -> dict[str, Any] | None:
+        """The stage's begun.json, likewise."""
+        return self._read(stage, "begun.json")
+
+    def _read(self, stage: str, name: str) -> dict[str, Any] | None:
+        try:
+            return read_state(self.run.stage_folder(stage) / name)
+        except CorruptState:
+            if stage in self.run.discard:
+                return None
+            raise
+
+    def finished(self, stage: str) -> dict[str, Any]:
+        """The stage.json of a stage that is there. Raises UserError otherwise."""
+        record = self.record(stage)
+        if record is None:
+            raise UserError(f"{self.run.stage_folder(stage)} has no finished {stage} stage: run it first")
+        return record
+
+    def why_incomplete(self, stage: str) -> str:
+        """Empty when the stage is complete, otherwise the reason why it is not."""
+        for needed in STAGES[stage].inputs:
+            if reason := self.why_incomplete(needed):
+                return f"it depends on {needed}, which is incomplete: {reason}"
+        done = self.record(stage)
+        if done is None:
+            return self._why_unfinished(stage)
+        differences = self.differences(stage, done)
+        more = f" and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+        stale = ", ".join(differences[:SHOWN]) + more
+        if stage == "convert" and not stale:
+            stale = self._what_changed(done)
+        return stale or _missing_or_changed(self.run.stage_folder(stage), done["outputs"])
+
+    def _why_unfinished(self, stage: str) -> str:
+        parts = range(self.run.recipe.records.parts) if stage == "convert" else range(0)
+        if len(parts) > 1 and all(map(self._part_was_made, parts)):
+            return "its parts are done; they are not combined yet"
+        return "it was interrupted" if self.begun(stage) else "it has not run yet"
+
+    def differences(self, stage: str, earlier: dict[str, Any]) -> list[str]:
+        """What is wanted now and an earlier attempt (stage.json or begun.json) did not have: version, settings, inputs.
+
+        Other images are no such difference: conversion finds out which shards they concern.
+        """
+        version = STAGES[stage].version
+        if earlier["version"] != version:
+            return [f"it was made by version {earlier['version']} of the stage, and the code is version {version}"]
+        wanted, recorded = self.settings(stage), _with_defaults(stage, earlier["settings"])
+        found = [
+            f"{section}.{key} was {json.dumps(was)}, now {json.dumps(value)}"
+            for section, values in wanted.items()
+            for key, value in values.items()
+            if (was := recorded[section][key]) != value
+        ]
+        for name, digest in self._inputs(stage).items():
+            if digest is not None and earlier["inputs"].get(name) != digest:
+                found.append(f"{name} has changed since")
+        return found
+
+    def matches(self, stage: str, earlier: dict[str, Any] | None) -> bool:
+        """Whether an earlier attempt was at the same version, settings and inputs."""
+        return earlier is not None and not self.differences(stage, earlier)
+
+    def settings(self, stage: str) -> dict[str, Any]:
+        """The settings that affect this stage's results, by section."""
+        return _affecting(stage, self.run.recipe)
+
+    def identity(self, stage: str) -> dict[str, Any]:
+        """What makes two attempts at a stage the same: version, settings and inputs. For conversion also the images."""
+        identity: dict[str, Any] = {
+            "stage": stage,
+            "version": STAGES[stage].version,
+            "settings": self.settings(stage),
+            "inputs": self._inputs(stage),
+        }
+        if stage == "convert":
+            identity["source"] = {"data": self.run.data and str(self.run.data), "listing": self._listing}
+        return identity
+
+    def _inputs(self, stage: str) -> dict[str, str | None]:
+        records = {name: self.record(name) for name in STAGES[stage].inputs}
+        return {name: record["digest"] if record else None for name, record in records.items()}
+
+    @cached_property
+    def source(self) -> Fingerprint | None:
+        """The fingerprint of the images, None while they cannot be seen."""
+        return self._fingerprint()
+
+    @property
+    def _listing(self) -> str | None:
+        return self.source.listing if self.source else None
+
+    def forget_images(self) -> None:
+        """Ask for the images' fingerprint again when it is next needed: they have been downloaded."""
+        self.__dict__.pop("source", None)
+
+    def _what_changed(self, done: dict[str, Any]) -> str:
+        """Whether the images are those that were converted. Images that cannot be seen have not changed."""
+        converted = _source_of(done)
+        if self.source is None:
+            return ""
+        if converted["listing"] != self.source.listing:
+            return "the images have changed"
+        if self.source.stamp not in converted.get("stamps", [self.source.stamp]):
+            return "the images may have changed: their times differ"
+        return ""
+
+    def require_own_records(self) -> None:
+        """Raise UserError if the records folder belongs to other images, in another folder: each needs its own name."""
+        earlier = None if "convert" in self.run.discard else self.record("convert") or self.begun("convert")
+        if earlier is None or self.source is None or self.run.data is None:
+            return
+        owner = _source_of(earlier)
+        if owner.get("data") in (None, str(self.run.data)) or owner["listing"] == self.source.listing:
+            return
+        raise UserError(
+            f"{self.run.records} has the records of other images: those of {owner['data']}, not of {self.run.data}. "
+            "Give these a name of their own: --override dataset.name=NAME. If they are the same images, which moved "
+            "and changed: --discard convert moves the old records to the trash."
+        )
+
+    def require_inputs(self, stage: str) -> None:
+        """Raise UserError, naming the stage to run first, where an input is incomplete."""
+        for needed in STAGES[stage].inputs:
+            if reason := self.why_incomplete(needed):
+                shared = (
+                    f" Runs on one data set share {self.run.records}: if another run needs other records, give one of "
+                    "the two a name of its own, --override dataset.name=NAME."
+                    if needed == "convert" and self.record("convert")
+                    else ""
+                )
+                raise UserError(
+                    f"{stage} depends on {needed}, which is incomplete: {reason}. Run {needed} first.{shared}"
+                )
+
+    def verify_inputs(self, stage: str) -> None:
+        """Raise UserError, naming the file, where a stage would read a byte that is not as it was written.
+
+        Records are left out: each has a checksum of its own, checked whenever it is read.
+        """
+        for needed in STAGES[stage].inputs:
+            for name, output in self.finished(needed)["outputs"].items():
+                if "byproduct" in output or name.startswith(STAGES[needed].self_checked):
+                    continue
+                if self.has_changed(needed, name):
+                    raise UserError(
+                        f"{self.run.stage_folder(needed) / name} is corrupt: it differs from what {needed} wrote. "
+                        f"Delete it and run the same command again: {needed} makes it again."
+                    )
+
+    def has_changed(self, stage: str, name: str) -> bool:
+        """Whether a file of a finished stage differs from what the stage wrote."""
+        output = self.finished(stage)["outputs"].get(name)
+        return output is not None and sha256(self.run.stage_folder(stage) / name) != output["sha256"]
+
+    def part_is_done(self, part: int) -> bool:
+        """Whether a part of the conversion is there, for the settings and images wanted now."""
+        return self._part_was_made(part) or not self.why_incomplete("convert")
+
+    def _part_was_made(self, part: int) -> bool:
+        made = read_state(self._part_file(part))
+        return self.matches("convert", made) and self._listing in (None, (made or {}).get("source", {}).get("listing"))
+
+    def _part_file(self, part: int) -> Path:
+        return self.run.records / "parts" / f"{part:05d}-of-{self.run.recipe.records.parts:05d}.json"
+
+    @contextlib.contextmanager
+    def stage(self, stage: str) -> Iterator[Attempt | None]:
+        """Lock what a stage writes, and the records that it reads together with other readers, while it runs.
+
+        Its inputs are checked inside the locks: another process may have changed them while this one waited. Yields
+        None where the stage is complete: another process may have finished it.
+        """
+        with contextlib.ExitStack() as locks:
+            if stage == "convert":  # two runs on the same images: the second waits, and finds the work done
+                locks.enter_context(locked(self.run.records, wait=math.inf))
+            else:
+                locks.enter_context(locked(self.run.records, shared=True, wait=math.inf))
+                locks.enter_context(locked(self.run.stage_folder(stage), wait=KILLED_SECONDS))
+            self.require_inputs(stage)
+            if self.why_incomplete(stage):
+                self.verify_inputs(stage)
+                yield Attempt(self, stage)
+            else:
+                yield None
+
+    @contextlib.contextmanager
+    def part(self, part: int) -> Iterator[Attempt]:
+        """Lock the records together with those who make other parts of them, and note the part as done at the end."""
+        while True:
+            with locked(self.run.records, shared=True, wait=math.inf):
+                if self._conversion_has_begun():
+                    yield Attempt(self, "convert")
+                    make_folder(self._part_file(part).parent)
+                    write_state(self._part_file(part), self.identity("convert"))
+                    return
+            with locked(self.run.records, wait=math.inf):
+                if not self._conversion_has_begun():
+                    Attempt(self, "convert").begin()
+
+    def _conversion_has_begun(self) -> bool:
+        self.require_own_records()
+        return self.matches("convert", self.begun("convert")) or not self.why_incomplete("convert")
+
+
+def _source_of(convert: dict[str, Any]) -> dict[str, Any]:
+    """Which images a conversion is of. Earlier versions recorded their listing only, as an input."""
+    return convert.get("source") or {"listing": convert["inputs"].get("source")}
+
+
+def _affecting(stage: str, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    return {section: getattr(recipe, section).affecting_results() for section in STAGES[stage].sections}
+
+
+def _with_defaults(stage: str, recorded: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Recorded settings as today's code has them. One that was added since counts as its default, which therefore must
+    do what the code did before; one that was removed is left out."""
+    defaults = _affecting(stage, Recipe())
+    return {
+        section: {key: recorded.get(section, {}).get(key, default) for key, default in values.items()}
+        for section, values in defaults.items()
+    }
+
+
+def _missing_or_changed(folder: Path, outputs: dict[str, Any]) -> str:
+    for name, output in outputs.items():
+        try:
+            size = (folder / name).stat().st_size
+        except OSError:
+            return f"{folder / name} is missing"
+        if size != output["size"]:
+            return f"{folder / name} has {size} bytes, not {output['size']}"
+    return ""
