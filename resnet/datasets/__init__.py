@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 from resnet import settings
-from resnet.datasets.source import Dataset, MissingData, Source
+from resnet.datasets.source import Dataset, Fingerprint, MissingData, Source
 from resnet.errors import UserError
 
 # Module and class of each source. Strings: scikit-learn and SciPy take a second to import.
@@ -44,8 +44,8 @@ def load(dataset: settings.Dataset, data: Path | None, artifacts: Path) -> Datas
     return loaded
 
 
-def fingerprint(dataset: settings.Dataset, data: Path | None, artifacts: Path) -> str | None:
-    """A cheap fingerprint of the images, which changes when they do; None if they are not there."""
+def fingerprint(dataset: settings.Dataset, data: Path | None, artifacts: Path) -> Fingerprint | None:
+    """What the images are known by, without reading them all; None if they are not there."""
     try:
         return open_source(dataset, data, artifacts).fingerprint()
     except MissingData:

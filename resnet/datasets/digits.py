@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.source import Dataset, PixelImage, Split, split_off_validation
+from resnet.datasets.source import Dataset, Fingerprint, PixelImage, Split, split_off_validation
 
 
 class Digits:
@@ -16,8 +16,8 @@ class Digits:
     def __init__(self, dataset: settings.Dataset, data: Path | None, downloads: Path):
         self._dataset = dataset
 
-    def fingerprint(self) -> str:
-        return "digits of scikit-learn"
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(listing="digits of scikit-learn", stamp="digits of scikit-learn")
 
     def load(self) -> Dataset:
         from sklearn.datasets import load_digits  # takes a second, which only this data set should cost

@@ -6,8 +6,8 @@ so that conversion reports an unreadable file instead of ignoring it.
 
 from __future__ import annotations
 
-import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from resnet.datasets.source import (
     Dataset,
     FileImage,
     FileNames,
+    Fingerprint,
     MissingData,
     Split,
     required_folder,
@@ -36,16 +37,17 @@ class Folder:
         if not class_names(root):
             raise MissingData(f"{root} has no folders of images: arrange them as ROOT/CLASS/* or ROOT/train/CLASS/*")
 
-    def fingerprint(self) -> str:
-        """Hashes the names and sizes of the images; moving the root does not change it."""
-        digest = hashlib.sha256()
+    def fingerprint(self) -> Fingerprint:
+        """Of the names, sizes and times of the images."""
+        return Fingerprint.of(self._entries())
+
+    def _entries(self) -> Iterator[tuple[str, int]]:
         train, validation = self._root / "train", self._validation_folder()
         parents = [self._root] if not train.is_dir() else [train, validation] if validation else [train]
         for parent in parents:
             for path in (path for name in class_names(parent) for path in _files(parent / name)):
-                line = f"{path.relative_to(self._root)}\0{_size(path)}\n"
-                digest.update(line.encode(errors="surrogateescape"))
-        return digest.hexdigest()
+                size, modified = _size_and_time(path)
+                yield f"{path.relative_to(self._root)}\0{size}\n", modified
 
     def load(self) -> Dataset:
         validation_folder = self._validation_folder()
@@ -120,11 +122,12 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _size(path: Path) -> int:
+def _size_and_time(path: Path) -> tuple[int, int]:
     try:
-        return path.stat().st_size
+        status = path.stat()
     except OSError:  # a broken link, which conversion reports as unreadable
-        return -1
+        return -1, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _few(names: set[str]) -> str:

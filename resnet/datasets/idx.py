@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.source import Dataset, MissingData, PixelImage, Split
+from resnet.datasets.source import Dataset, Fingerprint, MissingData, PixelImage, Split
 from resnet.errors import UserError
 from resnet.files import atomic, make_folder
 
@@ -48,14 +48,14 @@ class IdxFiles:
             searched = f" in {' or '.join(str(place) for place in places)}" if places else ""
             raise MissingData(f"cannot find {', '.join(FILES)} (or .gz){searched}. Say where they are with --data.")
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self) -> Fingerprint | None:
         """Hashes the uncompressed files; None before they are downloaded."""
         if self._folder is None:
             return None
         digest = hashlib.sha256()
         for name in FILES:
             digest.update(hashlib.sha256(_content(self._folder, name)).digest())
-        return digest.hexdigest()
+        return Fingerprint(listing=digest.hexdigest(), stamp=digest.hexdigest())
 
     def load(self) -> Dataset:
         """Read the files, after downloading them if need be. Raises UserError if one is missing or invalid."""

@@ -27,12 +27,13 @@ from scipy.io.matlab import MatReadError
 
 from resnet import settings
 from resnet.datasets.folder import class_names, read_split
-from resnet.datasets.source import Dataset, FileImage, FileNames, MissingData, Split, required_folder
+from resnet.datasets.source import Dataset, FileImage, FileNames, Fingerprint, MissingData, Split, required_folder
 from resnet.errors import UserError
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VALIDATION_TAR = "ILSVRC2012_img_val.tar"
 KIT = "ILSVRC2012_devkit_t12"
+KIT_FILES = ("meta.mat", "ILSVRC2012_validation_ground_truth.txt")
 
 
 class Member(NamedTuple):
@@ -60,14 +61,25 @@ class ImageNet:
             if not (root / tar).is_file() and not (root / folder).is_dir():
                 raise MissingData(f"{root} has neither {tar} nor a folder {folder}: add one of them")
 
-    def fingerprint(self) -> str:
-        """Hashes the archives' sizes, or the class folders' names: listing 1.3 million files would take too long."""
-        root = self._root
-        archives = [root / name for name in (TRAIN_TAR, VALIDATION_TAR) if (root / name).is_file()]
-        folders = [root / name for name in ("train", "val") if (root / name).is_dir()]
-        lines = [f"{path.name} {path.stat().st_size}" for path in archives]
-        lines += [name for folder in folders for name in class_names(folder)]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    def fingerprint(self) -> Fingerprint:
+        """Of the kit's content and the archives' sizes; where there is no archive, of the class folders' names.
+
+        Listing 1.3 million files would take too long, so a stamp has the times of the folders.
+        """
+        return Fingerprint.of(self._entries())
+
+    def _entries(self) -> Iterator[tuple[str, int]]:
+        yield f"{KIT} {_kit_digest(self._root)}\n", 0
+        for tar, name in ((TRAIN_TAR, "train"), (VALIDATION_TAR, "val")):
+            archive, folder = self._root / tar, self._root / name
+            if archive.is_file():
+                status = archive.stat()
+                yield f"{tar} {status.st_size}\n", status.st_mtime_ns
+            else:
+                yield f"{name}\n", folder.stat().st_mtime_ns
+                for inside in class_names(folder) or sorted(path.name for path in folder.iterdir()):
+                    modified = (folder / inside).stat().st_mtime_ns if (folder / inside).is_dir() else 0
+                    yield f"{name}/{inside}\n", modified
 
     def load(self) -> Dataset:
         kit = _read_kit(self._root)
@@ -189,9 +201,16 @@ class _Window(io.RawIOBase):
         return data
 
 
+def _kit_digest(root: Path) -> str:
+    """A digest of what `_read_kit` reads, unchecked; empty if there is no kit."""
+    files = [root / KIT / "data" / name for name in KIT_FILES] if (root / KIT).is_dir() else [root / f"{KIT}.tar.gz"]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
+    return " ".join(digests)
+
+
 def _read_kit(root: Path) -> DevelopmentKit | None:
     """The development kit, from its folder or archive; None if there is neither."""
-    meta, truth = f"{KIT}/data/meta.mat", f"{KIT}/data/ILSVRC2012_validation_ground_truth.txt"
+    meta, truth = (f"{KIT}/data/{name}" for name in KIT_FILES)
     archive = root / f"{KIT}.tar.gz"
     try:
         if (root / KIT).is_dir():

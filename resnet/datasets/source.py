@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,22 @@ from resnet.images.decoding import png
 
 class MissingData(UserError):
     """There are no images where the source looks for them."""
+
+
+class Fingerprint(NamedTuple):
+    """What a source's images are known by. Moving or copying them with their times changes neither digest."""
+
+    listing: str  # of the names and sizes of what is read: another listing means other images
+    stamp: str  # of the listing and the times of modification: after another stamp, the images may have changed
+
+    @classmethod
+    def of(cls, entries: Iterable[tuple[str, int]]) -> Fingerprint:
+        """Digest entries of a line for the listing, and a time of modification in ns."""
+        listing, stamp = hashlib.sha256(), hashlib.sha256()
+        for line, modified in entries:
+            listing.update(line.encode(errors="surrogateescape"))
+            stamp.update(f"{line}{modified}\n".encode(errors="surrogateescape"))
+        return cls(listing.hexdigest(), stamp.hexdigest())
 
 
 def required_folder(data: Path | None) -> Path:
@@ -45,6 +62,9 @@ class FileImage:
     def name(self) -> str:
         return self.filename
 
+    def stamp(self) -> str:
+        return stamp_of_part(self.path, self.offset, self.size)
+
 
 @dataclass(frozen=True)
 class PixelImage:
@@ -59,6 +79,9 @@ class PixelImage:
     def name(self) -> str:
         return self.filename
 
+    def stamp(self) -> str:
+        return hashlib.sha256(f"{self.pixels.shape}".encode() + self.pixels.tobytes()).hexdigest()
+
 
 class Image(Protocol):
     """One image of a data set."""
@@ -72,6 +95,15 @@ class Image(Protocol):
 
     def name(self) -> str:
         """The filename to store in the image's record."""
+
+    def stamp(self) -> str:
+        """Changes whenever the image file may have changed. Cheap: it reads no file. Raises OSError."""
+
+
+def stamp_of_part(path: Path, offset: int, size: int) -> str:
+    """The stamp of an image that is part of a file: size and time of the file, and where the part is."""
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns} {offset} {size}"
 
 
 class IndexedFile(NamedTuple):
@@ -131,8 +163,8 @@ class Dataset:
 class Source(Protocol):
     """Where a data set comes from. Creating one is cheap; it raises MissingData if the images are not there."""
 
-    def fingerprint(self) -> str | None:
-        """Changes when the images do, but not when they move; None while the images are not there yet."""
+    def fingerprint(self) -> Fingerprint | None:
+        """What the images are known by; None while they are not there yet."""
 
     def load(self) -> Dataset:
         """List the images. Raises UserError if the layout or the labels are wrong."""

@@ -22,7 +22,16 @@ from pathlib import Path
 import numpy as np
 
 from resnet import settings
-from resnet.datasets.source import Dataset, IndexedFile, MissingData, Split, required_folder, split_off_validation
+from resnet.datasets.source import (
+    Dataset,
+    Fingerprint,
+    IndexedFile,
+    MissingData,
+    Split,
+    required_folder,
+    split_off_validation,
+    stamp_of_part,
+)
 from resnet.errors import UserError
 from resnet.processes import cores
 from resnet.progress import Progress
@@ -49,6 +58,9 @@ class RecordImage:
     def name(self) -> str:
         """The filename in the record, or else the place of the record."""
         return example.describe(self._payload()).filename or self.filename
+
+    def stamp(self) -> str:
+        return stamp_of_part(self.path, self.offset, self.size)
 
     def _payload(self) -> bytes:
         return _payload(self.path, self.offset, self.size)
@@ -90,13 +102,13 @@ class TFRecords:
         for paths in self._files.values():
             _check_complete(paths)
 
-    def fingerprint(self) -> str:
-        """Hashes the files' names, sizes and modification times: reading them would take too long."""
-        digest = hashlib.sha256()
-        for path in (path for paths in self._files.values() for path in paths):
-            status = path.stat()
-            digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
-        return digest.hexdigest()
+    def fingerprint(self) -> Fingerprint:
+        """Of the files' names, sizes and times: reading them would take too long."""
+        return Fingerprint.of(
+            (f"{path.name}\0{path.stat().st_size}\n", path.stat().st_mtime_ns)
+            for paths in self._files.values()
+            for path in paths
+        )
 
     def load(self) -> Dataset:
         scanned = {split: _scan_all(paths) for split, paths in self._files.items()}
