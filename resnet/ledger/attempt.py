@@ -15,6 +15,8 @@ from resnet.provenance import provenance
 if TYPE_CHECKING:
     from resnet.ledger.ledger import Ledger
 
+STAMPS = 16  # of the same images in several places: local copies of several hosts
+
 
 class Attempt:
     """The work on a stage, from `begin` to `finish`. Its folder is locked."""
@@ -55,7 +57,10 @@ class Attempt:
         self._begun |= {"start": earlier["start"], "attempts": earlier.get("attempts", 0) + 1}
         if "end" in earlier or "finished_seconds" in earlier:  # it was complete once, and what it has is worth keeping
             self._begun["finished_seconds"] = displacing.work_seconds(self.folder, earlier)
-            displacing.displace_files(self.ledger, self._stage, earlier, changed(), "the images have changed")
+            files = changed()
+            displacing.displace_files(self.ledger, self._stage, earlier, files, "the images have changed")
+            if "source" in earlier and not files:  # the same images as before, whatever their times
+                self._begun["source"] = earlier["source"] | self._begun["source"]
 
     def finish(
         self,
@@ -77,6 +82,9 @@ class Attempt:
             if not counts:
                 files[name]["byproduct"] = True
         begun = {key: value for key, value in self._begun.items() if key != "finished_seconds"}
+        if self.ledger.source and self._stage == "convert":
+            stamps = [*begun["source"].get("stamps", []), self.ledger.source.stamp]
+            begun["source"] |= {"stamps": list(dict.fromkeys(stamps))[-STAMPS:]}
         done = begun | facts | {"digest": content_digest(files), "end": _now(), **provenance(), "outputs": files}
         write_state(self.folder / "stage.json", done)
         displacing.unmark(self.ledger, self._stage)

@@ -27,9 +27,11 @@ def read_state(path: Path) -> dict[str, Any] | None:
     """The content of a state file; None if there is none. Raises CorruptState."""
     try:
         content = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise CorruptState(_message(path, str(error))) from None
     if not isinstance(content, dict) or not set(content) >= REQUIRED:
         raise CorruptState(_message(path, "it lacks what every such file has"))

@@ -24,12 +24,7 @@ STARTUP_NOTES = ("All log messages before absl::InitializeLog", "oneDNN custom o
 def ledger_of(run: Run) -> Ledger:
     """The ledger of a run, which asks the run's data set for its fingerprint."""
     # Not a lambda: `luigi --parallel-scheduling` pickles tasks, and a task has a ledger.
-    return Ledger(run, partial(_listing, run))
-
-
-def _listing(run: Run) -> str | None:
-    fingerprint = datasets.fingerprint(run.recipe.dataset, run.data, run.artifacts)
-    return fingerprint.listing if fingerprint else None
+    return Ledger(run, partial(datasets.fingerprint, run.recipe.dataset, run.data, run.artifacts))
 
 
 def run_stage(name: str, run: Run) -> None:

@@ -1,0 +1,140 @@
+"""What makes way when a stage is made again, what must not, and what becomes stale."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from ledgers import begin, finish, finish_all
+
+from resnet.errors import UserError
+from resnet.ledger import Ledger
+from resnet.ledger.displacing import STALE, require_discardable
+from resnet.ledger.state_files import read_state, write_state
+from resnet.stage_table import STAGES
+
+
+def took(ledger: Ledger, stage: str, seconds: float) -> None:
+    """Have a finished or interrupted stage take so long."""
+    for name in ("stage.json", "begun.json"):
+        path = ledger.run.stage_folder(stage) / name
+        if content := read_state(path):
+            end = datetime.fromisoformat(content["end"]) if "end" in content else datetime.now(timezone.utc)
+            write_state(path, content | {"start": (end - timedelta(seconds=seconds)).isoformat()})
+
+
+def stale(ledger: Ledger) -> list[str]:
+    return [name for name in STAGES if (ledger.run.stage_folder(name) / STALE).exists()]
+
+
+def test_finished_work_of_more_than_a_minute_is_not_displaced_and_the_message_has_the_ways_on(finished, ledger_for):
+    took(finished, "train", 7800)
+    other = ledger_for("training.epochs=60", "training.learning_rate=0.2")
+    before = finished.record("train")
+    with pytest.raises(UserError) as caught:
+        begin(other, "train")
+    message = str(caught.value)
+    assert "train would be made again, and 2 h 10 min of work in" in message
+    assert "training.epochs was 40, now 60\n  training.learning_rate was 0.1, now 0.2" in message
+    for way_on in ("another --run", "leave out --recipe and --override", "--discard train"):
+        assert way_on in message
+    assert finished.record("train") == before
+    assert stale(finished) == []
+
+
+def test_the_same_is_said_before_anything_begins_also_for_stages_that_a_stage_needs(finished, ledger_for):
+    took(finished, "train", 7800)
+    other = ledger_for("training.epochs=60")
+    for stage in ("train", "batchnorm", "evaluate", "report"):
+        with pytest.raises(UserError, match="train would be made again"):
+            require_discardable(other, stage)
+    require_discardable(other, "convert")
+    require_discardable(finished, "report")
+
+
+@pytest.mark.parametrize("discarded", ["train", "convert", "Train"])
+def test_discard_displaces_the_stage_and_those_that_depend_on_it(finished, ledger_for, tmp_path, discarded):
+    took(finished, "train", 7800)
+    begin(ledger_for("training.epochs=60", discard=[discarded]), "train")
+    (kept,) = (tmp_path / "artifacts" / "trash").iterdir()
+    assert (kept / "stage.json").exists()
+
+
+def test_discard_of_a_later_stage_does_not_displace_an_earlier_one(finished, ledger_for):
+    took(finished, "train", 7800)
+    with pytest.raises(UserError, match="train would be made again"):
+        begin(ledger_for("training.epochs=60", discard=["evaluate"]), "train")
+
+
+def test_an_interrupted_training_is_work_too(ledger_for):
+    ledger = ledger_for()
+    folder = begin(ledger, "train").folder
+    (folder / "checkpoint").write_bytes(b"weights")
+    took(ledger, "train", 7800)
+    with pytest.raises(UserError, match="2 h 10 min of work"):
+        begin(ledger_for("training.epochs=60"), "train")
+
+
+def test_work_of_less_than_a_minute_makes_way_with_a_message(finished, ledger_for, tmp_path, capsys):
+    begin(ledger_for("training.epochs=60"), "train")
+    (kept,) = (tmp_path / "artifacts" / "trash").iterdir()
+    said = capsys.readouterr().err
+    assert f"moved the earlier Train results (training.epochs was 40, now 60) to {kept}" in said
+
+
+def test_what_depends_on_displaced_results_is_marked_stale_at_once(finished, ledger_for):
+    begin(ledger_for("training.epochs=60"), "train")
+    assert stale(finished) == ["batchnorm", "evaluate", "report"]
+    mark = (finished.run.stage_folder("evaluate") / STALE).read_text()
+    assert "depend on train" in mark
+    assert "training.epochs was 40, now 60" in mark
+    assert (finished.run.stage_folder("evaluate") / "deep" / "output.bin").exists()
+
+
+def test_a_stage_that_runs_again_loses_the_mark(finished, ledger_for):
+    other = ledger_for("training.epochs=60")
+    finish(other, "train", content="another result")
+    begin(other, "batchnorm")
+    assert stale(finished) == ["evaluate", "report"]
+
+
+def test_the_marks_go_when_the_result_turns_out_to_be_the_same(finished, ledger_for):
+    finish(ledger_for("training.epochs=60"), "train")
+    assert stale(finished) == []
+
+
+def test_making_a_lost_output_again_marks_nothing(finished):
+    (finished.run.stage_folder("train") / "deep" / "output.bin").unlink()
+    begin(finished, "train")
+    assert stale(finished) == []
+
+
+def test_displaced_records_mark_every_run_that_was_trained_on_them(finished, ledger_for):
+    another = finish_all(ledger_for(name="another"))
+    begin(ledger_for("records.seed=1"), "convert")
+    assert stale(finished) == stale(another) == ["train", "batchnorm", "evaluate", "report"]
+
+
+def test_what_is_left_of_a_first_state_file_that_was_never_finished_goes_without_a_word(ledger_for, tmp_path, capsys):
+    folder = ledger_for().run.stage_folder("train")
+    folder.mkdir(parents=True)
+    (folder / ".begun.json.host-1-ab.partial").write_bytes(b"{")
+    begin(ledger_for(), "train")
+    assert not (tmp_path / "artifacts" / "trash").exists()
+    assert capsys.readouterr().err == ""
+
+
+def test_records_of_images_in_another_folder_of_the_same_name_are_not_displaced(ledger_for, tmp_path):
+    one, two = (tmp_path / name / "images" for name in ("a", "b"))
+    for root, size in ((one, 1), (two, 2)):
+        for name in ("cat", "dog"):
+            (root / name).mkdir(parents=True)
+            (root / name / "0.jpg").write_bytes(bytes(size))
+    finish(ledger_for(recipe="imagefolder", data=one), "convert")
+    other = ledger_for(recipe="imagefolder", data=two)
+    with pytest.raises(UserError) as caught:
+        begin(other, "convert")
+    for words in (f"those of {one}, not of {two}", "--override dataset.name=NAME", "--discard convert"):
+        assert words in str(caught.value)
+    assert finish(ledger_for("dataset.name=b", recipe="imagefolder", data=two), "convert")
+    begin(ledger_for(recipe="imagefolder", data=two, discard=["convert"]), "convert")
