@@ -64,6 +64,11 @@ class Prepared(Protocol):
     def prepare(self, locks: RunLocks) -> None:
         """Lock the task's run, and report what Luigi would not report well."""
 
+
+@runtime_checkable
+class Dependent(Protocol):
+    """A task that can say what it lacks."""
+
     def why_not_ready(self) -> str:
         """What the task depends on and lacks; empty where it lacks nothing."""
 
@@ -144,9 +149,8 @@ class OneMessage(logging.Filter):
 
 def why_unfulfilled(task: object, error: BaseException | None) -> str:
     """What a task lacks that was there when it was scheduled, if that is why it failed; otherwise empty."""
-    if not (isinstance(error, RuntimeError) and str(error).startswith("Unfulfilled ") and isinstance(task, Prepared)):
-        return ""
-    return task.why_not_ready()
+    is_so = isinstance(error, RuntimeError) and str(error).startswith("Unfulfilled ")
+    return task.why_not_ready() if is_so and isinstance(task, Dependent) else ""
 
 
 def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

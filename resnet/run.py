@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import logging
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from resnet.checked_json import corrupt, read_json, write_json
 from resnet.errors import UserError
-from resnet.files import atomic, make_folder, remove_leftovers
+from resnet.files import atomic, make_folder, remove_leftovers, sha256
 from resnet.processes import cores
 from resnet.recipes import load_recipe
 from resnet.settings import Recipe
 from resnet.stage_table import stage_named
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,14 @@ class Run:
         """Write the run's recipe, and where it comes from, for commands that give neither."""
         make_folder(self.folder)
         remove_leftovers(self.folder, ".*")
-        with atomic(self.folder / "run.json", "w") as file:
-            json.dump({"recipe": self.recipe_name, "data": str(self.data) if self.data else ""}, file)
+        recipe = self.recipe.toml()
+        whole = {hashlib.sha256(recipe.encode()).hexdigest()}
+        if self.stored_recipe.exists():  # which stays if this process is killed between the two files
+            whole.add(sha256(self.stored_recipe))
+        origin = {"recipe": self.recipe_name, "data": str(self.data) if self.data else ""}
+        write_json(self.folder / "run.json", origin | {"recipe.toml": sorted(whole)})
         with atomic(self.stored_recipe, "w") as file:
-            file.write(self.recipe.toml())
+            file.write(recipe)
 
 
 @dataclass(frozen=True)
@@ -132,15 +134,13 @@ class _Stored:
         """None where there is no such run."""
         if not (folder / "recipe.toml").is_file():
             return None
-        try:
-            facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            return cls(folder, folder / "recipe.toml", str(facts["recipe"]), str(facts["data"]))
-        except FileNotFoundError:  # of an earlier version
-            return cls(folder, folder / "recipe.toml", folder.name, "")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{folder / 'run.json'} is corrupt ({error}). Delete it, and give --recipe and --data."
-            ) from None
+        own, origin = folder / "recipe.toml", folder / "run.json"
+        facts = read_json(origin, {"recipe", "data", "recipe.toml"}, "Delete it, and give --recipe and --data.")
+        if facts is None:  # of an earlier version
+            return cls(folder, own, folder.name, "")
+        if sha256(own) not in facts["recipe.toml"]:
+            raise corrupt(own, "it differs from what the run stored", f"Give a recipe; this one with --recipe {own}.")
+        return cls(folder, own, facts["recipe"], facts["data"])
 
     def note(self, settings: Recipe, default_recipe: str, overrides: Sequence[str]) -> str:
         """A sentence where these settings are not those that a new run would have."""

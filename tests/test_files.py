@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from resnet.errors import UserError
-from resnet.files import atomic, make_folder, sha256
+from resnet.files import atomic, make_folder, remove_leftovers, sha256, temporary_name
 
 DIE_WHILE_WRITING = """
 import os, signal, sys
@@ -71,10 +71,11 @@ def test_no_file_remains_when_the_first_write_raises(tmp_path):
     assert entries(tmp_path) == []
 
 
-def test_writing_over_a_folder_fails_and_leaves_no_temporary_file(tmp_path):
+def test_writing_over_a_folder_fails_names_it_and_leaves_no_temporary_file(tmp_path):
     (tmp_path / "file").mkdir()
-    with pytest.raises(OSError, match="directory"), atomic(tmp_path / "file") as file:
+    with pytest.raises(IsADirectoryError) as caught, atomic(tmp_path / "file") as file:
         file.write(b"new")
+    assert caught.value.filename == str(tmp_path / "file")
     assert entries(tmp_path) == ["file"]
 
 
@@ -93,6 +94,32 @@ def test_a_killed_writer_leaves_a_hidden_file_that_does_not_block_the_next_write
     with atomic(path) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, atomic(tmp_path / "file"):
+        open(tmp_path / "missing")
+    assert caught.value.filename == str(tmp_path / "missing")
+
+
+def test_temporary_names_differ_between_hosts_processes_and_calls(tmp_path, monkeypatch):
+    names = set()
+    for host in ("one", "two"):
+        monkeypatch.setattr("platform.node", lambda host=host: host)
+        for process in (7, 8):
+            monkeypatch.setattr("os.getpid", lambda process=process: process)
+            names |= {temporary_name(tmp_path / "file").name for _ in range(3)}
+    assert len(names) == 12
+    assert {name.split(".")[2].rpartition("-")[0] for name in names} == {"one-7", "one-8", "two-7", "two-8"}
+
+
+def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path):
+    (tmp_path / "deep").mkdir()
+    subprocess.run([sys.executable, "-c", DIE_WHILE_WRITING, str(tmp_path / "deep" / "file")])
+    (tmp_path / ".hidden").touch()
+    remove_leftovers(tmp_path)
+    assert entries(tmp_path) == [".hidden", "deep"]
+    assert entries(tmp_path / "deep") == []
 
 
 def test_text_is_written_as_utf_8(tmp_path):

@@ -9,9 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet.checked_json import Corrupt
 from resnet.errors import UserError
 from resnet.files import make_folder
-from resnet.ledger.state_files import CorruptState, read_state
+from resnet.ledger.state_files import read_state
 from resnet.progress import time_text
 from resnet.stage_table import STAGES, chain
 
@@ -131,6 +132,6 @@ def _downstream(ledger: Ledger, stage: str, earlier: dict[str, Any] | None = Non
 def _is_trained_on(run: Path, records: str) -> bool:
     try:
         train = read_state(run / "train" / "stage.json")
-    except CorruptState:
+    except Corrupt:
         return False
     return train is not None and train["inputs"].get("convert") == records

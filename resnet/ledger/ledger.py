@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet.checked_json import Corrupt
 from resnet.errors import UserError
 from resnet.files import make_folder, sha256
 from resnet.ledger.attempt import Attempt
-from resnet.ledger.state_files import CorruptState, read_state, write_state
+from resnet.ledger.state_files import read_state, write_state
 from resnet.locks import locked
 from resnet.run import Run
 from resnet.settings import Recipe
@@ -37,7 +38,7 @@ class Ledger:
         self._fingerprint = fingerprint
 
     def record(self, stage: str) -> dict[str, Any] | None:
-        """The stage's stage.json, or None if there is none. Raises CorruptState, unless the stage may be discarded."""
+        """The stage's stage.json, or None if there is none. Raises Corrupt, unless the stage may be discarded."""
         return self._read(stage, "stage.json")
 
     def begun(self, stage: str) -> dict[str, Any] | None:
@@ -47,7 +48,7 @@ class Ledger:
     def _read(self, stage: str, name: str) -> dict[str, Any] | None:
         try:
             return read_state(self.run.stage_folder(stage) / name)
-        except CorruptState:
+        except Corrupt:
             if stage in self.run.discard:
                 return None
             raise

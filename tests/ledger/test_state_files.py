@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledgers import begin
 
+from resnet.checked_json import Corrupt
 from resnet.errors import UserError
-from resnet.ledger.state_files import CorruptState, content_digest, read_state, write_state
+from resnet.ledger.state_files import content_digest, read_state, write_state
 from resnet.stage_table import STAGES
 
 CONTENT = {"stage": "train", "version": 1, "settings": {"training": {"epochs": 40}}, "inputs": {"convert": "ab"}}
@@ -35,7 +36,7 @@ def test_one_other_byte_is_an_error_or_changes_nothing(tmp_path_factory, positio
     path.write_bytes(content)
     try:
         found = read_state(path)
-    except CorruptState:
+    except Corrupt:
         return
     assert {key: value for key, value in found.items() if key in CONTENT} == CONTENT
 
@@ -86,7 +87,7 @@ def test_the_state_files_of_earlier_versions_are_read_and_their_digest_checked(t
     assert read_state(tmp_path / "stage.json") == former
     former["settings"] = {"training": {"epochs": 41}}
     (tmp_path / "stage.json").write_text(json.dumps(former))
-    with pytest.raises(CorruptState, match="its digest does not match"):
+    with pytest.raises(Corrupt, match="its digest does not match"):
         read_state(tmp_path / "stage.json")
 
 

@@ -171,3 +171,49 @@ def test_a_bug_keeps_its_traceback():
     done = subprocess.run([sys.executable, "-c", "import pipeline; 1 / 0"], capture_output=True, text=True)
     assert done.stderr.startswith("Traceback")
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_a_task_whose_input_is_displaced_before_it_runs_says_so_without_a_traceback(
+    worker, caplog, monkeypatch, tmp_path
+):
+    task = Train(recipe="digits", run="mine", artifacts=str(tmp_path))
+
+    class Converted(luigi.Task):
+        """Complete when it is scheduled, and not any more when Train is to run."""
+
+        asked = 0
+
+        def complete(self) -> bool:
+            Converted.asked += 1
+            return Converted.asked == 1
+
+    monkeypatch.setattr(Train, "requires", lambda self: Converted())
+    logger = logging.getLogger("luigi-interface")
+    logger.addHandler(caplog.handler)
+    try:
+        worker.add(task)
+        assert not worker.run()
+    finally:
+        logger.removeHandler(caplog.handler)
+    (said,) = {record.getMessage() for record in caplog.records if "failed" in record.getMessage()}
+    assert said.startswith(
+        "Train failed: train depends on convert, which is incomplete: it has not run yet. Run convert"
+    )
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+def test_what_is_left_to_another_luigi_is_said(capsys):
+    """Two workers of one scheduler: the second asks for a task that the first is at work on."""
+    scheduler = luigi.scheduler.Scheduler()
+
+    class Slow(luigi.Task):
+        def complete(self) -> bool:
+            return False
+
+    luigi_hooks.install()
+    first, second = (luigi.worker.Worker(scheduler=scheduler, worker_id=name) for name in ("first", "second"))
+    first.add(Slow())
+    scheduler.get_work(worker="first")
+    second.add(Slow())
+    second.run()
+    assert "another luigi is at work on Slow. When that is done, the same command continues." in capsys.readouterr().err
