@@ -98,7 +98,7 @@ def test_a_killed_writer_leaves_a_hidden_file_that_does_not_block_the_next_write
 
 def test_an_error_about_another_file_keeps_its_name(tmp_path):
     with pytest.raises(FileNotFoundError) as caught, atomic(tmp_path / "file"):
-        open(tmp_path / "missing")
+        (tmp_path / "missing").read_bytes()
     assert caught.value.filename == str(tmp_path / "missing")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from small_runs import SMALL
 
 from resnet.report.page import Results, render
 from resnet.report.published import Published
@@ -14,17 +15,6 @@ from resnet.run import Run
 from resnet.stage_table import STAGES
 from resnet.stages import ledger_of
 
-SMALL = (
-    "model.depth=20",
-    "model.image_size=16",
-    "evaluation.shorter_side=20",
-    "records.train_shards=2",
-    "records.validation_shards=1",
-    "training.epochs=2",
-    "training.batch_size=16",
-    "training.replica_batch_size=8",
-    "batchnorm.batches=2",
-)
 TITLES = [stage.title for stage in STAGES.values()]
 
 
