@@ -3,7 +3,13 @@
 luigi --module pipeline FullRun --local-scheduler
 """
 
-from pipeline import luigi_hooks
+import sys
+
+from pipeline.interruption import show_exception
+
+sys.excepthook = show_exception  # before the imports below, which take a second
+
+from pipeline import luigi_hooks  # noqa: E402
 
 luigi_hooks.install()
 

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import luigi.configuration
@@ -26,10 +25,9 @@ from resnet.locks import locked
 
 
 def install() -> None:
-    """Install the configuration, the exception hook, the log filter, and what is said before and after the work."""
+    """Install the configuration, the log filter, and what is said before and after the work."""
     _add_configuration()
     console.configure()
-    sys.excepthook = show_exception
     logging.getLogger("luigi-interface").addFilter(OneMessage())
     luigi.worker.Worker.add = _add  # type: ignore[method-assign, assignment]
     luigi.worker.Worker.run = _run  # type: ignore[method-assign]
@@ -151,11 +149,3 @@ def why_unfulfilled(task: object, error: BaseException | None) -> str:
     """What a task lacks that was there when it was scheduled, if that is why it failed; otherwise empty."""
     is_so = isinstance(error, RuntimeError) and str(error).startswith("Unfulfilled ")
     return task.why_not_ready() if is_so and isinstance(task, Dependent) else ""
-
-
-def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """Ctrl-C ends with one line; everything else keeps its traceback."""
-    if kind is KeyboardInterrupt:
-        print("stopped; the same command continues from here", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, traceback)

@@ -167,6 +167,23 @@ def test_control_c_ends_with_a_line_and_without_a_traceback():
     assert done.stderr == "stopped; the same command continues from here\n"
 
 
+@pytest.mark.parametrize("module", ["luigi_hooks", "tasks"])
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "ImportError('no module') from KeyboardInterrupt()"])
+def test_control_c_during_an_import_ends_with_a_line_too(module, raised):
+    finder = f"""
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pipeline.{module}":
+            raise {raised}
+sys.meta_path.insert(0, Interrupting())
+import pipeline
+"""
+    done = subprocess.run([sys.executable, "-c", finder], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert done.stderr == "stopped; the same command continues from here\n"
+
+
 def test_a_bug_keeps_its_traceback():
     done = subprocess.run([sys.executable, "-c", "import pipeline; 1 / 0"], capture_output=True, text=True)
     assert done.stderr.startswith("Traceback")
