@@ -31,8 +31,8 @@ class Results:
         self.run = run
         self.stages = {name: _with_todays_keys(record) for name, record in stages.items()}
         self.log = read_log(run.stage_folder("train") / "log.jsonl")
-        self.predictions = read_predictions(run.stage_folder("evaluate") / "predictions.csv")
         self.classes = dict(read_classes(run.records))
+        self.predictions = read_predictions(run.stage_folder("evaluate") / "predictions.csv", self.classes)
 
     @property
     def metrics(self) -> dict[str, Any]:

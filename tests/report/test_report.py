@@ -45,7 +45,7 @@ def test_a_network_without_published_errors_has_an_empty_list():
 )
 def test_only_errors_on_imagenet_are_compared_with_published_ones(source, images, classes, compared, tmp_path):
     (tmp_path / "classes.txt").write_text("\n".join(f"n{i:08}\tname" for i in range(classes)))
-    (tmp_path / "predictions.csv").write_text("file,label,class1\n")
+    (tmp_path / "predictions.csv").write_text("file,label,class1,probability1\n")
     run = SimpleNamespace(
         recipe=Recipe.model_validate({"dataset": {"source": source}}),
         records=tmp_path,
@@ -98,7 +98,7 @@ def test_counts_use_singular_or_plural(number, text):
 
 def test_stage_files_of_earlier_versions_are_read_under_the_current_keys(tmp_path):
     (tmp_path / "classes.txt").write_text("a\ta\n")
-    (tmp_path / "predictions.csv").write_text("file,label,class1\n")
+    (tmp_path / "predictions.csv").write_text("file,label,class1,probability1\n")
     run = SimpleNamespace(records=tmp_path, stage_folder=lambda stage: tmp_path)
     stages = Results(run, {"convert": {"doubtful": 3}, "train": {"damaged_records": ["x"]}}).stages
     assert set(FORMER_KEYS) == {"doubtful", "damaged_records"}
