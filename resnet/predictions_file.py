@@ -82,8 +82,9 @@ def _values(row: list[str], width: int, classes: Collection[str], line: int) -> 
     for text in row[3::2]:
         if not _is_probability(text):
             raise ValueError(f"line {line} has {text[:LONGEST]!r} where a probability should be")
-    numbers = [float(text or "nan") for text in row[3::2]]
-    return [*row[:2], *chain.from_iterable(zip(row[2::2], numbers, strict=True))]
+    values: list[str | float] = [*row]
+    values[3::2] = [float(text or "nan") for text in row[3::2]]
+    return values
 
 
 def _is_probability(text: str) -> bool:

@@ -82,10 +82,10 @@ def test_a_damaged_table_is_one_message_with_what_is_wrong_and_what_to_do(tmp_pa
 @pytest.mark.parametrize("content", [b"", b"\n\n", bytes(range(256))])
 def test_a_file_that_is_not_a_table_is_one_message(tmp_path, content):
     (tmp_path / "predictions.csv").write_bytes(content)
-    with pytest.raises(UserError, match="its columns are|cannot be read"):
+    with pytest.raises(UserError, match="cannot be read: "):
         read_predictions(tmp_path / "predictions.csv", ["cat"])
 
 
 def test_a_missing_table_is_one_message(tmp_path):
-    with pytest.raises(UserError, match="predictions.csv cannot be read: No such file or directory. Delete it"):
+    with pytest.raises(UserError, match=r"predictions\.csv cannot be read: No such file or directory\. Delete it"):
         read_predictions(tmp_path / "predictions.csv", ["cat"])
