@@ -140,6 +140,9 @@ def mistakes(run: Run, predictions: pd.DataFrame, path: Path, most: int = 24) ->
         return False
     worst = wrong.sort_values("probability1", ascending=False, kind="stable").head(most)
     records = ShardedRecords(run.records, "validation")
+    if len(records) != len(predictions):
+        has = f"{run.records} has {len(records):,} validation records"
+        raise UserError(f"{has}, but {len(predictions):,} were evaluated. Run ConvertRecords.")
     text = dict(records.classes)
     captions = [
         f"{_caption(text[label])}\n{_caption(text[predicted], 'predicted ')}\n{100 * probability:.0f} %"

@@ -147,6 +147,15 @@ def test_a_record_that_cannot_be_shown_stops_the_report_with_the_shard_and_the_b
     assert str(path) in str(error.value)
 
 
+def test_other_records_than_were_evaluated_stop_the_report_with_one_message(made_run):
+    run = made_run().run
+    (path,) = ShardedRecords(run.records, "validation").shards
+    Shard(run.records, path.name).write([LabelledImage(b"", "PNG", 1, 1, 0, "", "", "")])
+    predictions = read_predictions(run.stage_folder("evaluate") / "predictions.csv", ["cat", "dog"])
+    with pytest.raises(UserError, match=f"{run.records} has 1 validation records, but 2 were evaluated"):
+        figures.mistakes(run, predictions, run.folder / "mistakes.png")
+
+
 def test_the_page_says_how_many_lines_of_the_log_cannot_be_read(made_run):
     ledger = made_run()
     results = Results(ledger.run, {stage: ledger.finished(stage) for stage in STAGES["report"].inputs})
