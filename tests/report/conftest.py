@@ -18,8 +18,12 @@ from resnet.records.example import LabelledImage
 from resnet.records.shards import Shard, shard_name, write_classes
 from resnet.run import Machine
 
-OVERRIDES = ("model.image_size=16", "evaluation.shorter_side=16", "training.batch_size=4")
-OVERRIDES = (*OVERRIDES, "training.replica_batch_size=4")
+OVERRIDES = (
+    "model.image_size=16",
+    "evaluation.shorter_side=16",
+    "training.batch_size=4",
+    "training.replica_batch_size=4",
+)
 LOG = {"loss": 1.2, "top1_error": 34.1, "top5_error": 3.3, "learning_rate": 0.1, "images_per_second": 690.0}
 SCORES = {
     "loss": 1.0,
