@@ -33,14 +33,13 @@ class Results:
     Raises UserError if one of the files lacks something, or is damaged.
     """
 
-    unreadable_log_lines = 0  # the curves lack them
-
     def __init__(self, run: Run, stages: Mapping[str, dict[str, Any]]):
         self.run = run
         self.stages = {name: _with_todays_keys(record) for name, record in stages.items()}
         for name, record in self.stages.items():
             stage_records.check(name, record, run.stage_folder(name) / "stage.json")
         self.log = read_log(run.stage_folder("train") / "log.jsonl")
+        self.unreadable_log_lines: int = getattr(self.log, "unreadable", 0)  # where the reader counts them
         self.classes = dict(read_classes(run.records))
         self.predictions = self._read_predictions(run.stage_folder("evaluate") / "predictions.csv")
 
