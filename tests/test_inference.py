@@ -51,7 +51,7 @@ def test_the_interval_of_the_published_error_matches_50000_images():
     assert found["top5_error_interval"][0] == 0
 
 
-# Few values, so that there are ties; any numbers, except those so small that TensorFlow takes them for 0; and no numbers.
+# Ties, any numbers (except subnormal ones, which TensorFlow takes for 0), and what is not a number.
 NUMBERS = st.integers(-3, 3).map(float) | st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
 LOGITS = NUMBERS | st.sampled_from([np.nan, np.inf, -np.inf])
 
