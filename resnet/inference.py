@@ -1,8 +1,9 @@
-"""Network and weights to answers: logits of images, their errors, and intervals around these."""
+"""Network and weights to answers: logits of images, what is kept of them, their errors, and intervals around these."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,8 @@ from scipy.stats import binomtest
 
 from resnet.devices import share
 from resnet.model.network import ResNet
+
+LIKELIEST = 5  # classes of an image that are kept
 
 
 class Predictor:
@@ -43,21 +46,65 @@ def label_ranks(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(tf.logical_not(logits < own), tf.int32), 1) - 1
 
 
-def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+class Answers(NamedTuple):
+    """What is kept of the logits of images, a row an image: the logits of all images would fill the memory."""
+
+    labels: np.ndarray  # int32 [n]
+    log_likelihoods: np.ndarray  # of the labels, float64 [n]: the negative of the cross-entropy
+    ranks: np.ndarray  # of the labels, int32 [n]: see `label_ranks`
+    likeliest: np.ndarray  # the LIKELIEST classes (or all, where there are fewer), likeliest first, int64 [n, 5]
+    probabilities: np.ndarray  # of these, float64 [n, 5]
+
+
+def answers_of(logits: np.ndarray, labels: np.ndarray) -> Answers:
+    """Reduce a batch's float32 logits [n, classes] to what is kept of them."""
+    log_probabilities = log_softmax(logits.astype(np.float64), 1)
+    likeliest = _likeliest(logits)
+    return Answers(
+        labels,
+        log_probabilities[np.arange(len(labels)), labels],
+        label_ranks(logits, labels).numpy(),
+        likeliest,
+        np.exp(np.take_along_axis(log_probabilities, likeliest, 1)),
+    )
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The answers of several batches as one."""
+    return Answers(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _likeliest(logits: np.ndarray) -> np.ndarray:
+    """np.argsort(-logits, kind="stable")[:, :LIKELIEST]: ties in the order of the classes, NaN last.
+
+    Sorting takes far longer than looking for the greatest a few times, so only rows that are not finite are sorted.
+    """
+    likeliest = np.empty((len(logits), min(LIKELIEST, logits.shape[1])), np.int64)
+    finite = np.isfinite(logits).all(1)
+    likeliest[~finite] = np.argsort(-logits[~finite], axis=1, kind="stable")[:, : likeliest.shape[1]]
+    left = logits[finite]
+    for place in range(likeliest.shape[1]):
+        greatest = left.argmax(1)
+        likeliest[finite, place] = greatest
+        left[np.arange(len(left)), greatest] = -np.inf
+    return likeliest
+
+
+def scores(answers: Answers) -> dict[str, float]:
     """Mean cross-entropy, top-1 and top-5 error in percent."""
-    ranks = label_ranks(logits, labels).numpy()
     return {
-        "loss": float(-log_softmax(logits.astype(np.float64), 1)[np.arange(len(labels)), labels].mean()),
-        "top1_error": float(100 * np.mean(ranks >= 1)),
-        "top5_error": float(100 * np.mean(ranks >= 5)),
+        "loss": float(-answers.log_likelihoods.mean()),
+        "top1_error": float(100 * np.mean(answers.ranks >= 1)),
+        "top5_error": float(100 * np.mean(answers.ranks >= 5)),
     }
 
 
-def summary(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def summary(answers: Answers) -> dict[str, Any]:
     """The scores, and the 95 % intervals of the errors (Wilson 1927) in percent."""
-    result: dict[str, Any] = dict(scores(logits, labels))
+    result: dict[str, Any] = dict(scores(answers))
+    images = len(answers.labels)
     for name in ("top1_error", "top5_error"):
-        wrong = round(result[name] * len(labels) / 100)
-        interval = binomtest(wrong, len(labels)).proportion_ci(0.95, method="wilson")
+        wrong = round(result[name] * images / 100)
+        interval = binomtest(wrong, images).proportion_ci(0.95, method="wilson")
         result[f"{name}_interval"] = [100 * float(interval.low), 100 * float(interval.high)]
     return result

@@ -1,7 +1,12 @@
-"""The report's figures. Each function draws one into `path` and returns whether there was anything to draw."""
+"""The report's figures. Each function draws one into `path` and returns whether there was anything to draw.
+
+Names from the data are drawn with `parse_math=False`: otherwise matplotlib takes what is between two "$" for a formula.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +19,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from resnet.errors import UserError
+from resnet.images.decoding import Unreadable
 from resnet.loader.batches import training_batches
 from resnet.loader.transforms import CenterCrop, show
 from resnet.records import example
 from resnet.records.shards import RecordReader, ShardedRecords
+from resnet.records.tfrecord import CorruptRecord
+from resnet.report.names import one_line
 from resnet.report.published import Published
 from resnet.run import Run
 
 BLUE, ORANGE, GREY, INK = "#2563a8", "#d9722e", "#9aa3ad", "#1f2933"
 SHEET = 48  # images on the sheet of augmented images
 CONFUSION_CLASSES = 30  # more than these are illegible in a matrix
+CAPTION, TICK = 22, 40  # characters that a name may have there
 STYLE: Any = {
     "figure.dpi": 150,
     "font.size": 9,
@@ -118,7 +128,7 @@ def augmented_images(run: Run, path: Path) -> bool:
         for batch in loader:
             images.append(batch.images.copy())  # there may be more batches than slots in the ring
             labels.append(batch.labels)
-    names = [records.classes[label][1].split(",")[0] for label in np.concatenate(labels)[:SHEET]]
+    names = [_caption(records.classes[label][1]) for label in np.concatenate(labels)[:SHEET]]
     sheet(np.concatenate(images)[:SHEET], names, 12, path)
     return True
 
@@ -130,20 +140,48 @@ def mistakes(run: Run, predictions: pd.DataFrame, path: Path, most: int = 24) ->
         return False
     worst = wrong.sort_values("probability1", ascending=False, kind="stable").head(most)
     records = ShardedRecords(run.records, "validation")
-    reader = RecordReader(records.shards)
-    size, transform = run.recipe.model.image_size, CenterCrop(run.recipe.evaluation.shorter_side)
-    text = {identifier: name.split(",")[0] for identifier, name in records.classes}
-    images, captions = [], []
-    for i, row in worst.iterrows():
-        entry = records.index[i]
-        payload = reader.payload(int(entry["shard"]), int(entry["offset"]), int(entry["length"]))
-        shown = np.empty((size, size, 3), np.uint8)
-        show(example.encoded_image(payload), transform, [], shown)
-        images.append(shown)
-        captions.append(f"{text[row['label']]}\npredicted {text[row['class1']]}\n{100 * row['probability1']:.0f} %")
-    reader.close()
-    sheet(np.array(images), captions, 8, path)
+    if len(records) != len(predictions):
+        has = f"{run.records} has {len(records):,} validation records"
+        raise UserError(f"{has}, but {len(predictions):,} were evaluated. Run ConvertRecords.")
+    text = dict(records.classes)
+    captions = [
+        f"{_caption(text[label])}\n{_caption(text[predicted], 'predicted ')}\n{100 * probability:.0f} %"
+        for label, predicted, probability in zip(worst["label"], worst["class1"], worst["probability1"], strict=True)
+    ]
+    sheet(as_evaluated(run, records, worst.index), captions, 8, path)
     return True
+
+
+def as_evaluated(run: Run, records: ShardedRecords, numbers: Sequence[int]) -> np.ndarray:
+    """These validation images as evaluation shows them, uint8 [n, size, size, 3].
+
+    Raises UserError for a record that cannot be read: like evaluation, a report leaves out none.
+    """
+    size, transform = run.recipe.model.image_size, CenterCrop(run.recipe.evaluation.shorter_side)
+    shown = np.empty((len(numbers), size, size, 3), np.uint8)
+    with closing(RecordReader(records.shards)) as reader:
+        for number, out in zip(numbers, shown, strict=True):
+            shard, offset, length = (int(records.index[number][field]) for field in ("shard", "offset", "length"))
+            path = records.shards[shard]
+            try:
+                show(example.encoded_image(reader.payload(shard, offset, length)), transform, [], out)
+            except CorruptRecord as error:
+                raise UserError(f"{error}. {_remedy(path)}") from None
+            except (Unreadable, example.Malformed) as error:
+                raise UserError(f"{path}: the record at byte {offset} is corrupt: {error}. {_remedy(path)}") from None
+            except OSError as error:
+                raise UserError(f"cannot read {path} at byte {offset}: {error.strerror}. {_remedy(path)}") from None
+    return shown
+
+
+def _remedy(shard: Path) -> str:
+    if shard.is_symlink():  # records.in_place
+        return f"The shard is a link to {shard.resolve()}: get that file again."
+    return "To repair the shard, delete it and run ConvertRecords."
+
+
+def _caption(name: str, before: str = "") -> str:
+    return one_line(before + name.split(",")[0], CAPTION)  # ImageNet's names list synonyms
 
 
 def confusion_matrix(predictions: pd.DataFrame, path: Path) -> bool:
@@ -151,17 +189,22 @@ def confusion_matrix(predictions: pd.DataFrame, path: Path) -> bool:
     names = sorted(set(predictions["label"]) | set(predictions["class1"]), key=lambda name: (len(name), name))
     if len(names) > CONFUSION_CLASSES:
         return False
-    matrix = pd.crosstab(predictions["label"], predictions["class1"]).reindex(index=names, columns=names, fill_value=0)
-    share = matrix.to_numpy() / np.maximum(matrix.to_numpy().sum(1, keepdims=True), 1)
+    places = {name: place for place, name in enumerate(names)}
+    matrix = np.zeros((len(names), len(names)), int)
+    for label, predicted in zip(predictions["label"], predictions["class1"], strict=True):
+        matrix[places[label], places[predicted]] += 1
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    texts = [one_line(name, TICK) for name in names]
     with plt.rc_context(STYLE | {"axes.grid": False}):
         side = 2.5 + 0.4 * len(names)
         figure, axis = plt.subplots(figsize=(side, side))
         axis.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1)  # the root makes rare mistakes visible
-        for row, column in np.argwhere(matrix.to_numpy()):
+        for row, column in np.argwhere(matrix):
             color = "white" if share[row, column] > 0.4 else INK
-            axis.text(column, row, str(matrix.iat[row, column]), ha="center", va="center", color=color, fontsize=8)
-        axis.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
-        axis.set_yticks(range(len(names)), names)
+            axis.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color, fontsize=8)
+        rotation = 90 if max(map(len, texts)) > 2 else 0
+        axis.set_xticks(range(len(texts)), texts, rotation=rotation, parse_math=False)
+        axis.set_yticks(range(len(texts)), texts, parse_math=False)
         axis.set(xlabel="predicted", ylabel="label")
         _save(figure, path)
     return True
@@ -177,13 +220,7 @@ def sheet(images: np.ndarray, captions: list[str], columns: int, path: Path) -> 
             axis.axis("off")
         for axis, image, caption in zip(axes.flat, images, captions, strict=False):
             axis.imshow(image, interpolation="nearest")
-            axis.set_title(
-                "\n".join(line[:22] for line in caption.split("\n")),
-                fontsize=6.5,
-                fontweight="normal",
-                loc="center",
-                pad=2,
-            )
+            axis.set_title(caption, fontsize=6.5, fontweight="normal", loc="center", pad=2, parse_math=False)
         _save(figure, path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +12,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from resnet.errors import UserError
 from resnet.predictions_file import read_predictions
 from resnet.progress import time_text
 from resnet.records.shards import read_classes
+from resnet.report import stage_records
+from resnet.report.names import readable
 from resnet.report.published import Published, published_errors
 from resnet.run import Run
 from resnet.stage_table import STAGES
@@ -26,14 +29,29 @@ FORMER_KEYS = {"doubtful": "decode_warnings", "damaged_records": "corrupt_record
 
 
 class Results:
-    """All that the report shows of a run. `stages` has each stage's stage.json, by the stage's name."""
+    """All that the report shows of a run. `stages` has each stage's stage.json, by the stage's name.
+
+    Raises UserError if one of the files lacks something, or is damaged.
+    """
 
     def __init__(self, run: Run, stages: Mapping[str, dict[str, Any]]):
         self.run = run
         self.stages = {name: _with_todays_keys(record) for name, record in stages.items()}
+        for name, record in self.stages.items():
+            stage_records.check(name, record, run.stage_folder(name) / "stage.json")
         self.log = read_log(run.stage_folder("train") / "log.jsonl")
-        self.predictions = read_predictions(run.stage_folder("evaluate") / "predictions.csv")
+        self.unreadable_log_lines: int = getattr(self.log, "unreadable", 0)  # where the reader counts them
         self.classes = dict(read_classes(run.records))
+        self.predictions = self._read_predictions(run.stage_folder("evaluate") / "predictions.csv")
+
+    def _read_predictions(self, path: Path) -> pd.DataFrame:
+        predictions = read_predictions(path, self.classes)
+        if len(predictions) != (images := self.metrics["images"]):
+            raise UserError(
+                f"{path} has {len(predictions):,} images, but {images:,} were evaluated. "
+                "Delete it: then `luigi` runs Evaluate again."
+            )
+        return predictions
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -54,13 +72,13 @@ class Results:
 
 
 def render(results: Results, pictures: Mapping[str, Path]) -> str:
-    """The page, with the pictures inside it."""
+    """The page, with the pictures inside it. Whatever the names in the data are, it can be encoded as UTF-8."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     run, stages, recipe = results.run, results.stages, results.run.recipe
     encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=run,
         recipe=recipe,
         images=stages["convert"]["images"],
@@ -69,6 +87,7 @@ def render(results: Results, pictures: Mapping[str, Path]) -> str:
         metrics=results.metrics,
         facts=stages["train"],
         seconds=results.log[-1]["seconds"] if results.log else 0.0,
+        unreadable_log_lines=results.unreadable_log_lines,
         published=published_errors(recipe),
         on_imagenet=results.is_on_imagenet,
         confused=confused_pairs(results.predictions),
@@ -78,14 +97,15 @@ def render(results: Results, pictures: Mapping[str, Path]) -> str:
         time_text=time_text,
         count=count,
     )
+    return readable(page)
 
 
 def confused_pairs(predictions: pd.DataFrame, most: int = 10) -> list[tuple[str, str, int, int]]:
     """The most frequent mistakes: label, predicted class, how often, and out of how many images of the label."""
-    wrong = predictions[predictions["label"] != predictions["class1"]]
-    counts = wrong.groupby(["label", "class1"]).size().sort_values(ascending=False, kind="stable")
-    of = predictions["label"].value_counts()
-    return [(label, predicted, int(n), int(of[label])) for (label, predicted), n in counts.head(most).items()]  # type: ignore[misc]
+    pairs = Counter(zip(predictions["label"], predictions["class1"], strict=True))
+    of = Counter(predictions["label"])
+    wrong = [(label, predicted, n, of[label]) for (label, predicted), n in pairs.items() if label != predicted]
+    return sorted(wrong, key=lambda row: (-row[2], *row[:2]))[:most]
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from resnet.devices import device_names, make_strategy
 from resnet.files import atomic
-from resnet.inference import Predictor, summary
+from resnet.inference import Answers, Predictor, answers_of, joined, summary
 from resnet.ledger import Attempt
 from resnet.loader.batches import validation_batches
 from resnet.model.network import network_of
@@ -29,35 +28,36 @@ def main(run: Run, attempt: Attempt) -> None:
     with strategy.scope():
         network = network_of(run.recipe, len(records.classes))
     load_weights(run.stage_folder("batchnorm") / "weights.safetensors", network)
-    logits, labels, filenames = predict_all(run, records, Predictor(network, strategy))
-    view = summary(logits, labels)
-    metrics = {"images": len(labels), "views": {run.recipe.evaluation.views[0]: view}}
-    outputs = [
-        write_metrics(attempt.folder / "metrics.json", metrics),
-        write_predictions(attempt.folder / "predictions.csv", logits, labels, filenames, records.classes),
-    ]
+    answers, filenames = predict_all(run, records, Predictor(network, strategy))
+    view = summary(answers)
+    metrics = {"images": len(filenames), "views": {run.recipe.evaluation.views[0]: view}}
+    outputs = write_results(attempt.folder, metrics, answers, filenames, records.classes)
     attempt.finish(outputs, devices=device_names(strategy), metrics=metrics)
     errors = f"top-1 error {view['top1_error']:.2f} %, top-5 error {view['top5_error']:.2f} %"
-    print(f"evaluate: {errors} on {len(labels):,} images")
+    print(f"evaluate: {errors} on {len(filenames):,} images")
 
 
-def predict_all(run: Run, records: ShardedRecords, predictor: Predictor) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Logits (float32 [n, classes]), labels (int32 [n]) and file names of all images, in the order of the records."""
-    logits, labels, filenames = [], [], []
+def predict_all(run: Run, records: ShardedRecords, predictor: Predictor) -> tuple[Answers, list[str]]:
+    """The network's answers to all images, and the images' file names, in the order of the records."""
+    answers: list[Answers] = []
+    filenames: list[str] = []
     with (
         validation_batches(run.recipe, records, run.machine.workers, filenames=True) as loader,
         Progress("evaluating", len(records), "images") as progress,
     ):
         for batch in loader:
-            logits.append(predictor(batch.images))
-            labels.append(batch.labels)
+            answers.append(answers_of(predictor(batch.images), batch.labels))
             filenames += batch.filenames
             progress.advance(len(batch.labels))
-    return np.concatenate(logits), np.concatenate(labels), filenames
+    return joined(answers), filenames
 
 
-def write_metrics(path: Path, metrics: dict[str, Any]) -> Path:
-    """Write the metrics as JSON; returns the path."""
-    with atomic(path, "w") as file:
+def write_results(
+    folder: Path, metrics: dict[str, Any], answers: Answers, filenames: list[str], classes: Sequence[tuple[str, str]]
+) -> list[Path]:
+    """Write metrics.json and predictions.csv; returns their paths."""
+    with atomic(folder / "metrics.json", "w") as file:
         json.dump(metrics, file, indent=1)
-    return path
+    table = folder / "predictions.csv"
+    write_predictions(table, filenames, answers.labels, answers.likeliest, answers.probabilities, classes)
+    return [folder / "metrics.json", table]

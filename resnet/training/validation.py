@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-import numpy as np
-
-from resnet.inference import Predictor, scores
+from resnet.inference import Predictor, answers_of, joined, scores
 from resnet.loader.batches import validation_batches, validation_steps
 from resnet.records.shards import ShardedRecords
 from resnet.settings import Recipe
@@ -29,5 +27,5 @@ class Validation:
 
     def __call__(self) -> dict[str, float]:
         """Loss, and errors in percent, over the validation images."""
-        parts = [(self._predictor(batch.images), batch.labels) for batch in islice(self._batches, self._steps)]
-        return scores(np.concatenate([logits for logits, _ in parts]), np.concatenate([labels for _, labels in parts]))
+        batches = islice(self._batches, self._steps)
+        return scores(joined([answers_of(self._predictor(batch.images), batch.labels) for batch in batches]))

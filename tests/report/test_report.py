@@ -43,15 +43,19 @@ def test_a_network_without_published_errors_has_an_empty_list():
         ("folder", 50_000, 1000, False),
     ],
 )
-def test_only_errors_on_imagenet_are_compared_with_published_ones(source, images, classes, compared, tmp_path):
+def test_only_errors_on_imagenet_are_compared_with_published_ones(
+    source, images, classes, compared, tmp_path, stage_records
+):
     (tmp_path / "classes.txt").write_text("\n".join(f"n{i:08}\tname" for i in range(classes)))
-    (tmp_path / "predictions.csv").write_text("file,label,class1\n")
+    (tmp_path / "predictions.csv").write_text("file,label,class1,probability1\n")
     run = SimpleNamespace(
         recipe=Recipe.model_validate({"dataset": {"source": source}}),
         records=tmp_path,
         stage_folder=lambda stage: tmp_path,
     )
-    results = Results(run, {"convert": {"images": {"validation": images}}})
+    records = stage_records()
+    records["convert"]["images"]["validation"] = images
+    results = Results(run, records)
     assert bool(results.comparable()) == compared
 
 
@@ -96,10 +100,13 @@ def test_counts_use_singular_or_plural(number, text):
     assert count(number, "batch", "batches") == text
 
 
-def test_stage_files_of_earlier_versions_are_read_under_the_current_keys(tmp_path):
+def test_stage_files_of_earlier_versions_are_read_under_the_current_keys(tmp_path, stage_records):
     (tmp_path / "classes.txt").write_text("a\ta\n")
-    (tmp_path / "predictions.csv").write_text("file,label,class1\n")
+    (tmp_path / "predictions.csv").write_text("file,label,class1,probability1\n")
     run = SimpleNamespace(records=tmp_path, stage_folder=lambda stage: tmp_path)
-    stages = Results(run, {"convert": {"doubtful": 3}, "train": {"damaged_records": ["x"]}}).stages
+    earlier = stage_records()
+    earlier["convert"]["doubtful"] = earlier["convert"].pop("decode_warnings") + 3
+    earlier["train"]["damaged_records"] = [*earlier["train"].pop("corrupt_records"), "x"]
+    stages = Results(run, earlier).stages
     assert set(FORMER_KEYS) == {"doubtful", "damaged_records"}
-    assert stages == {"convert": {"decode_warnings": 3}, "train": {"corrupt_records": ["x"]}}
+    assert (stages["convert"]["decode_warnings"], stages["train"]["corrupt_records"]) == (3, ["x"])
