@@ -163,7 +163,8 @@ class WorkerPool:
                 )
             self._waiting.extendleft(reversed(jobs))
         where = f" at {at}" if at else ""
-        self._logger.warning("worker %d %s%s; another takes its place", worker.process.pid, how, where)
+        what_next = "; another takes its place" if self._starts_left else ""
+        self._logger.warning("worker %d %s%s%s", worker.process.pid, how, where, what_next)
 
     def _start_worker(self) -> None:
         if self._starts_left == 0:
