@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from resnet.workers import pool
-from resnet.workers.pool import WorkerPool, Work
+from resnet.workers.pool import Work, WorkerPool
 
 # A worker that answers each job with its parts in capitals.
 CAPITALS = """

@@ -1,25 +1,37 @@
-"""Workers that end, hang or never start."""
+"""Workers of the loader that end, hang, or take long over an image."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from loader_streams import digests, training
+from worker_scripts import use_script
 
 from resnet.errors import UserError
-from resnet.loader import worker_pool
+from resnet.loader import loader as loader_module
+from resnet.workers import pool
+
+PATCHED = """
+import os, signal, sys, time
+import resnet.loader.worker as w
+{patch}
+w.serve(w.begin)
+"""
 
 
 @pytest.fixture
 def soon(monkeypatch):
     """Shorter limits: the real ones take minutes."""
-    monkeypatch.setattr(worker_pool, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(worker_pool, "STALLED_SECONDS", 3.0)  # on a busy machine a worker takes one to start
+    monkeypatch.setattr(pool, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(loader_module, "STALLED_SECONDS", 3.0)  # on a busy machine a worker takes one to start
+
+
+def patched(patch: str) -> str:
+    """A worker of the loader, with some of its functions replaced."""
+    return PATCHED.format(patch=patch)
 
 
 def test_a_stuck_worker_is_replaced_and_the_stream_does_not_change(photo_records, soon, capfd):
@@ -32,56 +44,67 @@ def test_a_stuck_worker_is_replaced_and_the_stream_does_not_change(photo_records
             found.append(hashlib.sha256(batch.images.tobytes() + batch.labels.tobytes()).hexdigest())
             del batch
     assert found == expected
-    assert "a worker was stuck" in capfd.readouterr().err
+    assert "was stuck for 3 s" in capfd.readouterr().err
 
 
-def test_workers_that_never_answer_count_as_stuck(photo_records, soon, monkeypatch, capfd):
-    silent = [sys.executable, "-c", "import signal; signal.pause()"]
-    monkeypatch.setattr(worker_pool, "start_process", lambda *_: subprocess.Popen(silent))
-    monkeypatch.setattr(worker_pool, "STALLED_SECONDS", 0.3)
-    with pytest.raises(UserError, match="workers keep ending before they finish anything"):
-        digests(training(photo_records, workers=1))
-    assert capfd.readouterr().err.count("a worker was stuck") == 4
+def test_images_that_take_long_together_do_not_get_their_worker_killed(photo_records, soon, monkeypatch, capfd):
+    slow = "w.show = lambda *_: time.sleep(0.3)"  # 16 of them make a job of 4.8 s
+    use_script(monkeypatch, patched(slow))
+    assert len(digests(training(photo_records, last=1, workers=1))) == 1
+    assert "stuck" not in capfd.readouterr().err
 
 
-def test_images_that_no_worker_survives_are_named(photo_records, soon, monkeypatch):
-    deadly = """
-import os, sys, resnet.loader.worker as w
-w.Worker.fill = lambda self, job, records: os._exit(9) if job.number == 1 else w.Filled()
-w.main()
+def test_an_image_that_no_worker_survives_is_named(photo_records, soon, monkeypatch):
+    offset, shard = photo_records.index["offset"][7], photo_records.index["shard"][7]
+    deadly = f"""
+at = w.Owner.at
+def die(owner, what):
+    at(owner, what)
+    if what == "the record at byte {offset} of {photo_records.shards[shard]}":
+        os._exit(9)
+w.Owner.at = die
 """
-    command = [sys.executable, "-c", deadly]
-
-    def start(address: str, descriptor: int) -> subprocess.Popen:
-        return subprocess.Popen([*command, address, str(descriptor), str(os.getpid())], pass_fds=(descriptor,))
-
-    monkeypatch.setattr(worker_pool, "start_process", start)
-    with pytest.raises(
-        UserError, match=r"3 workers .* ended \(exit code 9\): 16 records, .* at byte \d+ of .*train-0000"
-    ):
+    use_script(monkeypatch, patched(deadly))
+    how = rf"ended with exit code 9 at the record at byte {offset} of {photo_records.shards[shard]}\."
+    with pytest.raises(UserError, match=rf"^3 workers of the loader .* {how} Check the disk"):
         digests(training(photo_records))
 
 
-def test_a_fault_in_a_workers_code_shows_its_traceback(photo_records, monkeypatch):
-    wrong = "import resnet.loader.worker as w; w.draws = None; w.main()"
-
-    def start(address: str, descriptor: int) -> subprocess.Popen:
-        arguments = [address, str(descriptor), str(os.getpid())]
-        return subprocess.Popen([sys.executable, "-c", wrong, *arguments], pass_fds=(descriptor,))
-
-    monkeypatch.setattr(worker_pool, "start_process", start)
-    with pytest.raises(RuntimeError, match=r"(?s)a worker of the loader failed:.*'NoneType' object is not callable"):
+def test_images_are_named_by_the_first_one_where_their_workers_note_none(photo_records, soon, monkeypatch):
+    use_script(monkeypatch, patched("w.Worker.fill = lambda *_: os._exit(9)"))
+    with pytest.raises(UserError, match=r"at 16 records, the first one at byte \d+ of .*train-0000"):
         digests(training(photo_records))
 
 
-def test_eight_workers_that_keep_ending_stop_the_loader_with_one_clear_error(photo_records, soon, monkeypatch):
-    command, started = [sys.executable, "-c", "raise SystemExit(7)"], []
+def test_signals_to_workers_that_are_starting_do_not_end_them(photo_records, soon, capfd):
+    with training(photo_records) as loader:
+        while len(loader.pool.workers) != 2:
+            pass
+        for worker in loader.pool.workers:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                os.kill(worker.process.pid, number)
+        assert sum(1 for _ in loader) == 12
+    assert capfd.readouterr().err == ""
 
-    def start(address: str, descriptor: int) -> subprocess.Popen:
-        started.append(subprocess.Popen(command))
-        return started[-1]
 
-    monkeypatch.setattr(worker_pool, "start_process", start)
-    with pytest.raises(UserError, match="workers keep ending before they finish anything"):
-        digests(training(photo_records, workers=8))
-    assert len(started) == 8 * 4
+def test_a_disk_that_is_away_for_a_moment_delays_the_stream_and_is_counted(photo_records, soon, monkeypatch, capfd):
+    away = """
+import errno
+import resnet.records.shards as s
+w.RecordReader = lambda shards, warn: s.RecordReader(shards, warn=warn, pause=lambda seconds: None)
+pread, reads = os.pread, []
+def fail_sometimes(descriptor, size, offset):
+    reads.append(offset)
+    if len(reads) in (5, 6, 100):
+        raise OSError(errno.ESTALE, "Stale file handle")
+    return pread(descriptor, size, offset)
+os.pread = fail_sometimes
+"""
+    expected = digests(training(photo_records, workers=1))
+    use_script(monkeypatch, patched(away))
+    loader = training(photo_records, workers=1)
+    assert digests(loader) == expected
+    assert loader.retries == 3
+    said = capfd.readouterr().err
+    assert said.count("Stale file handle; it is opened and read again in") == 3
+    assert said.startswith("warning: loader: ")

@@ -63,7 +63,9 @@ def test_a_worker_that_ends_is_named_with_what_it_was_at_and_its_jobs_are_done_b
     use_script(monkeypatch, capitals(once(tmp_path / "died", "job 7", deed)))
     with WorkerPool(2, work()) as pool:
         assert results(pool, JOBS) == DONE
-    assert re.fullmatch(rf"warning: test: worker \d+ {how} at cat/5.jpg; another takes its place\n", capfd.readouterr().err)
+    assert re.fullmatch(
+        rf"warning: test: worker \d+ {how} at cat/5.jpg; another takes its place\n", capfd.readouterr().err
+    )
 
 
 def test_a_worker_that_ends_before_it_notes_anything_is_named_with_its_job(soon, monkeypatch, tmp_path, capfd):
@@ -88,8 +90,8 @@ def test_a_job_that_three_workers_do_not_survive_is_named_with_the_last_process(
     deaths = re.findall(r"worker (\d+) ended with exit code 9 at cat/5.jpg; another", capfd.readouterr().err)
     assert len(deaths) == 2
     said = re.fullmatch(
-        r"3 workers of the test did not survive the same work, the last one \(process (\d+)\) ended with exit code 9 at "
-        r"cat/5.jpg\. Do something\.",
+        r"3 workers of the test did not survive the same work, the last one \(process (\d+)\) ended with exit code 9 "
+        r"at cat/5.jpg\. Do something\.",
         str(error.value),
     )
     assert said
@@ -115,14 +117,14 @@ def test_workers_that_never_answer_count_as_stuck(soon, monkeypatch, capfd):
 
 def test_a_stuck_worker_is_killed_and_named_with_what_it_was_at(soon, monkeypatch, tmp_path, capfd):
     use_script(monkeypatch, capitals(once(tmp_path / "stuck", "job 7", "signal.pause()")))
-    with WorkerPool(2, work(stalled_seconds=2.0)) as pool:  # a worker needs less to start
+    with WorkerPool(2, work(stalled_seconds=3.0)) as pool:  # a worker needs less to start
         assert results(pool, JOBS) == DONE
-    assert re.search(r"worker \d+ was stuck for 2 s at cat/5.jpg; another takes its place", capfd.readouterr().err)
+    assert re.search(r"worker \d+ was stuck for 3 s at cat/5.jpg; another takes its place", capfd.readouterr().err)
 
 
 @pytest.mark.parametrize("progress", ['owner.at("an image")', 'owner.warn("slow")'])
 def test_a_worker_that_makes_progress_may_take_any_time_for_a_job(soon, monkeypatch, tmp_path, capfd, progress):
-    enough, stalled = tmp_path / "enough", 1.0  # s; a worker needs less to start
+    enough, stalled = tmp_path / "enough", 2.0  # s; a worker needs less to start
     long_job = f"while parts[0] == b'long' and not Path({str(enough)!r}).exists():\n    {progress}; time.sleep(0.02)"
     use_script(monkeypatch, capitals(long_job))
     with WorkerPool(1, work(stalled_seconds=stalled)) as pool:
