@@ -69,7 +69,7 @@ def ours_alone(work: Work) -> Iterator[Any]:
     step = 0
     while True:
         for row, (epoch, position, members) in in_pieces(sampler.batch(step), PIECE):
-            header = JobHeader(0, step % 4, row, epoch, position)
+            header = JobHeader(step % 4, row, epoch, position)
             worker.fill(header, records.index[members].astype(RECORD_TYPE))
         yield ring.pixels(step % 4)
         step += 1

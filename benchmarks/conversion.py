@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+from photographs import photographs
 
 from resnet.images.decoding import decode
 from resnet.images.restarts import insert_restarts
@@ -61,8 +62,6 @@ def main() -> None:
 
 
 def _make_images(folder: Path, count: int) -> Path:
-    from photographs import photographs  # the workers import this file too, and need no scikit-learn
-
     for i, content in enumerate(photographs(count, BYTES)):
         path = folder / f"class{i % 2}" / f"{i:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's own: microseconds per period, and the period
+# They reach every process of a terminal, or of a job on a cluster, at once; the process that owns the others decides.
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PARENT = "RESNET_PARENT"  # environment: process id of the Luigi task; the stage ends when it does
 
 
@@ -34,6 +38,19 @@ def cores() -> int:
     except (OSError, ValueError):  # no control groups (version 2), or the quota is "max"
         return bound
     return min(bound, max(round(quota / period), 1))
+
+
+@contextlib.contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Start a process in this block, and ENDING_SIGNALS do not reach it, from its first instruction on.
+
+    A new process inherits the mask of the thread that starts it. In this thread the signals wait until the block ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:

@@ -11,7 +11,7 @@ from resnet.settings import Augmentation
 
 
 def training(
-    records, *, first=0, last=12, workers=2, batch_size=16, size=32, seed=1, max_corrupt=0, **changes
+    records, *, first=0, last=12, workers=2, batch_size=16, size=32, seed=1, max_corrupt=0, corrupt=(), **changes
 ) -> Loader:
     return Loader(
         records,
@@ -23,6 +23,7 @@ def training(
         workers=workers,
         seed=seed,
         max_corrupt=max_corrupt,
+        corrupt=corrupt,
     )
 
 

@@ -16,6 +16,7 @@ PACKAGES = (
     "resnet.loader",
     "resnet.records",
     "resnet.report",
+    "resnet.workers",
 )
 
 IMPORT_ALL = """

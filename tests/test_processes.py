@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from resnet import processes
-from resnet.processes import command, cores
+from resnet.processes import command, cores, signals_blocked
 
 
 def test_a_resnet_py_in_the_current_folder_does_not_shadow_the_package(tmp_path):
@@ -39,3 +43,35 @@ def test_without_control_groups_the_cpu_affinity_limits_the_cores(monkeypatch, t
     monkeypatch.setattr(processes, "CPU_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5})
     assert cores() == 2
+
+
+def signals_of(status: str, which: str) -> set[int]:
+    """The signals of one of the masks in a /proc/PID/status."""
+    (mask,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith(which))
+    return {number for number in range(1, 32) if mask >> (number - 1) & 1}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="masks are read from /proc")
+@pytest.mark.parametrize("start", [lambda call: call(), lambda call: ThreadPoolExecutor(1).submit(call).result()])
+def test_a_process_started_with_signals_blocked_is_born_with_them_blocked(start):
+    def masks() -> tuple[str, str]:
+        show = ["cat", "/proc/self/status"]
+        with signals_blocked():
+            inside = subprocess.run(show, capture_output=True, text=True, check=True).stdout
+        return inside, subprocess.run(show, capture_output=True, text=True, check=True).stdout
+
+    inside, after = start(masks)
+    assert signals_of(inside, "SigBlk") >= {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    assert not signals_of(after, "SigBlk") & {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+def test_a_signal_that_comes_while_signals_are_blocked_is_delivered_afterwards():
+    came: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _: came.append(number))
+    try:
+        with signals_blocked():
+            signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
+            assert came == []
+        assert came == [signal.SIGHUP]
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,43 +1,29 @@
-"""Writes one shard, in a process of its own: each image decoded once, stored in a form that all decoders read alike."""
+"""Writes one shard: each image decoded once, stored in a form that all decoders read alike."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import cv2
-import numpy as np
 
 from resnet.datasets.source import Image
 from resnet.images.decoding import Unreadable
 from resnet.images.stored import to_stored
-from resnet.processes import die_with_parent, keep_freed_memory
 from resnet.records.example import LabelledImage
 from resnet.records.shards import Shard
 
 
-def start_process(parent: int) -> None:
-    """What a conversion process does first."""
-    die_with_parent(parent)
-    keep_freed_memory()
-    cv2.setNumThreads(1)
-    # OpenCV's own log stays quiet; _DecoderWarnings captures what the decoders print, image by image.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-
-def compile_kernels() -> None:
-    """Have the kernels compiled, or loaded, before they are needed."""
-    pixels = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
-    to_stored(cv2.imencode(".jpg", pixels)[1].tobytes())
-
-
 def write_shard(
-    folder: Path, name: str, images: list[tuple[Image, int]], classes: list[tuple[str, str]], list_digest: str
-) -> tuple[str, dict[str, Any]]:
-    """Write a shard of images with their labels; returns its name and summary."""
+    folder: Path,
+    name: str,
+    images: list[tuple[Image, int]],
+    classes: list[tuple[str, str]],
+    list_digest: str,
+    at: Callable[[str], None],
+) -> dict[str, Any]:
+    """Write a shard of images with their labels; returns its summary. Calls `at` with the name of each image first."""
     rejected: list[tuple[str, str]] = []
     decode_warnings: list[tuple[str, str]] = []
     converted: Counter[str] = Counter()
@@ -46,6 +32,7 @@ def write_shard(
     def readable() -> Iterator[LabelledImage]:
         with _DecoderWarnings() as warnings:
             for image, label in images:
+                at(image.filename)
                 try:
                     stored = to_stored(image.read())
                 except (Unreadable, OSError) as error:
@@ -59,8 +46,9 @@ def write_shard(
                 if stored.left_whole:
                     left_whole[stored.left_whole] += 1
                 yield LabelledImage(*stored[:4], label, *classes[label], image.name())
+            at(f"the end of {name}")  # its last bytes are on their way to the disk
 
-    summary = Shard(folder, name).write(
+    return Shard(folder, name).write(
         readable(),
         list=list_digest,
         rejected=rejected,
@@ -68,7 +56,6 @@ def write_shard(
         converted=converted,
         left_whole=left_whole,
     )
-    return name, summary
 
 
 class _DecoderWarnings:

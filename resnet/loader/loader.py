@@ -3,10 +3,11 @@
 What it promises:
 - order: the sampler's batches from `first_step` to `last_step`, each exactly once. Pixels are a pure function of
   (seed, epoch, position): the same for any number of workers, and for a start at any step;
-- workers that end or get stuck are replaced, and the stream does not change (see `resnet.loader.worker_pool`);
+- workers that end or get stuck are replaced, and the stream does not change (see `resnet.workers.pool`);
+- a shard on a network disk that is away for a moment is read again, for a minute, and each attempt is counted;
 - a corrupt record is read a second time, then named and counted. Up to `max_corrupt` of them are substituted by the
   next image in the order of the shards, wherever and whenever the stream is read. One more stops the loader with an
-  error that names the shard and the byte;
+  error that names the shard and the byte. An evaluation (`max_corrupt` is None) substitutes none;
 - when the process that owns the loader ends, for whatever reason, its workers end and the shared memory is freed;
 - memory: `slots` batches of pixels, and 60 MB a worker.
 
@@ -20,9 +21,8 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -32,13 +32,15 @@ from resnet.loader.messages import RECORD_TYPE, Filled, JobHeader, Setup
 from resnet.loader.ring import Ring
 from resnet.loader.sampler import Sampler, in_pieces
 from resnet.loader.transforms import Transform
-from resnet.loader.worker_pool import AHEAD, Job, WorkerPool
 from resnet.records.shards import ShardedRecords
+from resnet.workers.pool import Work, WorkerPool
 
 logger = logging.getLogger(__name__)
 
 PIECE = 64  # images a job: some 40 ms of work at ImageNet's sizes, so that the wait for the slowest is short
+AHEAD = 2  # jobs that a worker has at a time, so that it never waits for the next
 MIN_SLOTS = 4  # one with the trainer, one ready, two being filled
+STALLED_SECONDS = 60.0  # on one image, after which a worker is replaced: one of 100 megapixels takes two
 LONG_WAIT = 30.0  # seconds without a batch after which the loader says what it waits for
 
 
@@ -60,11 +62,20 @@ class _BatchInWork:
     filenames: dict[int, str] = field(default_factory=dict)  # by row
 
 
+class _Job(NamedTuple):
+    """Rows of a slot to fill."""
+
+    batch: _BatchInWork
+    header: JobHeader
+
+
 class Loader:
     """Iterate over it, as a context manager.
 
-    `pool` has the worker processes. `corrupt` lists the records that could not be read, `second_reads` counts those
-    that could at the second attempt.
+    `pool` has the worker processes. `corrupt` lists the records that could not be read, by the names of their shards;
+    those that an earlier attempt of a run knows count against `max_corrupt` too, and are not reported again.
+    `second_reads` counts the records that could be read at the second attempt, `retries` the reads that a disk failed
+    for the moment.
     """
 
     def __init__(
@@ -79,10 +90,11 @@ class Loader:
         workers: int,
         seed: int = 0,
         filenames: bool = False,
-        max_corrupt: int = 0,
+        max_corrupt: int | None = None,
+        corrupt: Sequence[str] = (),
     ):
-        self.corrupt: list[str] = []
-        self.second_reads = 0
+        self.corrupt = list(corrupt)
+        self.second_reads = self.retries = 0
         self._records, self._sampler, self._max_corrupt = records, sampler, max_corrupt
         self._step_to_submit, self._step_to_yield, self._last_step = first_step, first_step, last_step
         batch_size = sampler.batch_size
@@ -90,11 +102,10 @@ class Loader:
         self._ring = Ring(min(slots, max(last_step - first_step, 1)), batch_size, size)
         shards = [str(path) for path in records.shards]
         setup = Setup(shards, self._ring.slots, batch_size, size, seed, transform, filenames)
-        self.pool = WorkerPool(workers, setup, self._ring.descriptor, self._describe)
+        self.pool = WorkerPool(workers, self._work(setup))
         self._free = deque(range(self._ring.slots))
         self._in_work: dict[int, _BatchInWork] = {}  # by step
-        self._batch_of_job: dict[int, _BatchInWork] = {}
-        self._next_job = 0
+        self._jobs: dict[int, _Job] = {}  # by the pool's number
         self._ready = threading.Condition()
         self._error: Exception | None = None
         self._stopping = False
@@ -152,8 +163,8 @@ class Loader:
         try:
             while not self._stopping:
                 self._submit_batches()
-                for job, filled in self.pool.done(self._wake_read):
-                    self._take_in(job, filled)
+                for number, (filled,) in self.pool.done(self._wake_read):
+                    self._take_in(self._jobs.pop(number), Filled.unpack(filled))
         except Exception as error:
             self._error = error
         finally:
@@ -183,19 +194,19 @@ class Loader:
                 self._submit(batch, row, epoch, position, records)
 
     def _submit(self, batch: _BatchInWork, row: int, epoch: int, position: int, records: np.ndarray) -> None:
-        header = JobHeader(self._next_job, batch.slot, row, epoch, position)
-        self._next_job += 1
-        self._batch_of_job[header.number] = batch
-        self.pool.submit(Job(header, self._records.index[records].astype(RECORD_TYPE, copy=False)))
+        header = JobHeader(batch.slot, row, epoch, position)
+        entries = self._records.index[records].astype(RECORD_TYPE, copy=False)
+        self._jobs[self.pool.submit([header.pack(), entries.tobytes()])] = _Job(batch, header)
 
-    def _take_in(self, job: Job, filled: Filled) -> None:
-        batch, header = self._batch_of_job.pop(job.header.number), job.header
+    def _take_in(self, job: _Job, filled: Filled) -> None:
+        batch, header = job
+        self.retries += filled.retries  # the worker has warned of each
         self.second_reads += filled.second_reads
         if filled.second_reads:
             logger.warning("%d records matched their checksum only when read a second time", filled.second_reads)
         for i, reason in filled.corrupt:
             row = header.row + i
-            self._note_corrupt(reason, self._records.shards[self._records.index["shard"][batch.records[row]]])
+            self._note_corrupt(reason, batch.records[row])
             batch.records[row] = (batch.records[row] + 1) % len(self._records)
             batch.labels[row] = self._records.index["label"][batch.records[row]]
             self._submit(batch, row, header.epoch, header.position + i, batch.records[row : row + 1])
@@ -205,23 +216,42 @@ class Loader:
             if not batch.waiting:
                 self._ready.notify()
 
-    def _note_corrupt(self, reason: str, shard: Path) -> None:
-        if reason in self.corrupt:
+    def _note_corrupt(self, reason: str, record: int) -> None:
+        shard = self._records.shards[self._records.index["shard"][record]]
+        place = f"{shard.name}: the record at byte {self._records.index['offset'][record]} "
+        if any(known.startswith(place) for known in self.corrupt):
             return
-        if len(self.corrupt) >= min(self._max_corrupt, len(self._records) - 1):  # one at least must be left
+        most = min(self._max_corrupt or 0, len(self._records) - 1)  # one at least must be left
+        if len(self.corrupt) >= most:
             remedy = (
                 f"The shard is a link to {shard.resolve()}: get that file again."
                 if shard.is_symlink()  # records.in_place
                 else "To repair the shard, delete it and run ConvertRecords."
             )
-            raise UserError(
-                f"{reason}. records.max_corrupt is {self._max_corrupt}: so many corrupt records may be substituted "
-                f"with other images. {remedy}"
+            rule = (
+                "An evaluation needs every record."
+                if self._max_corrupt is None
+                else f"records.max_corrupt is {self._max_corrupt}: so many corrupt records may be substituted with "
+                "other images."
             )
-        self.corrupt.append(reason)
+            raise UserError(f"{reason}. {rule} {remedy}")
+        self.corrupt.append(reason.removeprefix(f"{self._records.folder}{os.sep}"))
         count = f"{len(self.corrupt)} of at most {self._max_corrupt} corrupt records"
         logger.warning("%s; the next image is its substitute (%s)", reason, count)
 
-    def _describe(self, job: Job) -> str:
-        shard, offset = self._records.shards[job.records["shard"][0]], job.records["offset"][0]
-        return f"{len(job.records)} records, the first one at byte {offset} of {shard}"
+    def _work(self, setup: Setup) -> Work:
+        return Work(
+            name="the loader",
+            module="resnet.loader.worker",
+            setup=[setup.pack(), str(self._ring.descriptor).encode()],
+            describe=self._describe,
+            remedy="Check the disk that the records are on, and the free memory.",
+            stalled_seconds=STALLED_SECONDS,
+            ahead=AHEAD,
+            descriptors=[self._ring.descriptor],
+        )
+
+    def _describe(self, parts: Sequence[bytes]) -> str:
+        records = np.frombuffer(parts[1], RECORD_TYPE)
+        shard, offset = self._records.shards[records["shard"][0]], records["offset"][0]
+        return f"{len(records)} records, the first one at byte {offset} of {shard}"

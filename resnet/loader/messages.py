@@ -1,11 +1,8 @@
-"""What the loader and its workers say to each other over ZeroMQ. Arrays travel as bytes; nothing is pickled.
+"""What the loader and its workers say to each other, as the parts of `resnet.workers.messages`. Nothing is pickled.
 
-worker to loader:  HELLO process id         I have started
-                   DONE header, Filled      the job's pixels are in their slot
-                   FAILED header, reason    the job cannot be done, and other images would not help: a shard is missing
-                   FAULT header, traceback  the worker's code is wrong
-loader to worker:  SETUP Setup              what to work on: sent once, after HELLO
-                   JOB header, records      fill these rows of this slot
+setup: Setup, and the descriptor of the ring
+job:   JobHeader and records (an array of RECORD_TYPE): fill these rows of this slot
+done:  Filled: the pixels are in their slot
 """
 
 from __future__ import annotations
@@ -20,7 +17,6 @@ import numpy as np
 
 from resnet.loader.transforms import TRANSFORMS, Transform
 
-HELLO, DONE, FAILED, FAULT, SETUP, JOB = b"hello", b"done", b"failed", b"fault", b"setup", b"job"
 RECORD_TYPE = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
 
 
@@ -49,18 +45,17 @@ class Setup(NamedTuple):
 class JobHeader(NamedTuple):
     """Where a job's pixels go, and where its images are in the epoch."""
 
-    number: int
     slot: int
     row: int
     epoch: int
     position: int
 
     def pack(self) -> bytes:
-        return struct.pack("<5q", *self)
+        return struct.pack("<4q", *self)
 
     @classmethod
     def unpack(cls, data: bytes) -> JobHeader:
-        return cls(*struct.unpack("<5q", data))
+        return cls(*struct.unpack("<4q", data))
 
 
 class Filled(NamedTuple):
@@ -69,6 +64,7 @@ class Filled(NamedTuple):
     filenames: Sequence[str] = ()  # one an image, where they are asked for
     corrupt: Sequence[tuple[int, str]] = ()  # images that cannot be read, counted within the job, and why
     second_reads: int = 0  # records that matched their checksum only when read a second time
+    retries: int = 0  # reads that failed for the moment and were tried again
 
     def pack(self) -> bytes:
         return json.dumps(self).encode() if any(self) else b""

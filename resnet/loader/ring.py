@@ -1,18 +1,15 @@
-"""Batches of pixels in memory that several processes share.
-
-The memory is a file without a name: no other process can find it, Docker's 64 MB limit on /dev/shm does not apply, and
-the kernel frees it when the last process that uses it ends, for whatever reason.
-"""
+"""Batches of pixels in memory that several processes share."""
 
 from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from collections.abc import Callable
 from weakref import finalize
 
 import numpy as np
+
+from resnet.workers.shared_memory import unnamed_file
 
 PAGE = mmap.PAGESIZE  # slots begin on pages, so their pixels are aligned as TensorFlow needs it (64 bytes)
 
@@ -24,7 +21,7 @@ class Ring:
         self.slots = slots
         self._shape = (batch_size, size, size, 3)
         self._stride = -(-batch_size * size * size * 3 // PAGE) * PAGE
-        self.descriptor = _unnamed_file(slots * self._stride) if descriptor is None else descriptor
+        self.descriptor = unnamed_file(slots * self._stride) if descriptor is None else descriptor
         self._memory = mmap.mmap(self.descriptor, slots * self._stride)
 
     @property
@@ -53,13 +50,3 @@ class Ring:
             self._memory.close()
         except BufferError:
             pass
-
-
-def _unnamed_file(size: int) -> int:
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("batches", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, size)
-    return descriptor

@@ -1,51 +1,54 @@
 """A worker process of the loader: reads records, decodes, transforms, and writes pixels into the shared ring.
 
-It is started fresh (never forked: OpenCV can deadlock after a fork), without TensorFlow, with OpenCV on one thread.
-It keeps no state between jobs, so any worker can do any job, twice if need be.
+It runs without TensorFlow, with OpenCV on one thread. How it is started and ends: see `resnet.workers.process`.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
-import sys
-import traceback
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-import zmq
 
+from resnet.errors import UserError
 from resnet.images.decoding import Unreadable
-from resnet.loader.messages import DONE, FAILED, FAULT, HELLO, JOB, RECORD_TYPE, SETUP, Filled, JobHeader, Setup
+from resnet.loader.messages import RECORD_TYPE, Filled, JobHeader, Setup
 from resnet.loader.random_streams import draws
 from resnet.loader.ring import Ring
 from resnet.loader.transforms import show
-from resnet.processes import die_with_parent
 from resnet.records import example
 from resnet.records.shards import RecordReader
 from resnet.records.tfrecord import CorruptRecord
+from resnet.workers.process import Owner, serve
 
-POLL_MILLISECONDS = 1000
+logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Fills the rows of jobs."""
+    """Fills the rows of jobs. It tells `at` which record it is at, and `warn` what went wrong for a moment."""
 
-    def __init__(self, setup: Setup, descriptor: int):
-        self._setup = setup
-        self._reader = RecordReader([Path(shard) for shard in setup.shards])
+    def __init__(
+        self,
+        setup: Setup,
+        descriptor: int,
+        at: Callable[[str], None] = lambda _: None,
+        warn: Callable[[str], None] = logger.warning,
+    ):
+        self._setup, self._at = setup, at
+        self._reader = RecordReader([Path(shard) for shard in setup.shards], warn=warn)
         self._ring = Ring(setup.slots, setup.batch_size, setup.size, descriptor)
 
     def fill(self, job: JobHeader, records: np.ndarray) -> Filled:
         """Write a job's images into its rows. `records` is RECORD_TYPE [n]. Raises OSError for unreadable shards."""
         rows = self._ring.pixels(job.slot)[job.row : job.row + len(records)]
-        seed, transform = self._setup.seed, self._setup.transform
+        seed, transform, shards = self._setup.seed, self._setup.transform, self._setup.shards
         drawn = [draws(seed, job.epoch, job.position, len(records), stream).tolist() for stream in transform.streams]
         filenames = [""] * len(records) if self._setup.filenames else []
-        corrupt, second_reads = [], self._reader.second_reads
+        corrupt, second_reads, retries = [], self._reader.second_reads, self._reader.retries
         for i, (shard, offset, length, _) in enumerate(records.tolist()):
+            self._at(f"the record at byte {offset} of {shards[shard]}")
             try:
                 payload = self._reader.payload(shard, offset, length)
                 if filenames:
@@ -54,42 +57,24 @@ class Worker:
             except CorruptRecord as error:
                 corrupt.append((i, str(error)))
             except (Unreadable, example.Malformed) as error:
-                corrupt.append((i, f"{self._setup.shards[shard]}: the record at byte {offset} is corrupt: {error}"))
-        return Filled(filenames, corrupt, self._reader.second_reads - second_reads)
+                corrupt.append((i, f"{shards[shard]}: the record at byte {offset} is corrupt: {error}"))
+        return Filled(filenames, corrupt, self._reader.second_reads - second_reads, self._reader.retries - retries)
 
 
-def main() -> None:
-    address, descriptor, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    die_with_parent(parent)
-    for number in (signal.SIGINT, signal.SIGTERM):  # they reach every process; the loader decides when to stop
-        signal.signal(number, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    socket = zmq.Context().socket(zmq.DEALER)
-    socket.connect(address)
-    gc.freeze()  # what was imported stays: the collector need not look through it again and again
-    socket.send_multipart([HELLO, str(os.getpid()).encode()])
-    worker: Worker | None = None
-    while True:
-        while not socket.poll(POLL_MILLISECONDS):
-            if os.getppid() != parent:  # where the kernel does not say that the parent ended
-                return
-        kind, *parts = socket.recv_multipart()
-        if kind == SETUP:
-            worker = Worker(Setup.unpack(parts[0]), descriptor)
-        elif kind == JOB and worker is not None:
-            socket.send_multipart(answer(worker, *parts))
+def begin(setup: Sequence[bytes], owner: Owner) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
+    """What does a job of the loader."""
+    worker = Worker(Setup.unpack(setup[0]), int(setup[1]), owner.at, owner.warn)
 
+    def fill(parts: Sequence[bytes]) -> Sequence[bytes]:
+        header, records = parts
+        try:
+            return [worker.fill(JobHeader.unpack(header), np.frombuffer(records, RECORD_TYPE)).pack()]
+        except OSError as error:  # other images would not help: a shard is missing
+            raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
 
-def answer(worker: Worker, header: bytes, records: bytes) -> list[bytes]:
-    """Do a job; returns what to answer."""
-    try:
-        filled = worker.fill(JobHeader.unpack(header), np.frombuffer(records, RECORD_TYPE))
-        return [DONE, header, filled.pack()]
-    except OSError as error:
-        return [FAILED, header, f"cannot read {error.filename}: {error.strerror}".encode()]
-    except Exception:
-        return [FAULT, header, traceback.format_exc().encode()]
+    return fill
 
 
 if __name__ == "__main__":
-    main()
+    cv2.setNumThreads(1)
+    serve(begin)

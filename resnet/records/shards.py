@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,17 @@ from typing import Any
 import numpy as np
 
 from resnet.errors import UserError
-from resnet.files import atomic, sha256, temporary_name
+from resnet.files import atomic, sha256, temporary_name, with_retries
 from resnet.records.example import LabelledImage, encode
 from resnet.records.tfrecord import FOOTER, HEADER, CorruptRecord, check, frame
+
+logger = logging.getLogger(__name__)
 
 INDEX_TYPE = np.dtype([("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
 SPLITS = ("train", "validation")
 FORMER_KEYS = {"doubtful": "decode_warnings"}  # in summaries that earlier versions wrote
+# The page cache drops whole folios only, so more than a record: up to the next multiples of what no folio exceeds.
+DROPPED = 1 << 25  # bytes
 
 
 def shard_name(split: str, number: int, of: int) -> str:
@@ -145,13 +151,23 @@ class RecordReader:
 
     If a record does not match its checksum, it is read once more from the disk instead of the page cache, since memory
     fails more often than disks. `second_reads` counts the records that matched then.
+
+    A read that fails because a network disk is away is tried again for a minute (see `resnet.files.with_retries`). Each
+    time, `warn` gets a sentence about it, and `retries` counts it.
     """
 
-    def __init__(self, shards: Sequence[Path], most_open: int = 512):
-        self._shards = shards
+    def __init__(
+        self,
+        shards: Sequence[Path],
+        most_open: int = 512,
+        *,
+        warn: Callable[[str], None] = logger.warning,
+        pause: Callable[[float], None] = time.sleep,
+    ):
+        self._shards, self._warn, self._pause = shards, warn, pause
         self._most_open = most_open  # many systems allow a process 1,024 open files, and ImageNet has 1,024 shards
         self._descriptors: dict[int, int] = {}
-        self.second_reads = 0
+        self.second_reads = self.retries = 0
 
     @property
     def open_files(self) -> int:
@@ -163,25 +179,34 @@ class RecordReader:
 
         Raises CorruptRecord or OSError.
         """
+
+        def try_again(error: OSError, seconds: float) -> None:
+            self.retries += 1
+            self._warn(f"{self._shards[shard]}: {error.strerror}; it is opened and read again in {seconds:.0f} s")
+            self._close(shard)
+
         try:
-            descriptor = self._open(shard)
-            try:
-                return self._read(descriptor, offset, length)
-            except CorruptRecord:
-                if hasattr(os, "posix_fadvise"):
-                    os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)
-                payload = self._read(descriptor, offset, length)
-                self.second_reads += 1
-                return payload
+            return with_retries(lambda: self._read_twice(shard, offset, length), try_again, pause=self._pause)
         except CorruptRecord as error:
             raise CorruptRecord(f"{self._shards[shard]}: the record at byte {offset} is corrupt: {error}") from None
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._shards[shard])) from None
 
+    def _read_twice(self, shard: int, offset: int, length: int) -> bytes:
+        """Read a record, and once more past the page cache if it does not match its checksum."""
+        descriptor = self._open(shard)
+        try:
+            return self._read(descriptor, offset, length)
+        except CorruptRecord:
+            _drop_from_page_cache(descriptor, offset, length)
+            payload = self._read(descriptor, offset, length)
+            self.second_reads += 1
+            return payload
+
     def _open(self, shard: int) -> int:
         if shard not in self._descriptors:
             if len(self._descriptors) >= self._most_open:
-                os.close(self._descriptors.pop(next(iter(self._descriptors))))
+                self._close(next(iter(self._descriptors)))
             self._descriptors[shard] = os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
         return self._descriptors[shard]
 
@@ -192,11 +217,23 @@ class RecordReader:
         check(header, payload, os.pread(descriptor, FOOTER, offset + HEADER + size))
         return payload
 
+    def _close(self, shard: int) -> None:
+        if shard in self._descriptors:
+            try:
+                os.close(self._descriptors.pop(shard))
+            except OSError:  # a disk that is away may fail this too, and has released the descriptor then
+                pass
+
     def close(self) -> None:
         """Close all shards. The next `payload` opens its shard again."""
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
-        self._descriptors.clear()
+        for shard in list(self._descriptors):
+            self._close(shard)
+
+
+def _drop_from_page_cache(descriptor: int, offset: int, length: int) -> None:
+    if hasattr(os, "posix_fadvise"):
+        start, end = offset // DROPPED * DROPPED, -(-(offset + length) // DROPPED) * DROPPED
+        os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
 
 
 def write_classes(folder: Path, classes: Sequence[tuple[str, str]]) -> Path:

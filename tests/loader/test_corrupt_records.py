@@ -11,10 +11,12 @@ from loader_streams import digests, training
 from sample_images import photographs, write_records
 
 from resnet.errors import UserError
+from resnet.loader.batches import training_batches, validation_batches
 from resnet.loader.loader import Loader
 from resnet.loader.random_streams import AUGMENTATION, draws
 from resnet.loader.sampler import EvaluationSampler, TrainingSampler
 from resnet.loader.transforms import Augment, CenterCrop, show
+from resnet.recipes import load_recipe
 from resnet.records.example import encoded_image
 from resnet.records.shards import RecordReader, ShardedRecords
 from resnet.settings import Augmentation
@@ -88,6 +90,53 @@ def test_one_corrupt_record_more_than_the_cap_stops_the_loader(some_records):
         corrupt(some_records, record)
     with pytest.raises(UserError, match=r"records.max_corrupt is 2"):
         digests(training(ShardedRecords(some_records, "train"), max_corrupt=2))
+
+
+def test_records_known_to_be_corrupt_count_against_the_cap_and_are_not_reported_again(some_records, capfd):
+    places = []
+    for record in (7, 8):
+        shard, offset = corrupt(some_records, record)
+        places.append(
+            f"train-0000{shard}-of-00002: the record at byte {offset} is corrupt: its checksum does not match"
+        )
+    records = ShardedRecords(some_records, "train")
+    first = training(records, max_corrupt=2)
+    expected = digests(first)
+    assert sorted(first.corrupt) == sorted(places)
+    capfd.readouterr()
+    again = training(records, max_corrupt=2, corrupt=first.corrupt)
+    assert digests(again) == expected
+    assert again.corrupt == first.corrupt
+    assert capfd.readouterr().err == ""
+    corrupt(some_records, 11)
+    with pytest.raises(UserError, match=r"records.max_corrupt is 2"):
+        digests(training(records, max_corrupt=2, corrupt=first.corrupt))
+
+
+def test_records_known_to_be_corrupt_are_the_same_where_the_artifacts_have_moved(some_records, capfd):
+    corrupt(some_records, 7)
+    loader = training(ShardedRecords(some_records, "train"), max_corrupt=1)
+    digests(loader)
+    moved = some_records.rename(some_records.with_name("moved"))
+    capfd.readouterr()
+    digests(training(ShardedRecords(moved, "train"), max_corrupt=1, corrupt=loader.corrupt))
+    assert capfd.readouterr().err == ""
+
+
+def test_training_batches_take_the_corrupt_records_that_a_run_knows(some_records):
+    recipe = load_recipe("digits", ["records.max_corrupt=1"])[1]
+    with training_batches(recipe, ShardedRecords(some_records, "train"), 1, 0, 1, corrupt=["known"]) as loader:
+        assert loader.corrupt == ["known"]
+
+
+def test_an_evaluation_is_not_offered_substitutes_which_it_never_takes(some_records):
+    corrupt(some_records, 7)
+    records = ShardedRecords(some_records, "train")
+    recipe = load_recipe("digits", ["records.max_corrupt=5"])[1]
+    with validation_batches(recipe, records, 1) as loader, pytest.raises(UserError) as error:
+        list(loader)
+    assert "is corrupt: its checksum does not match. An evaluation needs every record. To repair" in str(error.value)
+    assert "max_corrupt" not in str(error.value)
 
 
 def test_the_substitute_of_a_corrupt_record_keeps_its_own_name(some_records):

@@ -14,12 +14,12 @@ def test_a_setup_arrives_as_it_was_sent(transform):
 
 
 def test_a_job_arrives_as_it_was_sent():
-    header = JobHeader(1 << 40, 3, 64, 119, 1_281_166)
+    header = JobHeader(3, 64, 1 << 40, 1_281_166)
     assert JobHeader.unpack(header.pack()) == header
 
 
 def test_a_report_arrives_as_it_was_sent_and_an_empty_one_takes_no_bytes():
-    filled = Filled(["a.jpg", "b.jpg"], [[1, "corrupt"]], 2)
+    filled = Filled(["a.jpg", "b.jpg"], [[1, "corrupt"]], 2, 3)
     assert Filled.unpack(filled.pack()) == filled
     assert Filled().pack() == b""
     assert Filled.unpack(b"") == Filled()

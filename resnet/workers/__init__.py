@@ -1,0 +1,1 @@
+"""Worker processes that do jobs for one owner: the loader and the conversion share them. Never imports TensorFlow."""
