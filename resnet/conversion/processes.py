@@ -48,7 +48,7 @@ def write_shards(run: Run, dataset: Dataset, part: slice = slice(None)) -> dict[
 def _jobs(run: Run, dataset: Dataset, shards: list[PlannedShard]) -> Iterator[tuple[Any, ...]]:
     for name, split, members, digest in shards:  # a shard's list at a time, not a million at once
         listed = [(split.image(int(i)), int(split.labels[i])) for i in members]
-        yield run.records, name, listed, list(dataset.classes), digest
+        yield run.records, name, listed, list(dataset.classes), digest, run.recipe.records.max_megapixels
 
 
 @contextlib.contextmanager

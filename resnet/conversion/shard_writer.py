@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from resnet.datasets.source import Image
+from resnet.errors import UserError
 from resnet.images.decoding import Unreadable
 from resnet.images.stored import to_stored
 from resnet.processes import die_with_parent, keep_freed_memory
@@ -35,39 +36,56 @@ def compile_kernels() -> None:
 
 
 def write_shard(
-    folder: Path, name: str, images: list[tuple[Image, int]], classes: list[tuple[str, str]], list_digest: str
+    folder: Path,
+    name: str,
+    images: list[tuple[Image, int]],
+    classes: list[tuple[str, str]],
+    list_digest: str,
+    max_megapixels: float,
 ) -> tuple[str, dict[str, Any]]:
-    """Write a shard of images with their labels; returns its name and summary."""
+    """Write a shard of images with their labels; returns its name and summary. Raises UserError for want of memory."""
+    current = ""
     rejected: list[tuple[str, str]] = []
     decode_warnings: list[tuple[str, str]] = []
     converted: Counter[str] = Counter()
+    reduced: Counter[str] = Counter()
     left_whole: Counter[str] = Counter()
 
     def readable() -> Iterator[LabelledImage]:
+        nonlocal current
         with _DecoderWarnings() as warnings:
             for image, label in images:
+                current = image.filename
                 try:
-                    stored = to_stored(image.read())
+                    stored = to_stored(image.read(), max_megapixels)
                 except (Unreadable, OSError) as error:
                     rejected.append((image.filename, str(error)))
                     warnings.take()
                     continue
                 if warning := warnings.take():
                     decode_warnings.append((image.filename, warning))
-                if stored.converted_from:
+                reduced.update(stored.reduced)
+                if stored.converted_from and not stored.reduced:
                     converted[stored.converted_from] += 1
                 if stored.left_whole:
                     left_whole[stored.left_whole] += 1
                 yield LabelledImage(*stored[:4], label, *classes[label], image.name())
 
-    summary = Shard(folder, name).write(
-        readable(),
-        list=list_digest,
-        rejected=rejected,
-        decode_warnings=decode_warnings,
-        converted=converted,
-        left_whole=left_whole,
-    )
+    try:
+        summary = Shard(folder, name).write(
+            readable(),
+            list=list_digest,
+            rejected=rejected,
+            decode_warnings=decode_warnings,
+            converted=converted,
+            reduced=reduced,
+            left_whole=left_whole,
+        )
+    except MemoryError:
+        raise UserError(
+            f"memory ran out while converting {current}. Finished shards are kept; "
+            "fewer workers in luigi.cfg need less memory."
+        ) from None
     return name, summary
 
 

@@ -124,10 +124,19 @@ class ShardedRecords:
             rows["shard"] = number
             for field in INDEX_TYPE.names or ():
                 rows[field] = entries[field]
+            _check_labels(rows["label"], len(self.classes), paths[number])
             start += len(entries)
 
     def __len__(self) -> int:
         return len(self.index)
+
+
+def _check_labels(labels: np.ndarray, classes: int, path: Path) -> None:
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise UserError(
+            f"{path} has labels from {labels.min()} to {labels.max()}, but classes.txt lists {classes} classes. "
+            "They are of two conversions: delete the folder of records and run ConvertRecords."
+        )
 
 
 def _read_index(path: Path) -> np.ndarray:

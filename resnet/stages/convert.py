@@ -24,7 +24,7 @@ def main(run: Run, attempt: Attempt) -> None:
     folder, recipe = attempt.folder, run.recipe
     make_folder(folder / "index")
     summaries = link_shards(folder, dataset) if recipe.records.in_place else write_shards(run, dataset)
-    outcome = Outcome(summaries)
+    outcome = Outcome(summaries, dataset.ignored)
     lists = outcome.write_lists(folder)
     outcome.check_rejected(recipe.records.max_rejected, folder)
     outcome.print(folder)
