@@ -242,3 +242,20 @@ def test_a_summary_of_an_earlier_version_is_read_under_todays_keys(folder):
     text = shard.summary_path.read_text()
     shard.summary_path.write_text(text.replace("decode_warnings", "doubtful"))
     assert shard.summary() == json.loads(text)
+
+
+@pytest.mark.parametrize("classes", [CLASSES[:2], CLASSES[:1]])
+def test_an_index_with_a_label_beyond_the_classes_is_refused(folder, classes):
+    Shard(folder, "train-00000-of-00002").write(images(1))
+    Shard(folder, "train-00001-of-00002").write(images(3))
+    write_classes(folder, classes)
+    with pytest.raises(UserError, match=f"labels from 0 to 2, but classes.txt lists {len(classes)} classes") as caught:
+        ShardedRecords(folder, "train")
+    assert str(folder / "index" / "train-00001-of-00002.npy") in str(caught.value)
+    assert "run ConvertRecords" in str(caught.value)
+
+
+def test_an_index_with_a_negative_label_is_refused(folder):
+    Shard(folder, "train-00000-of-00001").write([images(1)[0]._replace(label=-1)])
+    with pytest.raises(UserError, match="labels from -1 to -1"):
+        ShardedRecords(folder, "train")
