@@ -47,9 +47,7 @@ def write_shard(
     current = ""
     rejected: list[tuple[str, str]] = []
     decode_warnings: list[tuple[str, str]] = []
-    converted: Counter[str] = Counter()
-    reduced: Counter[str] = Counter()
-    left_whole: Counter[str] = Counter()
+    counts: dict[str, Counter[str]] = {kind: Counter() for kind in ("converted", "reduced", "left_whole")}
 
     def readable() -> Iterator[LabelledImage]:
         nonlocal current
@@ -64,11 +62,11 @@ def write_shard(
                     continue
                 if warning := warnings.take():
                     decode_warnings.append((image.filename, warning))
-                reduced.update(stored.reduced)
+                counts["reduced"].update(stored.reduced)
                 if stored.converted_from and not stored.reduced:
-                    converted[stored.converted_from] += 1
+                    counts["converted"][stored.converted_from] += 1
                 if stored.left_whole:
-                    left_whole[stored.left_whole] += 1
+                    counts["left_whole"][stored.left_whole] += 1
                 yield LabelledImage(*stored[:4], label, *classes[label], image.name())
 
     try:
@@ -77,9 +75,7 @@ def write_shard(
             list=list_digest,
             rejected=rejected,
             decode_warnings=decode_warnings,
-            converted=converted,
-            reduced=reduced,
-            left_whole=left_whole,
+            **counts,
         )
     except MemoryError:
         raise UserError(

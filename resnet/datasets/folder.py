@@ -5,6 +5,7 @@ A class folder may have folders inside. `resnet.datasets.listing` says which of 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,10 +47,11 @@ class Folder:
         train = self._root / TRAIN
         for parent in [train, *self._validation_folders()] if train.is_dir() else [self._root]:
             for name in class_names(parent):
-                for image in list_images(parent / name).images:
-                    path = parent / name / image
-                    size, modified = _size_and_time(path)
-                    yield f"{path.relative_to(self._root)}\0{size}\n", modified
+                folder = parent / name
+                place = folder.relative_to(self._root)
+                for image in list_images(folder).images:
+                    size, modified = _size_and_time(f"{folder}/{image}")
+                    yield f"{place}/{image}\0{size}\n", modified
 
     def load(self) -> Dataset:
         train_folder, validation_folder = self._layout()
@@ -144,9 +146,9 @@ def _why_empty(ignored: list[tuple[str, str]]) -> str:
     return "has no images, only what is ignored (" + ", ".join(f"{kind}: {count:,}" for kind, count in kinds) + ")"
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def _size_and_time(path: str) -> tuple[int, int]:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:  # a broken link, which conversion reports as unreadable
         return -1, 0
     return status.st_size, status.st_mtime_ns
