@@ -93,7 +93,7 @@ class Outcome:
         kinds = sorted(self._ignored, key=lambda kind: -len(self._ignored[kind]))
         for kind in kinds[:MANY]:
             names = self._ignored[kind]
-            few = ", ".join(itertools.islice(names, FEW)) + (" ..." if len(names) > FEW else "")
+            few = ", ".join(map(_printable, itertools.islice(names, FEW))) + (" ..." if len(names) > FEW else "")
             print(f"convert: {len(names):,} ignored ({kind}): {few}")
         if kinds:
             more = f"{len(kinds) - MANY:,} more kinds are ignored; " if len(kinds) > MANY else ""
@@ -128,6 +128,10 @@ def _write_rows(path: Path, rows: Iterable[tuple[str, str]]) -> Path:
         writer.writerow(("file", "reason"))
         writer.writerows(rows)
     return path
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
 
 
 def _images(number: int, kind: str = "") -> str:

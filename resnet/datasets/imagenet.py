@@ -219,8 +219,10 @@ class _Window(io.RawIOBase):
 def _kit_digest(root: Path) -> str:
     """A digest of what `_read_kit` reads, unchecked; empty if there is no kit."""
     files = [root / KIT / "data" / name for name in KIT_FILES] if (root / KIT).is_dir() else [root / f"{KIT}.tar.gz"]
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
-    return " ".join(digests)
+    try:
+        return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file())
+    except OSError as error:
+        raise UserError(f"the development kit in {root} cannot be read: {error}. Download it again.") from None
 
 
 def _read_kit(root: Path) -> DevelopmentKit | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,8 @@ from resnet.errors import UserError
 from resnet.images.kinds import HEAD, SUFFIXES, kind_of
 
 SYSTEM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))  # in small letters
-SYSTEM_FOLDERS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
+SYSTEM_FOLDERS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"))
+PLAIN_SUFFIX = re.compile(r"\.[a-z0-9]{1,10}")
 SYSTEM, NOT_REGULAR, BROKEN_LINK = "system file", "not a regular file", "broken link"
 OUTSIDE = "outside the class folders"
 
@@ -113,7 +115,9 @@ def ignored_kind(entry: os.DirEntry[str]) -> str:
         raise UserError(
             f"{entry.path} cannot be looked at: {error.strerror}. Make it readable, or remove it."
         ) from None
-    return "" if suffix in SUFFIXES or _begins_like_an_image(Path(entry.path)) else f"{suffix or 'nameless'} file"
+    if suffix in SUFFIXES or _begins_like_an_image(Path(entry.path)):
+        return ""
+    return f"{suffix} file" if PLAIN_SUFFIX.fullmatch(suffix) else "other file"
 
 
 def add_ignored(ignored: Ignored, found: Iterable[tuple[str, str]], folder: str = "") -> None:
@@ -137,5 +141,6 @@ def _identity(path: Path, visit: _Visit) -> tuple[int, int]:
         raise UserError(f"{path} cannot be listed: {error.strerror}. Make the folder readable.") from None
     identity = status.st_dev, status.st_ino
     if identity in visit.ancestors:
-        raise UserError(f"{visit.link} is a link to a folder that it is in, so listing it would not end. Remove it.")
+        link = visit.link or path
+        raise UserError(f"{link} is a link to a folder that it is in, so listing it would not end. Remove the link.")
     return identity

@@ -29,3 +29,9 @@ def test_of_many_kinds_of_ignored_files_the_most_frequent_are_printed(tmp_path, 
     assert "15 ignored (.15 file): 0.15, 1.15, 2.15 ...\n" in output
     assert ".5 file" not in output
     assert "5 more kinds are ignored; all that is ignored is listed in" in output
+
+
+def test_an_ignored_name_that_is_not_utf_8_or_has_a_line_break_is_printed_on_one_line(tmp_path, capsys):
+    Outcome({}, {"other file": FileNames(["caf\udce9", "a\nb", "café"])}).print(tmp_path)
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line == r"convert: 3 ignored (other file): 'caf\udce9', 'a\nb', café"

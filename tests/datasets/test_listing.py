@@ -58,6 +58,7 @@ def test_every_other_file_is_ignored_with_its_kind(cat, files):
             "notes.txt": b"BM is no bitmap",
             "labels.CSV": b"a,b\n",
             "README": b"read me",
+            "v1.0 of 2024": b"read me",
             "Thumbs.db": b"\xd0\xcf\x11\xe0",
             "more/desktop.ini": b"[.ShellClassInfo]",
             "more/__MACOSX/1.jpg": b"resource fork",
@@ -71,7 +72,8 @@ def test_every_other_file_is_ignored_with_its_kind(cat, files):
     assert dict(ignored) == {
         "notes.txt": ".txt file",
         "labels.CSV": ".csv file",
-        "README": "nameless file",
+        "README": "other file",
+        "v1.0 of 2024": "other file",
         "Thumbs.db": "system file",
         "more/desktop.ini": "system file",
         "more/__MACOSX": "system file",
@@ -126,6 +128,14 @@ def test_a_folder_that_two_links_lead_to_is_listed_twice(cat, files, tmp_path):
     for name in ("a", "b"):
         (cat / name).symlink_to(tmp_path / "elsewhere")
     assert list_images(cat).images == ["0.jpg", "a/1.jpg", "b/1.jpg"]
+
+
+@pytest.mark.parametrize("name", ["__MACOSX", "lost+found", "@eaDir"])
+def test_a_folder_of_the_system_is_no_class(dataset_of, files, tmp_path, name):
+    files(tmp_path, {f"{folder}/{i}.jpg": b"" for folder in ("cat", "dog", name) for i in range(2)})
+    loaded = dataset_of("folder", tmp_path)
+    assert [identifier for identifier, _ in loaded.classes] == ["cat", "dog"]
+    assert list(loaded.ignored["system file"]) == [name]
 
 
 @pytest.mark.parametrize("target", ["..", ".", "../cat"])
