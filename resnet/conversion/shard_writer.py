@@ -109,4 +109,5 @@ class _DecoderWarnings:
         words = os.pread(self._file, size, 0).decode(errors="replace")
         os.ftruncate(self._file, 0)
         os.lseek(2, 0, os.SEEK_SET)
-        return " ".join(words.split())
+        # Each line once: an image that is decoded twice has the same warnings twice.
+        return " ".join(dict.fromkeys(" ".join(line.split()) for line in words.splitlines()))

@@ -74,6 +74,15 @@ def test_reduced_images_are_counted_by_reason_and_not_as_unchanged(tmp_path):
     assert summary["converted"] == {"PNG with an alpha channel": 1}
 
 
+def test_a_warning_about_an_image_that_is_decoded_twice_is_listed_once(tmp_path):
+    transparent = bytearray(png(np.zeros((9, 9, 4), np.uint8)))
+    end = transparent.find(b"IEND") - 4
+    transparent[end:end] = b"\0\0\0\4tIMEabcd\0\0\0\0"  # with a wrong checksum
+    ((file, warning),) = write(tmp_path, bytes(transparent))["decode_warnings"]
+    assert file == "0.png"
+    assert warning.count("CRC error") == 1
+
+
 def test_an_image_of_too_many_megapixels_is_rejected(tmp_path):
     summary = write(tmp_path, png(np.zeros((1000, 1001), np.uint8)), png(np.zeros((1000, 1000), np.uint8)))
     ((file, reason),) = summary["rejected"]
