@@ -66,7 +66,8 @@ class Dataset(Section):
     validation_images: int = setting(
         0, "Validation images that must be found; 0: any number.", "images", affects_results=False, ge=0
     )
-    classes: int = setting(0, "Classes that must be found; 0: any number.", "classes", affects_results=False, ge=0)
+    # It affects results: the number of classes decides whether the labels of TFRecords count from 0 or 1.
+    classes: int = setting(0, "Classes that must be found; 0: any number.", "classes", ge=0)
 
 
 class Records(Section):
@@ -86,6 +87,13 @@ class Records(Section):
         "tasks",
         affects_results=False,
         ge=1,
+    )
+    max_megapixels: int = setting(
+        100,
+        "Images of more pixels count as unreadable: their header is read, and they are not decoded.",
+        "megapixels",
+        ge=1,
+        le=1073,  # OpenCV decodes none larger
     )
     max_rejected: int = setting(
         0, "Unreadable images to leave out before conversion fails.", "images", affects_results=False, ge=0

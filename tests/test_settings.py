@@ -178,7 +178,7 @@ def test_only_expected_counts_limits_parts_and_checkpoints_do_not_affect_results
         for section, values in Recipe()
         for key in set(type(values).model_fields) - set(values.affecting_results())
     }
-    expectations = {"dataset.train_images", "dataset.validation_images", "dataset.classes"}
+    expectations = {"dataset.train_images", "dataset.validation_images"}
     assert left_out == expectations | {
         "records.max_rejected",
         "records.max_corrupt",

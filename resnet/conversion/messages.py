@@ -1,8 +1,8 @@
 """What the conversion and its workers say to each other, as the parts of `resnet.workers.messages`. Nothing is pickled.
 
 setup: Setup
-job:   ShardJob: a part of JSON, then a part for the pixels of each image that has some; or COMPILE alone
-done:  the shard's summary as JSON; nothing after COMPILE
+job:   COMPILE alone; or WRITE or LOOK, then a ShardJob: a part of JSON, a part for the pixels of each image with some
+done:  nothing after COMPILE; the shard's summary as JSON after WRITE; the facts of its images after LOOK
 
 JSON keeps file names that are not UTF-8: their bytes are lone surrogates in Python, and escapes in ASCII.
 """
@@ -20,7 +20,7 @@ import numpy as np
 from resnet.datasets.source import FileImage, Image, PixelImage
 from resnet.datasets.tfrecords import RecordImage
 
-COMPILE = b"compile"
+COMPILE, WRITE, LOOK = b"compile", b"write", b"look"
 
 
 class Setup(NamedTuple):
@@ -28,18 +28,19 @@ class Setup(NamedTuple):
 
     folder: Path  # of the records
     classes: list[tuple[str, str]]  # identifier and name
+    max_megapixels: float  # of an image that is converted
 
     def pack(self) -> bytes:
-        return json.dumps([os.fspath(self.folder), self.classes]).encode()
+        return json.dumps([os.fspath(self.folder), *self[1:]]).encode()
 
     @classmethod
     def unpack(cls, data: bytes) -> Setup:
-        folder, classes = json.loads(data)
-        return cls(Path(folder), [(identifier, name) for identifier, name in classes])
+        folder, classes, max_megapixels = json.loads(data)
+        return cls(Path(folder), [(identifier, name) for identifier, name in classes], max_megapixels)
 
 
 class ShardJob(NamedTuple):
-    """A shard to write."""
+    """A shard to write, or to look at again."""
 
     name: str
     images: list[tuple[Image, int]]  # with their labels
@@ -59,7 +60,7 @@ class ShardJob(NamedTuple):
 
 def describe(parts: Sequence[bytes]) -> str:
     """What a job is."""
-    return "the JPEG kernels" if parts[0] == COMPILE else f"the shard {json.loads(parts[0])[0]}"
+    return "the JPEG kernels" if parts[0] == COMPILE else f"the shard {json.loads(parts[1])[0]}"
 
 
 def _fields(image: Image) -> tuple[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""Which images go into which shard, and which shards an earlier attempt has finished.
+"""Which images go into which shard.
 
 Images are assigned to shards by one random permutation per split, so that the shards are statistically alike: shards in
 the order of the classes cost others three points of accuracy.
@@ -7,13 +7,12 @@ the order of the classes cost others three points of accuracy.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from resnet.datasets.source import Dataset, Split
-from resnet.records.shards import Shard, shard_name
+from resnet.records.shards import shard_name
 from resnet.settings import Records
 
 
@@ -40,17 +39,6 @@ def plan(dataset: Dataset, records: Records, part: slice = slice(None)) -> list[
 def assign(images: int, shards: int, seed: int) -> list[np.ndarray]:
     """Assign images to shards: a random permutation, cut into pieces whose sizes differ by one at most."""
     return np.array_split(np.random.default_rng(seed).permutation(images), shards)
-
-
-def finished(shard: PlannedShard, folder: Path, accepts_rejected: bool) -> dict[str, Any] | None:
-    """The summary of a shard that an earlier attempt made from the same images; None where it must be made.
-
-    One with rejected images is made again where their loss is not accepted: they may have been repaired.
-    """
-    summary = Shard(folder, shard.name).summary()
-    if not summary or summary.get("list") != shard.digest:
-        return None
-    return summary if accepts_rejected or not summary["rejected"] else None
 
 
 def _list_digest(images: Split, members: np.ndarray) -> str:

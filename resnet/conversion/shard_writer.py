@@ -4,58 +4,83 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from resnet.conversion.made_from import Reader
+from resnet.conversion.messages import ShardJob
 from resnet.datasets.source import Image
+from resnet.errors import UserError
 from resnet.images.decoding import Unreadable
-from resnet.images.stored import to_stored
+from resnet.images.stored import Stored, to_stored
 from resnet.records.example import LabelledImage
 from resnet.records.shards import Shard
 
 
 def write_shard(
-    folder: Path,
-    name: str,
-    images: list[tuple[Image, int]],
-    classes: list[tuple[str, str]],
-    list_digest: str,
-    at: Callable[[str], None],
+    folder: Path, job: ShardJob, classes: Sequence[tuple[str, str]], max_megapixels: float, at: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Write a shard of images with their labels; returns its summary. Calls `at` with the name of each image first."""
-    rejected: list[tuple[str, str]] = []
-    decode_warnings: list[tuple[str, str]] = []
-    converted: Counter[str] = Counter()
-    left_whole: Counter[str] = Counter()
+    """Write a shard of images with their labels; returns its summary. Calls `at` with the name of each image first.
 
-    def readable() -> Iterator[LabelledImage]:
+    Raises UserError for want of memory.
+    """
+    account, current = _Account(), ""
+
+    def records() -> Iterator[LabelledImage]:
+        nonlocal current
         with _DecoderWarnings() as warnings:
-            for image, label in images:
-                at(image.filename)
-                try:
-                    stored = to_stored(image.read())
-                except (Unreadable, OSError) as error:
-                    rejected.append((image.filename, str(error)))
-                    warnings.take()
-                    continue
-                if warning := warnings.take():
-                    decode_warnings.append((image.filename, warning))
-                if stored.converted_from:
-                    converted[stored.converted_from] += 1
-                if stored.left_whole:
-                    left_whole[stored.left_whole] += 1
-                yield LabelledImage(*stored[:4], label, *classes[label], image.name())
-            at(f"the end of {name}")  # its last bytes are on their way to the disk
+            for image, label in job.images:
+                current = image.filename
+                at(current)
+                if stored := account.take(image, max_megapixels, warnings):
+                    yield LabelledImage(*stored[:4], label, *classes[label], image.name())
+            at(f"the end of {job.name}")  # its last bytes are on their way to the disk
+            account.close()
 
-    return Shard(folder, name).write(
-        readable(),
-        list=list_digest,
-        rejected=rejected,
-        decode_warnings=decode_warnings,
-        converted=converted,
-        left_whole=left_whole,
-    )
+    try:
+        return Shard(folder, job.name).write(records(), list=job.digest, **account.facts)
+    except MemoryError:
+        raise UserError(
+            f"memory ran out while converting {current}. Finished shards are kept; "
+            "fewer workers in luigi.cfg need less memory."
+        ) from None
+
+
+class _Account:
+    """What becomes of each image of a shard. `facts` go into the shard's summary."""
+
+    def __init__(self) -> None:
+        self._reader = Reader()
+        self._rejected: list[tuple[str, str]] = []
+        self._decode_warnings: list[tuple[str, str]] = []
+        self._counts: dict[str, Counter[str]] = {kind: Counter() for kind in ("converted", "reduced", "left_whole")}
+        self.facts: dict[str, Any] = {
+            "made_from": {},
+            "rejected": self._rejected,
+            "decode_warnings": self._decode_warnings,
+            **self._counts,
+        }
+
+    def take(self, image: Image, max_megapixels: float, warnings: _DecoderWarnings) -> Stored | None:
+        """The image as it is stored; None if it is rejected."""
+        try:
+            stored = to_stored(self._reader.read(image), max_megapixels)
+        except (Unreadable, OSError) as error:
+            self._rejected.append((image.filename, str(error)))
+            warnings.take()
+            return None
+        if warning := warnings.take():
+            self._decode_warnings.append((image.filename, warning))
+        self._counts["reduced"].update(stored.reduced)
+        if stored.converted_from and not stored.reduced:
+            self._counts["converted"][stored.converted_from] += 1
+        if stored.left_whole:
+            self._counts["left_whole"][stored.left_whole] += 1
+        return stored
+
+    def close(self) -> None:
+        self.facts["made_from"].update(self._reader.facts())
 
 
 class _DecoderWarnings:
@@ -82,4 +107,5 @@ class _DecoderWarnings:
         words = os.pread(self._file, size, 0).decode(errors="replace")
         os.ftruncate(self._file, 0)
         os.lseek(2, 0, os.SEEK_SET)
-        return " ".join(words.split())
+        # Each line once: an image that is decoded twice has the same warnings twice.
+        return " ".join(dict.fromkeys(" ".join(line.split()) for line in words.splitlines()))

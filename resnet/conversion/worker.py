@@ -1,4 +1,4 @@
-"""A worker process of the conversion: writes shard after shard.
+"""A worker process of the conversion: writes shard after shard, or looks at their images again.
 
 How it is started and ends: see `resnet.workers.process`.
 """
@@ -6,13 +6,15 @@ How it is started and ends: see `resnet.workers.process`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
 
-from resnet.conversion.messages import COMPILE, Setup, ShardJob
+from resnet.conversion.made_from import read_again
+from resnet.conversion.messages import COMPILE, LOOK, Setup, ShardJob
 from resnet.conversion.shard_writer import write_shard
+from resnet.datasets.source import Image
 from resnet.errors import UserError
 from resnet.images.stored import to_stored
 from resnet.processes import keep_freed_memory
@@ -21,20 +23,28 @@ from resnet.workers.process import Owner, serve
 
 def begin(setup: Sequence[bytes], owner: Owner) -> Callable[[Sequence[bytes]], Sequence[bytes]]:
     """What does a job of the conversion."""
-    folder, classes = Setup.unpack(setup[0])
+    folder, classes, max_megapixels = Setup.unpack(setup[0])
 
     def do(parts: Sequence[bytes]) -> Sequence[bytes]:
         if parts[0] == COMPILE:
             compile_kernels()
             return []
-        job = ShardJob.unpack(parts)
+        job = ShardJob.unpack(parts[1:])
+        if parts[0] == LOOK:
+            return [json.dumps(read_again(_named(job, owner))).encode()]
         try:
-            return [json.dumps(write_shard(folder, job.name, job.images, classes, job.digest, owner.at)).encode()]
+            return [json.dumps(write_shard(folder, job, classes, max_megapixels, owner.at)).encode()]
         except OSError as error:
             place = error.filename or folder / job.name
             raise UserError(f"cannot write {place}: {error.strerror}. Finished shards are kept.") from None
 
     return do
+
+
+def _named(job: ShardJob, owner: Owner) -> Iterator[Image]:
+    for image, _ in job.images:
+        owner.at(image.filename)
+        yield image
 
 
 def compile_kernels() -> None:

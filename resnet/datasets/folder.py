@@ -1,23 +1,25 @@
-"""Folders of images: ROOT/train/CLASS/* with ROOT/val/CLASS/* (or validation), or just ROOT/CLASS/*, which is split.
+"""Folders of images: ROOT/train/CLASS/* with ROOT/val/CLASS/* (or valid, validation), or ROOT/CLASS/*, which is split.
 
-A class folder may have folders inside. Names that begin with a dot are skipped; every other file counts as an image,
-so that conversion reports an unreadable file instead of ignoring it.
+A class folder may have folders inside. `resnet.datasets.listing` says which of its files are images.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from resnet import settings
+from resnet.datasets.listing import add_ignored, class_names, entries, is_folder, list_images, outside_classes
 from resnet.datasets.source import (
     Dataset,
     FileImage,
     FileNames,
     Fingerprint,
+    Ignored,
     MissingData,
     Split,
     required_folder,
@@ -25,7 +27,7 @@ from resnet.datasets.source import (
 )
 from resnet.errors import UserError
 
-VALIDATION = ("val", "validation")
+TRAIN, VALIDATION, TEST = "train", ("val", "valid", "validation"), "test"
 
 
 class Folder:
@@ -42,69 +44,92 @@ class Folder:
         return Fingerprint.of(self._entries())
 
     def _entries(self) -> Iterator[tuple[str, int]]:
-        train, validation = self._root / "train", self._validation_folder()
-        parents = [self._root] if not train.is_dir() else [train, validation] if validation else [train]
-        for parent in parents:
-            for path in (path for name in class_names(parent) for path in _files(parent / name)):
-                size, modified = _size_and_time(path)
-                yield f"{path.relative_to(self._root)}\0{size}\n", modified
+        train = self._root / TRAIN
+        for parent in [train, *self._validation_folders()] if train.is_dir() else [self._root]:
+            for name in class_names(parent):
+                folder = parent / name
+                place = folder.relative_to(self._root)
+                for image in list_images(folder).images:
+                    size, modified = _size_and_time(f"{folder}/{image}")
+                    yield f"{place}/{image}\0{size}\n", modified
 
     def load(self) -> Dataset:
-        validation_folder = self._validation_folder()
-        if not (self._root / "train").is_dir():
-            if validation_folder:
+        train_folder, validation_folder = self._layout()
+        names = class_names(train_folder)
+        ignored: Ignored = {}
+        if validation_folder:
+            if unmatched := set(class_names(validation_folder)) ^ set(names):
                 raise UserError(
-                    f"{self._root} has a folder {validation_folder.name} but none called train: "
-                    "put the training images into train/CLASS/*"
+                    f"{self._root}: train and {validation_folder.name} need the same class folders; "
+                    f"in one of them only: {_few(unmatched)}"
                 )
-            names = class_names(self._root)
-            train, validation = self._split_off_validation(self._root, names)
+            train = read_split(train_folder, names, self._root, ignored)
+            validation = read_split(validation_folder, names, self._root, ignored)
         else:
-            names = class_names(self._root / "train")
-            if validation_folder:
-                if unmatched := set(class_names(validation_folder)) ^ set(names):
-                    raise UserError(
-                        f"{self._root}: train and {validation_folder.name} need the same class folders; "
-                        f"in one of them only: {_few(unmatched)}"
-                    )
-                train = read_split(self._root / "train", names, self._root)
-                validation = read_split(validation_folder, names, self._root)
-            else:
-                train, validation = self._split_off_validation(self._root / "train", names)
+            train, validation = self._split_off_validation(train_folder, names, ignored)
         if len(names) < 2:
             raise UserError(f"{self._root} has one class, {names[0]}: a classifier needs at least two")
-        return Dataset([(name, name.replace("_", " ")) for name in names], train, validation)
+        if train_folder != self._root:
+            add_ignored(ignored, self._siblings(train_folder, validation_folder))
+        return Dataset([(name, name.replace("_", " ")) for name in names], train, validation, ignored=ignored)
 
-    def _validation_folder(self) -> Path | None:
-        return next((self._root / name for name in VALIDATION if (self._root / name).is_dir()), None)
+    def _layout(self) -> tuple[Path, Path | None]:
+        """The folders of the training and of the validation classes; None: part of the training images is kept."""
+        root, validation = self._root, self._validation_folders()
+        has_test = (root / TEST).is_dir()
+        if not (root / TRAIN).is_dir():
+            if validation or has_test:
+                raise UserError(
+                    f"{root} has a folder {validation[0].name if validation else TEST} but none called train: "
+                    "put the training images into train/CLASS/*"
+                )
+            return root, None
+        if len(validation) > 1:
+            raise UserError(
+                f"{root} has {' and '.join(folder.name for folder in validation)}, which all mean the validation "
+                "images: keep one of them, and move the others away"
+            )
+        if has_test and not validation:
+            raise UserError(
+                f"{root} has train and test, but no val. Rename test to val to evaluate on it, "
+                "or move it away to keep part of train for validation."
+            )
+        return root / TRAIN, validation[0] if validation else None
 
-    def _split_off_validation(self, folder: Path, names: list[str]) -> tuple[Split, Split]:
-        images = read_split(folder, names, self._root)
+    def _validation_folders(self) -> list[Path]:
+        return [self._root / name for name in VALIDATION if (self._root / name).is_dir()]
+
+    def _siblings(self, *read: Path | None) -> Iterator[tuple[str, str]]:
+        """What is beside the folders that are read: name and kind."""
+        for entry in entries(self._root):
+            if Path(entry.path) not in read:
+                yield entry.name, "test images" if entry.name == TEST and is_folder(entry) else "beside train"
+
+    def _split_off_validation(self, folder: Path, names: list[str], ignored: Ignored) -> tuple[Split, Split]:
+        images = read_split(folder, names, self._root, ignored)
         if single := [names[i] for i in np.flatnonzero(np.bincount(images.labels) < 2)]:
             raise UserError(f"{folder / single[0]} has one image: add another, since one is kept for validation")
         return split_off_validation(images, self._dataset.validation_fraction, self._dataset.split_seed)
 
 
-def class_names(folder: Path) -> list[str]:
-    """The names of the class folders, sorted. A class's label is its position among them."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+def read_split(folder: Path, names: list[str], root: Path, ignored: Ignored) -> Split:
+    """List the images of the class folders `names` inside `folder`, and add to `ignored` what is no image.
 
-
-def read_split(folder: Path, names: list[str], root: Path) -> Split:
-    """List the images of the class folders `names` inside `folder`; filenames are relative to `root`.
-
-    Raises UserError if there are no classes, or a class has no images.
+    Filenames are relative to `root`. Raises UserError if there are no classes, or a class has no images.
     """
     if not names:
         raise UserError(f"{folder} has no class folders: put each class's images into a folder of their own")
     files, counts = FileNames(), []
+    add_ignored(ignored, outside_classes(folder), str(folder.relative_to(root)))
     for name in names:
-        found = _files(folder / name)
-        if not found:
-            raise UserError(f"{folder / name} is empty: remove the folder, or put the class's images into it")
-        files.extend(os.path.relpath(path, folder / name) for path in found)
-        counts.append(len(found))
+        images, others = list_images(folder / name)
+        if not images:
+            raise UserError(
+                f"{folder / name} {_why_empty(others)}: remove the folder, or put the class's images into it"
+            )
+        files.extend(images)
+        counts.append(len(images))
+        add_ignored(ignored, others, str((folder / name).relative_to(root)))
     labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
 
     def image(i: int) -> FileImage:
@@ -114,17 +139,16 @@ def read_split(folder: Path, names: list[str], root: Path) -> Split:
     return Split(labels, image)
 
 
-def _files(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
-    return found
+def _why_empty(ignored: list[tuple[str, str]]) -> str:
+    if not ignored:
+        return "is empty"
+    kinds = Counter(kind for _, kind in ignored).most_common(3)
+    return "has no images, only what is ignored (" + ", ".join(f"{kind}: {count:,}" for kind, count in kinds) + ")"
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def _size_and_time(path: str) -> tuple[int, int]:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:  # a broken link, which conversion reports as unreadable
         return -1, 0
     return status.st_size, status.st_mtime_ns

@@ -26,8 +26,18 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from resnet import settings
-from resnet.datasets.folder import class_names, read_split
-from resnet.datasets.source import Dataset, FileImage, FileNames, Fingerprint, MissingData, Split, required_folder
+from resnet.datasets.folder import read_split
+from resnet.datasets.listing import add_ignored, class_names, list_images
+from resnet.datasets.source import (
+    Dataset,
+    FileImage,
+    FileNames,
+    Fingerprint,
+    Ignored,
+    MissingData,
+    Split,
+    required_folder,
+)
 from resnet.errors import UserError
 
 TRAIN_TAR = "ILSVRC2012_img_train.tar"
@@ -77,22 +87,26 @@ class ImageNet:
                 yield f"{tar} {status.st_size}\n", status.st_mtime_ns
             else:
                 yield f"{name}\n", folder.stat().st_mtime_ns
-                for inside in class_names(folder) or sorted(path.name for path in folder.iterdir()):
-                    modified = (folder / inside).stat().st_mtime_ns if (folder / inside).is_dir() else 0
-                    yield f"{name}/{inside}\n", modified
+                classes = class_names(folder)
+                for class_name in classes:
+                    yield f"{name}/{class_name}\n", (folder / class_name).stat().st_mtime_ns
+                for image in list_images(folder).images if not classes else ():  # the flat val
+                    yield f"{name}/{image}\n", 0
 
     def load(self) -> Dataset:
         kit = _read_kit(self._root)
-        names, train = self._train()
         words = kit.words if kit else {}
-        return Dataset([(name, words.get(name, name)) for name in names], train, self._validation(names, kit))
+        ignored: Ignored = {}
+        names, train = self._train(ignored)
+        validation = self._validation(names, kit, ignored)
+        return Dataset([(name, words.get(name, name)) for name in names], train, validation, ignored=ignored)
 
-    def _train(self) -> tuple[list[str], Split]:
+    def _train(self, ignored: Ignored) -> tuple[list[str], Split]:
         tar = self._root / TRAIN_TAR
         if not tar.is_file():
             folder = self._root / "train"
             names = class_names(folder)
-            return names, read_split(folder, names, self._root)
+            return names, read_split(folder, names, self._root, ignored)
         files, places, counts = FileNames(), array("q"), []
         with open(tar, "rb") as file:
             inner = sorted(_members(file, 0, tar.stat().st_size, tar))
@@ -107,7 +121,7 @@ class ImageNet:
                 counts.append(len(found))
         return names, _split(tar, files, places, np.repeat(np.arange(len(names)), counts))
 
-    def _validation(self, names: list[str], kit: DevelopmentKit | None) -> Split:
+    def _validation(self, names: list[str], kit: DevelopmentKit | None, ignored: Ignored) -> Split:
         tar, folder = self._root / VALIDATION_TAR, self._root / "val"
         if not tar.is_file() and (found := class_names(folder)):
             if unmatched := set(found) ^ set(names):
@@ -115,7 +129,7 @@ class ImageNet:
                     f"{folder} and the training images need the same classes; "
                     f"in one of them only: {', '.join(sorted(unmatched)[:10])}"
                 )
-            return read_split(folder, names, self._root)
+            return read_split(folder, names, self._root, ignored)
         if kit is None:
             raise UserError(
                 f"the classes of the validation images in {tar if tar.is_file() else folder} are listed in the "
@@ -135,9 +149,10 @@ class ImageNet:
             files, places = FileNames(), array("q")
             _append(members, files, places)
             return _split(tar, files, places, np.array(labels))
-        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        _check_ground_truth(folder, len(paths), kit)
-        return Split(np.array(labels, np.int32), lambda i: FileImage(f"val/{paths[i].name}", paths[i]))
+        images, others = list_images(folder)
+        add_ignored(ignored, others, folder.name)
+        _check_ground_truth(folder, len(images), kit)
+        return Split(np.array(labels, np.int32), lambda i: FileImage(f"val/{images[i]}", folder / images[i]))
 
 
 def _check_ground_truth(place: Path, images: int, kit: DevelopmentKit) -> None:
@@ -204,8 +219,10 @@ class _Window(io.RawIOBase):
 def _kit_digest(root: Path) -> str:
     """A digest of what `_read_kit` reads, unchecked; empty if there is no kit."""
     files = [root / KIT / "data" / name for name in KIT_FILES] if (root / KIT).is_dir() else [root / f"{KIT}.tar.gz"]
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
-    return " ".join(digests)
+    try:
+        return " ".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file())
+    except OSError as error:
+        raise UserError(f"the development kit in {root} cannot be read: {error}. Download it again.") from None
 
 
 def _read_kit(root: Path) -> DevelopmentKit | None:

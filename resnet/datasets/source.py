@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
@@ -55,7 +57,7 @@ class FileImage:
     size: int = -1  # bytes; -1: up to the end of the file
 
     def read(self) -> bytes:
-        with open(self.path, "rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.offset)
             return file.read(self.size)
 
@@ -64,6 +66,9 @@ class FileImage:
 
     def stamp(self) -> str:
         return stamp_of_part(self.path, self.offset, self.size)
+
+    def length(self) -> int:
+        return self.size if self.size >= 0 else self.path.stat().st_size - self.offset
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,9 @@ class PixelImage:
     def stamp(self) -> str:
         return hashlib.sha256(f"{self.pixels.shape}".encode() + self.pixels.tobytes()).hexdigest()
 
+    def length(self) -> int:
+        return self.pixels.nbytes
+
 
 class Image(Protocol):
     """One image of a data set."""
@@ -98,6 +106,18 @@ class Image(Protocol):
 
     def stamp(self) -> str:
         """Changes whenever the image file may have changed. Cheap: it reads no file. Raises OSError."""
+
+    def length(self) -> int:
+        """About how many bytes the image file has. Cheap. Raises OSError."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read. Raises OSError for what is no regular file: a pipe would keep its reader waiting."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return open(descriptor, "rb")
 
 
 def stamp_of_part(path: Path, offset: int, size: int) -> str:
@@ -131,8 +151,14 @@ class FileNames:
     def __len__(self) -> int:
         return len(self._ends) - 1
 
+    def __iter__(self) -> Iterator[str]:
+        return (self[i] for i in range(len(self)))
+
     def __getitem__(self, i: int) -> str:
         return os.fsdecode(bytes(self._bytes[self._ends[i] : self._ends[i + 1]]))
+
+
+Ignored = dict[str, FileNames]  # what is there and not read, by its kind; names are relative to the data folder
 
 
 @dataclass(frozen=True)
@@ -158,6 +184,7 @@ class Dataset:
     train: Split
     validation: Split
     files: dict[str, list[IndexedFile]] = field(default_factory=dict)  # by split, if the source has records already
+    ignored: Ignored = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -62,6 +62,9 @@ class RecordImage:
     def stamp(self) -> str:
         return stamp_of_part(self.path, self.offset, self.size)
 
+    def length(self) -> int:
+        return self.size
+
     def _payload(self) -> bytes:
         return _payload(self.path, self.offset, self.size)
 

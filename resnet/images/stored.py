@@ -3,19 +3,21 @@
 A JPEG of one or three components gets restart markers (see `resnet.images.restarts`), which let the loader decode any
 region alone and leave the pixels unchanged. A JPEG that cannot get them stays byte for byte as it is, as does a PNG of
 8-bit grey or RGB. Anything else that OpenCV can read (CMYK JPEG, WebP, BMP, TIFF, GIF, palette, 16-bit or transparent
-PNG) becomes a PNG of the pixels that OpenCV decodes. A file's content decides what it is, not its name: ImageNet has a
-PNG named .JPEG.
+PNG) becomes a PNG of the pixels that OpenCV decodes; see `resnet.images.reductions` for what they are less than the
+file. A file's content decides what it is, not its name: ImageNet has a PNG named .JPEG.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import NamedTuple
 
 import numpy as np
 
 from resnet.images.decoding import MAX_PIXELS, Unreadable, decode, decode_strictly, png
+from resnet.images.headers import png_chunks, read_header
 from resnet.images.jpeg import EOI, FRAMES, SOS, Malformed, segments
+from resnet.images.kinds import kind_of
+from resnet.images.reductions import FIRST_FRAME, reductions
 
 JPEG = b"\xff\xd8\xff"
 
@@ -29,20 +31,36 @@ class Stored(NamedTuple):
     width: int  # pixels
     converted_from: str = ""  # the kind of the original file, if it was converted to PNG
     left_whole: str = ""  # why a JPEG got no restart markers
+    reduced: tuple[str, ...] = ()  # what the original file has that these pixels do not
 
 
-def to_stored(encoded: bytes) -> Stored:
-    """Convert an image file to the form that records store. It is always decoded, as a check. Raises Unreadable."""
+def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Stored:
+    """Convert an image file to the form that records store. It is always decoded, as a check.
+
+    Raises Unreadable, also for an image of more than `max_megapixels`, or MemoryError.
+    """
+    header = read_header(encoded)
+    if header.size:
+        _check_size(*header.size, max_megapixels)
     components = _jpeg_components(encoded) if encoded[:3] == JPEG else 0
     pixels = _decode_jpeg(encoded) if components in (1, 3) else decode(encoded)
     height, width = pixels.shape[:2]
+    _check_size(width, height, max_megapixels)  # of a file whose header does not say it
     if components in (1, 3):
         indexed, why_not = _indexed(encoded, pixels)
         return Stored(indexed, "JPEG", height, width, left_whole=why_not)
     kind = _kind(encoded, components)
     if kind == "PNG":
-        return Stored(encoded, "PNG", height, width)
-    return Stored(png(pixels), "PNG", height, width, converted_from=kind)
+        return Stored(encoded, "PNG", height, width, reduced=(FIRST_FRAME,) if header.frames > 1 else ())
+    reduced = reductions(encoded, header, pixels)
+    return Stored(png(pixels), "PNG", height, width, converted_from=kind, reduced=reduced)
+
+
+def _check_size(width: int, height: int, max_megapixels: float) -> None:
+    if width * height > max_megapixels * 1e6:
+        raise Unreadable(
+            f"it has {width:,} x {height:,} pixels, more than records.max_megapixels = {max_megapixels:g} allows"
+        )
 
 
 def _decode_jpeg(encoded: bytes) -> np.ndarray:
@@ -70,30 +88,29 @@ def _indexed(encoded: bytes, pixels: np.ndarray) -> tuple[bytes, str]:
 def _kind(encoded: bytes, components: int) -> str:
     """ "PNG" for a file that is stored as it is, else a kind of file, by which conversions are counted."""
     if components:
-        return f"JPEG of {components} components (CMYK)"
-    if encoded[:8] == b"\x89PNG\r\n\x1a\n":
-        depth, color = encoded[24], encoded[25]
-        transparent = b"tRNS" in encoded[: encoded.find(b"IDAT")]
-        return "PNG" if depth == 8 and color in (0, 2) and not transparent else "PNG (palette, 16-bit or transparent)"
-    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
-        return "WebP"
-    signatures = {b"BM": "BMP", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
-    return next((name for start, name in signatures.items() if encoded.startswith(start)), "another format")
+        return f"JPEG of {components} components"
+    kind = kind_of(encoded) or "another format"
+    if kind != "PNG":
+        return kind
+    depth, color = encoded[24], encoded[25]
+    if color in (4, 6) or any(name == b"tRNS" for name, _ in png_chunks(encoded)):
+        return "PNG with an alpha channel"
+    if color == 3:
+        return "palette PNG"
+    return "PNG" if depth == 8 else f"{depth}-bit PNG"
 
 
 def _jpeg_components(encoded: bytes) -> int:
     """The number of colour components in the frame header, 0 if there is none.
 
-    Raises Unreadable if the image is too large to decode, or has no end marker: decoders fill in the rest of a
-    truncated JPEG, some without a warning.
+    Raises Unreadable if the image has no end marker: decoders fill in the rest of a truncated JPEG, some without a
+    warning.
     """
     components = 0
     try:
         for segment in segments(encoded):
             if segment.marker in FRAMES and segment.end >= segment.start + 6:
-                _, height, width, components = struct.unpack_from(">BHHB", encoded, segment.start)
-                if height * width > MAX_PIXELS:
-                    raise Unreadable(f"it declares {width:,} x {height:,} pixels, more than can be decoded")
+                components = encoded[segment.start + 5]
             if segment.marker == SOS and encoded.rfind(EOI) < segment.end:
                 raise Unreadable("it is truncated: the end marker is missing")
     except Malformed as error:

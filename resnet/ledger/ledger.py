@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,22 +229,26 @@ class Ledger:
                 yield None
 
     @contextlib.contextmanager
-    def part(self, part: int) -> Iterator[Attempt]:
-        """Lock the records together with those who make other parts of them, and note the part as done at the end."""
+    def part(self, part: int, changed: Callable[[], Sequence[Path]]) -> Iterator[None]:
+        """Lock the records together with those who make other parts of them, and note the part as done at the end.
+
+        The first who makes a part begins the conversion; `changed` is as in `Attempt.begin`.
+        """
         while True:
             with locked(self.run.records, shared=True, wait=math.inf):
                 if self._conversion_has_begun():
-                    yield Attempt(self, "convert")
+                    yield
                     make_folder(self._part_file(part).parent)
                     write_state(self._part_file(part), self.identity("convert"))
                     return
             with locked(self.run.records, wait=math.inf):
                 if not self._conversion_has_begun():
-                    Attempt(self, "convert").begin()
+                    Attempt(self, "convert").begin(changed)
 
     def _conversion_has_begun(self) -> bool:
         self.require_own_records()
-        return self.matches("convert", self.begun("convert")) or not self.why_incomplete("convert")
+        has_begun = not self.record("convert") and self.matches("convert", self.begun("convert"))
+        return has_begun or not self.why_incomplete("convert")
 
 
 def _source_of(convert: dict[str, Any]) -> dict[str, Any]:

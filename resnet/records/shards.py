@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import os
 import time
@@ -23,10 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from resnet.checked_json import corrupt, read_json, write_json
 from resnet.errors import UserError
 from resnet.files import atomic, sha256, temporary_name, with_retries
 from resnet.records.example import LabelledImage, encode
 from resnet.records.tfrecord import FOOTER, HEADER, CorruptRecord, check, frame
+
+logger = logging.getLogger(__name__)
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Shard:
         `facts` must be JSON values. A shard that is interrupted has no summary.
         """
         entries, digest, offset = [], hashlib.sha256(), 0
+        self.summary_path.unlink(missing_ok=True)  # of an earlier shard of this name
         with atomic(self.path) as file:
             for image in images:
                 record = frame(encode(image))
@@ -78,6 +81,7 @@ class Shard:
 
     def link(self, path: Path, index: np.ndarray, sha256: str, **facts: Any) -> dict[str, Any]:
         """Link the TFRecord file `path` as this shard; write `index` (INDEX_TYPE) and the summary, and return that."""
+        self.summary_path.unlink(missing_ok=True)
         temporary = temporary_name(self.path)
         temporary.symlink_to(path)
         os.replace(temporary, self.path)
@@ -90,22 +94,35 @@ class Shard:
             file.write(index.getvalue())
         index_sha256 = hashlib.sha256(index.getvalue()).hexdigest()
         summary = {"records": len(entries), "bytes": size, "sha256": sha256, "index_sha256": index_sha256, **facts}
-        with atomic(self.summary_path, "w") as file:
-            json.dump(summary, file)
+        self.write_summary(summary)
         return summary
 
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write the summary, which makes the shard a finished one."""
+        write_json(self.summary_path, summary)
+
     def summary(self) -> dict[str, Any] | None:
-        """The summary; None if the shard is unfinished, or one of its files is missing or truncated."""
+        """The summary; None if the shard is unfinished. One with a missing or corrupt file is named in a warning."""
+        required = {"records", "bytes", "sha256", "index_sha256"}
         try:
-            summary = json.loads(self.summary_path.read_text(encoding="utf-8"))
-            complete = self.path.stat().st_size == summary["bytes"]
-            complete = complete and sha256(self.index_path) == summary["index_sha256"]
-        except (OSError, ValueError, KeyError, TypeError):
+            summary = read_json(self.summary_path, required, "The shard is made again.")
+            if summary is None:
+                return None
+            if self.path.stat().st_size != summary["bytes"]:
+                raise corrupt(self.path, "it has another size than it was written with", "The shard is made again.")
+            if sha256(self.index_path) != summary["index_sha256"]:
+                raise corrupt(self.index_path, "its checksum does not match", "The shard is made again.")
+        except UserError as error:
+            logger.warning("%s", error)
             return None
-        for old, new in FORMER_KEYS.items():
-            if old in summary:
-                summary[new] = summary.pop(old)
-        return summary if complete else None
+        except OSError as error:
+            logger.warning("%s cannot be read: %s. The shard is made again.", error.filename, error.strerror)
+            return None
+        return {FORMER_KEYS.get(key, key): value for key, value in summary.items()}
+
+    def files(self) -> list[Path]:
+        """The shard and the files that describe it."""
+        return [self.path, self.index_path, self.summary_path]
 
 
 class ShardedRecords:
@@ -130,10 +147,19 @@ class ShardedRecords:
             rows["shard"] = number
             for field in INDEX_TYPE.names or ():
                 rows[field] = entries[field]
+            _check_labels(rows["label"], len(self.classes), paths[number])
             start += len(entries)
 
     def __len__(self) -> int:
         return len(self.index)
+
+
+def _check_labels(labels: np.ndarray, classes: int, path: Path) -> None:
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise UserError(
+            f"{path} has labels from {labels.min()} to {labels.max()}, but classes.txt lists {classes} classes. "
+            "They are of two conversions: delete the folder of records and run ConvertRecords."
+        )
 
 
 def _read_index(path: Path) -> np.ndarray:

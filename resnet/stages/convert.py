@@ -1,14 +1,14 @@
 """ConvertRecords: every image of a data set decoded once, and written to the shard that the seed assigns it to.
 
-A shard is either complete or not there. A second attempt makes only those that are missing.
+A shard is either complete or not there. A second attempt makes only those that are missing, or whose images changed.
 """
 
 from __future__ import annotations
 
 from resnet import datasets
+from resnet.conversion.converter import Converter
 from resnet.conversion.in_place import link_shards
 from resnet.conversion.outcome import Outcome
-from resnet.conversion.processes import write_shards
 from resnet.datasets.source import Dataset
 from resnet.errors import UserError
 from resnet.files import make_folder
@@ -20,11 +20,11 @@ from resnet.run import Run
 def main(run: Run, attempt: Attempt) -> None:
     """List the images, write the shards, and account for every image."""
     dataset = load(run, attempt.ledger)
-    attempt.begin()
-    folder, recipe = attempt.folder, run.recipe
+    folder, recipe, converter = attempt.folder, run.recipe, Converter(run, dataset)
+    attempt.begin(tuple if recipe.records.in_place else converter.changed_files)
     make_folder(folder / "index")
-    summaries = link_shards(folder, dataset) if recipe.records.in_place else write_shards(run, dataset)
-    outcome = Outcome(summaries)
+    summaries = link_shards(folder, dataset) if recipe.records.in_place else converter.write()
+    outcome = Outcome(summaries, dataset.ignored)
     lists = outcome.write_lists(folder)
     outcome.check_rejected(recipe.records.max_rejected, folder)
     outcome.print(folder)
@@ -49,9 +49,9 @@ def convert_part(run: Run, ledger: Ledger, part: int) -> None:
     if ledger.part_is_done(part):
         return
     dataset = load(run, ledger)
-    with ledger.part(part):
+    with ledger.part(part, Converter(run, dataset).changed_files):
         make_folder(run.records / "index")
-        write_shards(run, dataset, slice(part, None, parts))
+        Converter(run, dataset, slice(part, None, parts)).write()
 
 
 def load(run: Run, ledger: Ledger) -> Dataset:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet.conversion.messages import Setup, ShardJob, describe
+from resnet.conversion.messages import LOOK, WRITE, Setup, ShardJob, describe
 from resnet.datasets.source import FileImage, PixelImage
 from resnet.datasets.tfrecords import RecordImage
 
@@ -43,9 +43,10 @@ def test_a_shard_arrives_as_it_was_sent_whatever_bytes_are_in_file_names(listed,
     assert all(same(one, other) for (one, _), (other, _) in zip(job.images, listed, strict=True))
 
 
-@given(folder=paths, classes=st.lists(st.tuples(names, names)))
-def test_a_setup_arrives_as_it_was_sent(folder, classes):
-    assert Setup.unpack(Setup(folder, classes).pack()) == Setup(folder, classes)
+@given(folder=paths, classes=st.lists(st.tuples(names, names)), megapixels=st.floats(0.1, 1000))
+def test_a_setup_arrives_as_it_was_sent(folder, classes, megapixels):
+    setup = Setup(folder, classes, megapixels)
+    assert Setup.unpack(setup.pack()) == setup
 
 
 def test_pixels_that_are_not_contiguous_arrive_as_they_are():
@@ -60,4 +61,5 @@ def test_a_kind_of_image_that_cannot_be_sent_is_named():
 
 
 def test_a_job_is_described_by_its_shard():
-    assert describe(ShardJob("train-00007-of-01024", [], "").pack()) == "the shard train-00007-of-01024"
+    job = ShardJob("train-00007-of-01024", [], "")
+    assert {describe([kind, *job.pack()]) for kind in (WRITE, LOOK)} == {"the shard train-00007-of-01024"}

@@ -133,7 +133,7 @@ def test_an_image_that_no_process_survives_is_named_and_finished_shards_are_kept
 
 def test_images_that_take_long_together_do_not_get_their_process_killed(jpegs, tmp_path, patched, monkeypatch, capfd):
     monkeypatch.setattr(processes, "STALLED_SECONDS", 3.0)
-    slow = "to_stored = s.to_stored\ns.to_stored = lambda content: (time.sleep(0.7), to_stored(content))[1]"
+    slow = "to_stored = s.to_stored\ns.to_stored = lambda *given: (time.sleep(0.7), to_stored(*given))[1]"
     patched(slow)
     run = run_of("imagefolder", tmp_path / "artifacts", "records.train_shards=1", data=jpegs)
     run_stage("convert", run)  # six training images in one shard

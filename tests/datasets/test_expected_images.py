@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from resnet import settings
 from resnet.datasets import fingerprint
+from resnet.datasets.digits import Digits
 from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 
@@ -57,3 +60,22 @@ def test_an_empty_folder_raises_missing_data_with_its_name(source_of, source, tm
 @pytest.mark.parametrize("source", ["folder", "imagenet", "idx"])
 def test_missing_images_have_no_fingerprint(source, tmp_path):
     assert fingerprint(settings.Dataset(source=source), tmp_path / "nowhere", tmp_path) is None
+
+
+@pytest.mark.parametrize("place", ["identifier", "text"])
+@pytest.mark.parametrize("name", ["a\tb", "a\nb", "a\rb", "a\0b", "a\x7fb"])
+def test_a_class_name_with_a_control_character_is_refused_whatever_the_source(dataset_of, monkeypatch, name, place):
+    digits = dataset_of("digits")
+    odd = (name, "fine") if place == "identifier" else ("fine", name)
+    monkeypatch.setattr(Digits, "load", lambda _: replace(digits, classes=[("0", "zero"), odd]))
+    with pytest.raises(UserError, match="a tab, a line break or another control character") as caught:
+        dataset_of("digits")
+    assert repr(name) in str(caught.value)
+    assert "Rename its folder" in str(caught.value)
+
+
+def test_any_other_character_may_be_in_a_class_name(dataset_of, monkeypatch):
+    digits = dataset_of("digits")
+    odd = replace(digits, classes=[(f"a{character}b", "") for character in " ,\u2028é狗\udce9"])
+    monkeypatch.setattr(Digits, "load", lambda _: odd)
+    assert dataset_of("digits").classes == odd.classes

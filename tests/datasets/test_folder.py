@@ -31,7 +31,7 @@ def complaint(source_of):
     return make
 
 
-@pytest.mark.parametrize("validation", ["val", "validation"])
+@pytest.mark.parametrize("validation", ["val", "valid", "validation"])
 def test_train_and_validation_folders_are_the_two_splits(dataset_of, files, labels_by_name, tmp_path, validation):
     files(tmp_path, of_classes("train/", "cat", "dog", count=3) | of_classes(f"{validation}/", "dog", "cat", count=2))
     loaded = dataset_of("folder", tmp_path)
@@ -113,13 +113,6 @@ def test_hidden_files_and_folders_do_not_change_the_fingerprint(source_of, files
     assert source_of("folder", tmp_path).fingerprint() == before
 
 
-def test_any_other_file_counts_as_an_image(dataset_of, files, labels_by_name, tmp_path):
-    files(tmp_path, of_classes("train/", "cat", "dog") | of_classes("val/", "cat", "dog"))
-    files(tmp_path, images("train/cat/notes.txt"))
-    loaded = dataset_of("folder", tmp_path)
-    assert "train/cat/notes.txt" in labels_by_name(loaded, loaded.train)
-
-
 def test_an_error_names_an_empty_class(complaint, files, tmp_path):
     files(tmp_path, of_classes("", "cat", "dog"))
     (tmp_path / "unicorn").mkdir()
@@ -167,7 +160,7 @@ def test_an_error_names_ten_unmatched_classes_at_most(complaint, files, tmp_path
     assert "class-10" not in message
 
 
-@pytest.mark.parametrize("validation", ["val", "validation"])
+@pytest.mark.parametrize("validation", ["val", "valid", "validation", "test"])
 def test_a_validation_folder_without_a_train_folder_is_refused(complaint, files, tmp_path, validation):
     files(tmp_path, of_classes(f"{validation}/", "cat", "dog") | of_classes("", "cat"))
     message = complaint(tmp_path)
@@ -217,6 +210,52 @@ def test_a_file_beside_the_class_folders_does_not_change_the_fingerprint(source_
     before = source_of("folder", tmp_path).fingerprint()
     files(tmp_path, images("README.txt"))
     assert source_of("folder", tmp_path).fingerprint() == before
+
+
+def test_several_validation_folders_are_refused_by_name(complaint, files, tmp_path):
+    files(tmp_path, {k: v for name in ("train", "valid", "val") for k, v in of_classes(f"{name}/", "a", "b").items()})
+    message = complaint(tmp_path)
+    assert "val and valid" in message
+    assert "keep one" in message
+
+
+def test_test_images_beside_train_alone_are_refused_with_both_ways_on(complaint, files, tmp_path):
+    files(tmp_path, of_classes("train/", "cat", "dog") | of_classes("test/", "cat", "dog"))
+    message = complaint(tmp_path)
+    assert "Rename test to val" in message
+    assert "move it away" in message
+
+
+def test_what_is_beside_train_and_val_is_ignored_by_name(dataset_of, source_of, files, tmp_path):
+    files(tmp_path, of_classes("train/", "cat", "dog") | of_classes("val/", "cat", "dog"))
+    before = source_of("folder", tmp_path).fingerprint()
+    files(tmp_path, of_classes("test/", "cat", "dog") | images("LICENSE", "extra/1.jpg", "train/README.txt", ".git/x"))
+    loaded = dataset_of("folder", tmp_path)
+    assert {kind: list(names) for kind, names in loaded.ignored.items()} == {
+        "outside the class folders": ["train/README.txt"],
+        "beside train": ["LICENSE", "extra"],
+        "test images": ["test"],
+    }
+    assert len(loaded.train) == len(loaded.validation) == 10
+    assert source_of("folder", tmp_path).fingerprint() == before
+
+
+def test_files_beside_class_folders_that_are_split_are_ignored_by_name(dataset_of, files, tmp_path):
+    files(tmp_path, of_classes("", "cat", "dog") | images("1.jpg", "Thumbs.db", "__MACOSX/cat/0.jpg"))
+    loaded = dataset_of("folder", tmp_path)
+    assert {kind: list(names) for kind, names in loaded.ignored.items()} == {
+        "outside the class folders": ["1.jpg"],
+        "system file": ["Thumbs.db", "__MACOSX"],
+    }
+    assert [name for name, _ in loaded.classes] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("name", ["cat\tdog", "cat\ndog", "cat\rdog"])
+def test_a_class_folder_with_a_control_character_in_its_name_is_refused(outcome_of, files, tmp_path, name):
+    files(tmp_path, of_classes("", name, "unicorn"))
+    message = outcome_of("folder", tmp_path)
+    assert repr(name) in message
+    assert "Rename its folder" in message
 
 
 def test_class_folders_may_be_symbolic_links(dataset_of, source_of, files, tmp_path):

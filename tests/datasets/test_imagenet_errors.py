@@ -171,3 +171,11 @@ def test_validation_images_of_a_class_without_training_images_are_refused(compla
 def test_an_error_names_a_class_that_only_one_split_has(complaint, class_folders):
     shutil.rmtree(class_folders / "val" / "n02000002")
     assert "n02000002" in complaint(class_folders)
+
+
+def test_a_class_of_the_kit_with_a_tab_in_its_name_is_refused(complaint, archives, monkeypatch):
+    monkeypatch.setitem(WORDS, "n01000001", "gold\tfish")
+    (archives / f"{KIT}.tar.gz").write_bytes(kit_tar())
+    message = complaint(archives)
+    assert "'gold\\tfish'" in message
+    assert "meta.mat" in message

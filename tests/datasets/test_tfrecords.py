@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from sample_images import photographs
 
-from resnet import datasets
+from resnet import datasets, settings
 from resnet.datasets.source import Dataset, MissingData
 from resnet.errors import UserError
 from resnet.images.decoding import decode as decode_image
@@ -230,3 +230,17 @@ def test_a_changed_file_used_in_place_makes_the_stage_stale(scripts, tmp_path):
 
 def test_jpegs_without_an_index_are_decoded_whole(scripts):
     assert isinstance(open_image(load(scripts).train.image(0).read()), WholeImage)
+
+
+@pytest.mark.parametrize("feature", ["image/class/synset", "image/class/text"])
+def test_a_class_of_records_with_a_line_break_in_its_name_is_refused(tmp_path, feature):
+    examples = [{"image": PHOTOS[0][0], "label": label, feature: b"%d\nor" % label} for label in (0, 0, 1, 1)]
+    write(tmp_path / "train-00000-of-00001", examples)
+    with pytest.raises(UserError, match=r"the class .*'0.nor'.* has a tab, a line break"):
+        load(tmp_path)
+
+
+def test_a_declared_class_name_with_a_tab_is_refused(labelled):
+    folder = labelled([0, 0, 1, 1])
+    with pytest.raises(UserError, match="correct the name where it comes from"):
+        datasets.load(settings.Dataset(source="tfrecords", class_names=["cat", "dog\tfox"]), folder, folder)

@@ -134,15 +134,14 @@ def test_a_handmade_file_gets_an_index():
 
 
 def test_a_jpeg_that_declares_too_many_pixels_is_unreadable():
-    with pytest.raises(Unreadable, match="it declares 65,000 x 65,000 pixels"):
+    with pytest.raises(Unreadable, match="it has 65,000 x 65,000 pixels"):
         to_stored(CASES["more blocks than bits"])
 
 
-def test_a_jpeg_that_does_not_fit_into_memory_is_unreadable(monkeypatch):
+def test_a_jpeg_that_does_not_fit_into_memory_raises_memory_error(monkeypatch):
     def decode_jpeg(*arguments: object) -> np.ndarray:
         raise MemoryError("3 GB")
 
     monkeypatch.setattr("simplejpeg.decode_jpeg", decode_jpeg)
-    monkeypatch.setattr("cv2.imdecode", lambda *arguments: None)
-    with pytest.raises(Unreadable):
+    with pytest.raises(MemoryError):
         to_stored(handmade(16, 16))

@@ -32,14 +32,14 @@ KEPT = {
     "grey PNG": "PNG",
 }
 CHANGED = {
-    "CMYK JPEG": "JPEG of 4 components (CMYK)",
-    "YCCK JPEG": "JPEG of 4 components (CMYK)",
-    "palette PNG": "PNG (palette, 16-bit or transparent)",
-    "two-colour PNG": "PNG (palette, 16-bit or transparent)",
-    "16-bit PNG": "PNG (palette, 16-bit or transparent)",
-    "RGBA PNG": "PNG (palette, 16-bit or transparent)",
-    "grey PNG with alpha": "PNG (palette, 16-bit or transparent)",
-    "PNG with a transparent colour": "PNG (palette, 16-bit or transparent)",
+    "CMYK JPEG": "JPEG of 4 components",
+    "YCCK JPEG": "JPEG of 4 components",
+    "palette PNG": "palette PNG",
+    "two-colour PNG": "1-bit PNG",
+    "16-bit PNG": "16-bit PNG",
+    "RGBA PNG": "PNG with an alpha channel",
+    "grey PNG with alpha": "PNG with an alpha channel",
+    "PNG with a transparent colour": "PNG with an alpha channel",
     "WebP": "WebP",
     "lossless WebP": "WebP",
     "BMP": "BMP",
@@ -110,7 +110,7 @@ def test_the_stored_file_decodes_to_the_original_pixels_in_the_stated_size(image
 @pytest.mark.parametrize("kind", [*KEPT, *CHANGED])
 def test_storing_a_stored_file_changes_nothing(image_files, kind):
     stored = to_stored(image_files[kind])
-    assert to_stored(stored.encoded) == stored._replace(converted_from="")
+    assert to_stored(stored.encoded) == stored._replace(converted_from="", reduced=())
 
 
 def test_red_is_the_first_channel(encoded):

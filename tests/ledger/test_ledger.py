@@ -69,6 +69,8 @@ def test_a_stage_killed_right_after_writing_stage_json_is_complete(ledger_for):
     ("override", "stage", "reason"),
     [
         ("dataset.validation_fraction=0.3", "convert", "dataset.validation_fraction was 0.2, now 0.3"),
+        ("dataset.classes=9", "convert", "dataset.classes was 0, now 9"),
+        ("records.max_megapixels=9", "convert", "records.max_megapixels was 100, now 9"),
         ("records.seed=1", "convert", "records.seed was 0, now 1"),
         ("records.train_shards=5", "convert", "records.train_shards was 4, now 5"),
         ("model.depth=32", "train", "model.depth was 20, now 32"),

@@ -65,7 +65,7 @@ def interrupt(run: Run) -> None:
     recorded = stage_json(run)
     begun = {key: recorded[key] for key in ("stage", "version", "settings", "inputs", "start", "attempts")}
     (run.records / "begun.json").write_text(json.dumps(begun))
-    for name in ("stage.json", "classes.txt", "rejected.csv", "decode_warnings.csv"):
+    for name in ("stage.json", "classes.txt", "rejected.csv", "decode_warnings.csv", "ignored.csv"):
         (run.records / name).unlink()
 
 
@@ -77,7 +77,15 @@ def remove_shard(run: Run, name: str) -> None:
 def test_a_complete_stage_has_shards_indices_and_classes(converted):
     assert why_incomplete(converted) == ""
     expected = {*SHARDS, *(f"index/{name}.npy" for name in SHARDS), *(f"index/{name}.json" for name in SHARDS)}
-    expected |= {"classes.txt", "rejected.csv", "decode_warnings.csv", "stage.json", ".lock"}
+    expected |= {
+        "classes.txt",
+        "rejected.csv",
+        "decode_warnings.csv",
+        "ignored.csv",
+        "stage.json",
+        "begun.json",
+        ".lock",
+    }
     assert set(files_of(converted.records)) == expected
 
 
@@ -118,13 +126,16 @@ def test_the_shards_of_a_split_differ_by_at_most_one_image(converted):
         assert max(sizes) - min(sizes) <= 1
 
 
-def test_stage_json_counts_images_rejections_decode_warnings_and_conversions(converted, photographs):
+def test_stage_json_counts_images_rejections_decode_warnings_conversions_and_reductions(converted, photographs):
     recorded = stage_json(converted)
     assert sum(recorded["images"].values()) == len(files_of(photographs))
     assert recorded["images"] == {split: len(ShardedRecords(converted.records, split)) for split in SPLITS}
     assert (recorded["rejected"], recorded["decode_warnings"]) == (0, 1)
-    kinds = [to_stored(path.read_bytes()).converted_from for path in files_of(photographs).values()]
-    assert recorded["converted"] == Counter(kind for kind in kinds if kind)
+    stored = [to_stored(path.read_bytes()) for path in files_of(photographs).values()]
+    unchanged = Counter(one.converted_from for one in stored if one.converted_from and not one.reduced)
+    assert recorded["converted"] == unchanged
+    assert recorded["reduced"] == Counter(reason for one in stored for reason in one.reduced)
+    assert recorded["ignored"] == {}
     assert recorded["seeds"] == {"records.seed": 0, "dataset.split_seed": 0}
 
 
@@ -145,7 +156,10 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(
     output = capsys.readouterr().out
     images = stage_json(run)["images"]
     assert f"{images['train']} training and {images['validation']} validation images" in output
-    assert "2 stored as PNG, pixels unchanged: JPEG of 4 components (CMYK)" in output
+    assert "2 stored as PNG, pixels unchanged: WebP" in output
+    assert "2 images reduced: CMYK to RGB" in output
+    assert "3 images reduced: transparency dropped" in output
+    assert "CMYK" not in "".join(line for line in output.splitlines() if "unchanged" in line)
 
 
 def test_another_seed_distributes_the_same_images_differently(converted, photographs, run_on, tmp_path, records_of):
@@ -186,10 +200,10 @@ def test_an_interrupted_conversion_resumes_with_the_missing_shards(converted_cop
     }
 
 
-def test_killing_a_conversion_ends_its_workers_and_the_next_attempt_resumes_it(files_in, run_on, tmp_path):
-    root = files_in(tmp_path / "photographs", {})
-    os.mkfifo(root / "val" / "cat" / "endless.jpg")  # opening it blocks until there is a writer
-    options = ["records.train_shards=1", "records.validation_shards=1", "records.max_rejected=1"]
+def test_killing_a_conversion_ends_its_workers_and_the_next_attempt_resumes_it(files_in, run_on, encoded, tmp_path):
+    slow = encoded(np.zeros((7000, 7000), np.uint8), "PNG", "P")  # keeps a worker busy for a second
+    root = files_in(tmp_path / "photographs", {"val/cat/slow.png": slow})
+    options = ["records.train_shards=1", "records.validation_shards=1"]
     reading, writing = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-c", CONVERT, str(root), str(tmp_path / "artifacts"), *options],
@@ -201,7 +215,7 @@ def test_killing_a_conversion_ends_its_workers_and_the_next_attempt_resumes_it(f
     os.close(writing)
     try:
         with open(reading) as pipe:
-            assert "2 of 5" in pipe.readline()  # the training images are done; endless.jpg blocks the worker
+            assert "2 of 5" in pipe.readline()  # the training images are done; the worker is busy with slow.png
         process.kill()
         process.communicate(timeout=60)  # returns when the last worker has closed its end
     finally:
@@ -210,11 +224,9 @@ def test_killing_a_conversion_ends_its_workers_and_the_next_attempt_resumes_it(f
     run = run_on(root, tmp_path / "artifacts", *options)
     assert why_incomplete(run) == "it was interrupted"
     before = identities(run.records)
-    (root / "val" / "cat" / "endless.jpg").unlink()
-    (root / "val" / "cat" / "endless.jpg").write_bytes(b"")  # of the same size
     convert(run)
     recorded = stage_json(run)
-    assert (recorded["attempts"], recorded["rejected"], recorded["images"]) == (2, 1, {"train": 2, "validation": 2})
+    assert (recorded["attempts"], recorded["rejected"], recorded["images"]) == (2, 0, {"train": 2, "validation": 3})
     assert identities(run.records)["train-00000-of-00001"] == before["train-00000-of-00001"]
 
 
@@ -227,13 +239,22 @@ def test_a_truncated_shard_or_index_is_rewritten(converted_copy, converted, name
     assert path.read_bytes() == (converted.records / name).read_bytes()
 
 
-def test_records_without_stage_json_move_to_the_trash_and_nothing_is_lost(converted_copy, converted):
-    (converted_copy.records / "stage.json").unlink()
+def test_records_without_any_state_move_to_the_trash_and_nothing_is_lost(converted_copy, converted):
+    for name in ("stage.json", "begun.json"):
+        (converted_copy.records / name).unlink()
     before = identities(converted_copy.records)
     convert(converted_copy)
     (trashed,) = (converted_copy.artifacts / "trash").iterdir()
     assert identities(trashed) == {name: identity for name, identity in before.items() if name != ".lock"}
     assert data_files(converted_copy.records) == data_files(converted.records)
+
+
+def test_a_lost_stage_json_is_made_again_and_no_shard(converted_copy, converted):
+    before = identities(converted_copy.records)
+    (converted_copy.records / "stage.json").unlink()
+    convert(converted_copy)
+    assert rewritten(before, identities(converted_copy.records)) == set()
+    assert stage_json(converted_copy)["digest"] == stage_json(converted)["digest"]
 
 
 def test_a_class_can_have_a_name_that_is_not_utf_8(files_in, run_on, tmp_path, image_files, records_of):

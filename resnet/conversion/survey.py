@@ -1,0 +1,66 @@
+"""Which shards are there already, made from the images that are wanted now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from resnet.conversion.made_from import stamp_of, with_stamps
+from resnet.conversion.messages import LOOK
+from resnet.conversion.plan import PlannedShard
+from resnet.conversion.processes import in_parallel, pool_of
+from resnet.datasets.source import Dataset, Image
+from resnet.progress import Progress
+from resnet.records.shards import Shard
+from resnet.run import Run
+
+logger = logging.getLogger(__name__)
+
+
+class Survey(NamedTuple):
+    """The planned shards, by what is to be done about them."""
+
+    kept: dict[str, dict[str, Any]]  # their summaries, by name
+    changed: list[PlannedShard]  # they are there, made from other images
+    missing: list[PlannedShard]  # they are not there, or have images that could not be read and may have been mended
+
+
+def survey(run: Run, dataset: Dataset, planned: list[PlannedShard]) -> Survey:
+    """Compare the shards with their images. Images whose stamp is another one are read again, in parallel."""
+    found, to_look = Survey({}, [], []), []
+    for shard in planned:
+        summary = Shard(run.records, shard.name).summary()
+        if summary is None or (summary["rejected"] and not run.recipe.records.max_rejected):
+            found.missing.append(shard)
+        elif summary.get("list") != shard.digest:
+            found.changed.append(shard)
+        else:
+            found.kept[shard.name] = summary
+            if "made_from" in summary and stamp_of(images(shard)) not in summary["made_from"]["stamps"]:
+                to_look.append(shard)
+    if to_look:
+        _look(run, dataset, to_look, found)
+    return found
+
+
+def _look(run: Run, dataset: Dataset, shards: list[PlannedShard], found: Survey) -> None:
+    """Keep the shards whose images turn out to be the same, and add the stamp, so that they are not read again."""
+    total = sum(len(shard.members) for shard in shards)
+    with pool_of(run, dataset) as pool, Progress("looking at images again", total, "images") as progress:
+        for shard, facts in in_parallel(pool, LOOK, shards, 2 * run.machine.workers):
+            summary = found.kept[shard.name]
+            if facts["content"] == summary["made_from"]["content"]:
+                summary["made_from"] = with_stamps(summary["made_from"], facts)
+                Shard(run.records, shard.name).write_summary(summary)
+            else:
+                del found.kept[shard.name]
+                found.changed.append(shard)
+            progress.advance(len(shard.members))
+    same = len(shards) - sum(shard in found.changed for shard in shards)
+    logger.info("the times of images differ; %d of %d shards have the same images and are kept", same, len(shards))
+
+
+def images(shard: PlannedShard) -> Iterator[Image]:
+    """The images of a shard, in its order."""
+    return (shard.split.image(int(i)) for i in shard.members)

@@ -1,0 +1,184 @@
+"""Images that changed, and images that only look as if they had."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conversions import convert, data_files, identities, rewritten, stage_json, why_incomplete
+
+from resnet.errors import UserError
+from resnet.ledger.state_files import read_state, write_state
+from resnet.records.shards import Shard, ShardedRecords
+from resnet.run import Run
+from resnet.stages import run_part
+
+BMP = cv2.imencode(".bmp", np.zeros((20, 32, 3), np.uint8))[1].tobytes()
+
+
+@pytest.fixture
+def images(photographs, tmp_path) -> Path:
+    """Photographs to change."""
+    return Path(shutil.copytree(photographs, tmp_path / "photographs"))
+
+
+@pytest.fixture
+def run(images, run_on, tmp_path) -> Run:
+    """Converted."""
+    run = run_on(images, tmp_path / "artifacts")
+    convert(run)
+    return run
+
+
+def again(run: Run, *, data: Path | None = None, discard: tuple[str, ...] = ()) -> Run:
+    """The same run in another process, which looks at the images again."""
+    few = ["records.train_shards=3", "records.validation_shards=2", f"records.parts={run.recipe.records.parts}"]
+    few.append(f"records.max_rejected={run.recipe.records.max_rejected}")
+    return Run.of(
+        "imagefolder", few, artifacts=run.artifacts, data=data or run.data, machine=run.machine, discard=discard
+    )
+
+
+def shards_with(run: Run, filename: str, records_of) -> set[str]:
+    found = set()
+    for split in ("train", "validation"):
+        names = [path.name for path in ShardedRecords(run.records, split).shards]
+        shards = ShardedRecords(run.records, split).index["shard"]
+        records = zip(records_of(run.records, split), shards, strict=True)
+        found |= {names[shard] for record, shard in records if record.filename == filename}
+    return found
+
+
+def touch_all(images: Path) -> None:
+    for path in images.rglob("*"):
+        os.utime(path, (1, 1))
+
+
+def have_taken(run: Run, hours: float) -> None:
+    record = read_state(run.records / "stage.json")
+    start = datetime.fromisoformat(record["end"]) - timedelta(hours=hours)
+    write_state(run.records / "stage.json", record | {"start": start.isoformat()})
+
+
+def test_touched_images_are_looked_at_once_and_nothing_is_made_again(run, images, capfd):
+    before, digest = identities(run.records), stage_json(run)["digest"]
+    touch_all(images)
+    assert why_incomplete(again(run)) == "the images may have changed: their times differ"
+    convert(again(run))
+    assert rewritten(before, identities(run.records)) == set()
+    assert stage_json(run)["digest"] == digest
+    assert why_incomplete(again(run)) == ""
+    assert "5 of 5 shards have the same images and are kept" in capfd.readouterr().err
+    assert not (run.artifacts / "trash").exists()
+
+
+def test_a_copy_of_the_images_elsewhere_and_the_original_both_count_as_seen(run, images, tmp_path):
+    digest = stage_json(run)["digest"]
+    copy = Path(shutil.copytree(images, tmp_path / "elsewhere" / "photographs", copy_function=shutil.copyfile))
+    convert(again(run, data=copy))
+    assert stage_json(run)["digest"] == digest
+    assert why_incomplete(again(run, data=copy)) == ""
+    assert why_incomplete(again(run)) == ""
+
+
+def test_an_image_replaced_by_another_of_the_same_size_changes_its_shard_only(images, run_on, tmp_path, records_of):
+    (images / "cat" / "raw.bmp").write_bytes(BMP)
+    run = run_on(images, tmp_path / "artifacts")
+    convert(run)
+    before, digest = identities(run.records), stage_json(run)["digest"]
+    (images / "cat" / "raw.bmp").write_bytes(BMP[:-1] + b"\xff")
+    convert(again(run))
+    assert rewritten(before, identities(run.records)) == shards_with(run, "cat/raw.bmp", records_of)
+    assert stage_json(run)["digest"] != digest
+    (kept,) = (run.artifacts / "trash").iterdir()
+    assert len([path for path in kept.rglob("*") if path.is_file()]) == 3  # a shard, its index, its summary
+
+
+def test_mending_an_unreadable_image_makes_only_its_shard_again(images, run_on, tmp_path, image_files, records_of):
+    (images / "cat" / "broken.jpg").write_bytes(b"no image")
+    run = run_on(images, tmp_path / "artifacts")
+    with pytest.raises(UserError, match=r"(?s)1 image cannot be read.*Finished shards are kept"):
+        convert(run)
+    before = identities(run.records)
+    (images / "cat" / "broken.jpg").write_bytes(image_files["JPEG"])
+    convert(again(run))
+    assert rewritten(before, identities(run.records)) == shards_with(run, "cat/broken.jpg", records_of)
+    assert sum(stage_json(run)["images"].values()) == 40
+    assert not (run.artifacts / "trash").exists()
+
+
+def test_records_of_an_hour_of_work_are_not_replaced_because_images_changed(run, images):
+    have_taken(run, 1)
+    (images / "cat" / "0.jpg").unlink()
+    before = identities(run.records)
+    with pytest.raises(UserError, match="the images have changed") as caught:
+        convert(again(run))
+    assert "--override dataset.name=NAME" in str(caught.value)
+    assert identities(run.records) == before | {".lock": identities(run.records)[".lock"]}
+    convert(again(run, discard=("convert",)))
+    assert sum(stage_json(run)["images"].values()) == 38
+
+
+def test_touched_images_of_an_hour_of_work_need_no_discard(run, images):
+    have_taken(run, 1)
+    touch_all(images)
+    convert(again(run))
+    assert why_incomplete(again(run)) == ""
+
+
+def test_hosts_with_copies_of_the_images_make_parts_of_the_same_records(images, run_on, tmp_path, converted):
+    copy = Path(shutil.copytree(images, tmp_path / "local" / "photographs", copy_function=shutil.copyfile))
+    touch_all(copy)
+    one = run_on(images, tmp_path / "artifacts", "records.parts=2")
+    two = run_on(copy, tmp_path / "artifacts", "records.parts=2")
+    run_part(one, 0)
+    first = identities(one.records)
+    run_part(two, 1)
+    convert(again(two))
+    after = identities(one.records)
+    whole = data_files(converted.records)
+    assert {name: data for name, data in data_files(one.records).items() if not name.endswith(".json")} == {
+        name: data for name, data in whole.items() if not name.endswith(".json")
+    }
+    assert {name: after[name] for name in first if name.startswith("train-")} == {
+        name: identity for name, identity in first.items() if name.startswith("train-")
+    }
+    assert not (one.artifacts / "trash").exists()
+
+
+def test_a_part_of_changed_images_does_not_count_as_done(images, run_on, tmp_path):
+    run = run_on(images, tmp_path / "artifacts", "records.parts=2")
+    for part in range(2):
+        run_part(run, part)
+    convert(run)
+    (images / "cat" / "0.jpg").unlink()
+    changed = again(run)
+    for part in range(2):
+        run_part(changed, part)
+    convert(changed)
+    assert sum(stage_json(run)["images"].values()) == 38
+
+
+def test_a_shard_with_a_corrupt_summary_is_named_and_made_again(run, converted, capfd):
+    summary = Shard(run.records, "train-00001-of-00003").summary_path
+    summary.write_bytes(summary.read_bytes().replace(b'"records": ', b'"records": 1'))
+    (run.records / "stage.json").unlink()
+    before = identities(run.records)
+    convert(again(run))
+    assert f"{summary} is corrupt (its checksum does not match). The shard is made again." in capfd.readouterr().err
+    assert rewritten(before, identities(run.records)) == {"train-00001-of-00003"}
+    assert data_files(run.records) == data_files(converted.records)
+
+
+def test_a_disk_without_room_for_the_records_is_said_before_anything_is_written(images, run_on, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10_000))
+    run = run_on(images, tmp_path / "artifacts")
+    with pytest.raises(UserError, match=r"the records need about .* GB, but the disk of .* has 0\.0 GB free"):
+        convert(run)
+    assert not list(run.records.glob("train-*"))
