@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 KILLED_SECONDS = 10.0  # a killed process may take a moment to end and release its lock
 SHOWN = 3  # differences in a reason
+FORMERLY_UNRECORDED = {("dataset", "classes")}  # settings of earlier versions: whatever they were counts as the same
 
 
 class Ledger:
@@ -89,7 +90,8 @@ class Ledger:
         version = STAGES[stage].version
         if earlier["version"] != version:
             return [f"it was made by version {earlier['version']} of the stage, and the code is version {version}"]
-        wanted, recorded = self.settings(stage), _with_defaults(stage, earlier["settings"])
+        wanted = self.settings(stage)
+        recorded = _with_defaults(stage, wanted, earlier["settings"])
         found = [
             f"{section}.{key} was {json.dumps(was)}, now {json.dumps(value)}"
             for section, values in wanted.items()
@@ -260,10 +262,13 @@ def _affecting(stage: str, recipe: Recipe) -> dict[str, dict[str, Any]]:
     return {section: getattr(recipe, section).affecting_results() for section in STAGES[stage].sections}
 
 
-def _with_defaults(stage: str, recorded: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _with_defaults(stage: str, wanted: dict[str, Any], recorded: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Recorded settings as today's code has them. One that was added since counts as its default, which therefore must
     do what the code did before; one that was removed is left out."""
     defaults = _affecting(stage, Recipe())
+    for section, key in FORMERLY_UNRECORDED:
+        if section in defaults:
+            defaults[section][key] = wanted[section][key]
     return {
         section: {key: recorded.get(section, {}).get(key, default) for key, default in values.items()}
         for section, values in defaults.items()

@@ -254,3 +254,12 @@ def test_a_lost_stage_json_is_made_again_from_what_is_beside_it(finished):
     assert (folder / "log.txt").exists()
     assert finish(finished, "train")["digest"] == before["digest"]
     assert incomplete(finished) == set()
+
+
+def test_a_setting_that_earlier_versions_did_not_record_counts_as_the_same(ledger_for):
+    ledger = ledger_for("dataset.classes=10")
+    finish(ledger, "convert")
+    change(ledger.run.records / "stage.json", lambda record: record["settings"]["dataset"].pop("classes"))
+    assert ledger.why_incomplete("convert") == ""
+    finish(ledger, "convert")
+    assert ledger_for("dataset.classes=9").why_incomplete("convert") == "dataset.classes was 10, now 9"

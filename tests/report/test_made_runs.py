@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from matplotlib.text import Text
 
 from resnet.errors import UserError
 from resnet.ledger import Attempt, Ledger
+from resnet.ledger.state_files import read_state, write_state
 from resnet.predictions_file import read_predictions
 from resnet.records.example import LabelledImage
 from resnet.records.shards import Shard, ShardedRecords
@@ -112,9 +112,9 @@ def test_a_damaged_table_of_predictions_stops_the_report_with_one_message(made_r
 def test_a_stage_file_without_a_key_stops_the_report_with_one_message(made_run):
     ledger = made_run()
     path = ledger.run.stage_folder("evaluate") / "stage.json"
-    record = json.loads(path.read_text())
+    record = read_state(path)
     del record["metrics"]["views"]["1-crop"]["top5_error"]
-    path.write_text(json.dumps(record))
+    write_state(path, record)
     with pytest.raises(UserError, match=r"metrics\.views\.1-crop\.top5_error: field required") as error:
         reported(ledger)
     assert str(path) in str(error.value)
