@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from resnet.progress import ENVIRONMENT
-from resnet.run import Run
+from resnet.run import Machine, Run
 from resnet.training.log_format import read_log
 from resnet.weights.safetensors_files import read_tensors
 
@@ -44,11 +44,13 @@ def artifacts(tmp_path_factory) -> Path:
     return folder
 
 
-def interrupt(artifacts: Path, run: str, number: signal.Signals, after_step: int) -> int:
+def interrupt(artifacts: Path, run: str, number: signal.Signals, after_step: int, **environment: str) -> int:
     """Train, and send a signal when the trainer reports a step after `after_step`. Returns the exit code."""
     reading, writing = os.pipe()
     trainer = subprocess.Popen(
-        command("train", artifacts, f"--run={run}"), env=os.environ | {ENVIRONMENT: str(writing)}, pass_fds=(writing,)
+        command("train", artifacts, f"--run={run}"),
+        env=os.environ | {ENVIRONMENT: str(writing)} | environment,
+        pass_fds=(writing,),
     )
     os.close(writing)
     with open(reading) as pipe:
@@ -78,6 +80,20 @@ def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifact
     assert steps == sorted(set(steps))
     record = json.loads((artifacts / "runs" / run / "train" / "stage.json").read_text())
     assert record["attempts"] == 2
+
+
+def test_a_killed_training_leaves_no_generated_code_in_the_temporary_folder(artifacts, tmp_path):
+    assert interrupt(artifacts, "killed", signal.SIGKILL, after_step=1, TMPDIR=str(tmp_path)) == -signal.SIGKILL
+    assert list(tmp_path.glob("*autograph*")) == []
+
+
+def test_averaging_statistics_leaves_no_generated_code_in_the_temporary_folder(photo_records, tmp_path, monkeypatch):
+    from resnet.stages.batchnorm import average_statistics
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = Run.of("digits", [*OVERRIDES, "batchnorm.batches=1"], artifacts=tmp_path, machine=Machine(workers=1))
+    average_statistics(run, photo_records, lambda images, training: (images, [(images[0, 0, 0], images[0, 0, 1])]))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_loss_falls_and_the_learning_rate_drops(artifacts):
