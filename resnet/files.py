@@ -1,15 +1,26 @@
-"""Files that are either complete or not there: written to a temporary file, synced, then renamed."""
+"""Files that are either complete or not there: written to a temporary file, synced, then renamed.
+
+Also: how long to try again where a network disk is away for a moment.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from resnet.errors import UserError
+
+Result = TypeVar("Result")
+
+# What a network disk raises while its server is away or restarts. Not ENOENT: a file that is not there stays so.
+TRANSIENT = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, getattr(errno, "EREMOTEIO", errno.EIO)}
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 16.0, 16.0)  # seconds before each further attempt: about a minute in all
 
 
 @contextlib.contextmanager
@@ -58,3 +69,25 @@ def make_folder(folder: Path) -> None:
         raise UserError(
             f"cannot create the folder {folder}: {error.strerror}. Give another one with --artifacts."
         ) from None
+
+
+def with_retries(
+    operation: Callable[[], Result],
+    on_retry: Callable[[OSError, float], None],
+    *,
+    pause: Callable[[float], None] = time.sleep,
+) -> Result:
+    """The result of `operation`, which is tried again, after a pause, while it fails with a TRANSIENT error.
+
+    `on_retry(error, seconds)` is called before each pause: it says so, and closes what must be opened again. After the
+    last of PAUSES the error is raised, as is any other error at once.
+    """
+    for seconds in PAUSES:
+        try:
+            return operation()
+        except OSError as error:
+            if error.errno not in TRANSIENT:
+                raise
+            on_retry(error, seconds)
+        pause(seconds)
+    return operation()
