@@ -13,7 +13,7 @@ import io
 import logging
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -39,7 +39,7 @@ class _Dropping(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: bytes) -> int:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         try:
             return os.write(self._descriptor, data)
         except OSError as error:
@@ -55,8 +55,8 @@ def dropping(stream: TextIO | None) -> TextIO:
         stream.flush()
     except OSError:
         pass
-    binary = io.BufferedWriter(_Dropping(stream.fileno(), stream.name))
-    return io.TextIOWrapper(binary, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+    raw: io.RawIOBase = _Dropping(stream.fileno(), stream.name)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
 
 
 class _AboveTheBar(logging.Handler):

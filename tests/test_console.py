@@ -186,6 +186,16 @@ def test_the_parent_process_receives_the_final_count(monkeypatch):
     assert updates[-1] == {"fraction": 1.0, "message": "evaluating: 3 of 3 images, fast"}
 
 
+def test_a_preparation_has_no_part_in_the_fraction_that_the_parent_process_shows(monkeypatch):
+    reading, writing = os.pipe()
+    monkeypatch.setenv(ENVIRONMENT, str(writing))
+    with Progress("checking", 3, "images", is_preparation=True) as bar:
+        bar.advance(3)
+    os.close(writing)
+    with open(reading) as pipe:
+        assert [json.loads(line) for line in pipe] == [{"message": "checking: 3 of 3 images"}]
+
+
 def test_a_stage_with_lines_of_its_own_can_ask_for_progress_every_so_many_seconds(standard_error):
     log = standard_error(io.StringIO())
     with Progress("training", 100, "steps", line_seconds=0.0) as often, Progress("training", 100, "steps") as tenths:

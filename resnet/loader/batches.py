@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from resnet.loader.loader import Loader
 from resnet.loader.sampler import EvaluationSampler, TrainingSampler
 from resnet.loader.transforms import Augment, CenterCrop
@@ -9,8 +11,15 @@ from resnet.records.shards import ShardedRecords
 from resnet.settings import Recipe
 
 
-def training_batches(recipe: Recipe, records: ShardedRecords, workers: int, first_step: int, last_step: int) -> Loader:
-    """Batches of augmented images, from one step to another."""
+def training_batches(
+    recipe: Recipe,
+    records: ShardedRecords,
+    workers: int,
+    first_step: int,
+    last_step: int,
+    corrupt: Sequence[str] = (),
+) -> Loader:
+    """Batches of augmented images, from one step to another. `corrupt`: those that the run knows: see `Loader`."""
     training = recipe.training
     return Loader(
         records,
@@ -22,6 +31,7 @@ def training_batches(recipe: Recipe, records: ShardedRecords, workers: int, firs
         workers=workers,
         seed=training.seed,
         max_corrupt=recipe.records.max_corrupt,
+        corrupt=corrupt,
     )
 
 

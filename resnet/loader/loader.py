@@ -20,7 +20,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -63,8 +63,9 @@ class _BatchInWork:
 class Loader:
     """Iterate over it, as a context manager.
 
-    `pool` has the worker processes. `corrupt` lists the records that could not be read, `second_reads` counts those
-    that could at the second attempt.
+    `pool` has the worker processes. `corrupt` lists the records that could not be read; those that an earlier attempt
+    of a run knows count against `max_corrupt` too, and are not reported again. `second_reads` counts the records that
+    could be read at the second attempt.
     """
 
     def __init__(
@@ -80,8 +81,9 @@ class Loader:
         seed: int = 0,
         filenames: bool = False,
         max_corrupt: int = 0,
+        corrupt: Sequence[str] = (),
     ):
-        self.corrupt: list[str] = []
+        self.corrupt = list(corrupt)
         self.second_reads = 0
         self._records, self._sampler, self._max_corrupt = records, sampler, max_corrupt
         self._step_to_submit, self._step_to_yield, self._last_step = first_step, first_step, last_step

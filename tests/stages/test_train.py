@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from resnet.progress import ENVIRONMENT
+from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.training.log_format import read_log
-from resnet.weights.safetensors_files import read_tensors
+from resnet.weights.safetensors_files import read_facts, read_tensors
 
 OVERRIDES = (
     "model.image_size=16",
@@ -44,11 +47,13 @@ def artifacts(tmp_path_factory) -> Path:
     return folder
 
 
-def interrupt(artifacts: Path, run: str, number: signal.Signals, after_step: int, **environment: str) -> int:
+def interrupt(
+    artifacts: Path, run: str, number: signal.Signals, after_step: int, *overrides: str, **environment: str
+) -> int:
     """Train, and send a signal when the trainer reports a step after `after_step`. Returns the exit code."""
     reading, writing = os.pipe()
     trainer = subprocess.Popen(
-        command("train", artifacts, f"--run={run}"),
+        command("train", artifacts, f"--run={run}", *overrides),
         env=os.environ | {ENVIRONMENT: str(writing)} | environment,
         pass_fds=(writing,),
     )
@@ -65,7 +70,7 @@ def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
     return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifacts, number):
     run = f"interrupted-by-{number.name}"
     assert interrupt(artifacts, run, number, after_step=12) != 0
@@ -122,6 +127,48 @@ def test_an_epoch_whose_validation_was_interrupted_is_validated_on_resume(artifa
     assert [line | {"seconds": 0} for line in read_log(folder / "log.jsonl")] == [
         line | {"seconds": 0} for line in lines
     ]
+
+
+def change_records(artifacts: Path, split: str, *numbers: int) -> None:
+    """Change a byte of some records."""
+    records = ShardedRecords(artifacts / "records" / "digits", split)
+    for number in numbers:
+        shard, offset, length, _ = records.index[number].item()
+        content = bytearray(records.shards[shard].read_bytes())
+        content[offset + length // 2] ^= 1
+        records.shards[shard].write_bytes(content)
+
+
+def test_a_corrupt_validation_record_stops_training_before_the_first_step(artifacts, tmp_path):
+    shutil.copytree(artifacts / "records", tmp_path / "records")
+    change_records(tmp_path, "validation", 7)
+    done = subprocess.run(command("train", tmp_path), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"error: .*validation-00000-of-00001: the record at byte \d+ is corrupt", done.stderr)
+    assert not list((tmp_path / "runs/digits/train/checkpoints").iterdir())
+
+
+def test_corrupt_records_are_those_of_the_run_and_not_of_its_last_attempt(artifacts, tmp_path):
+    shutil.copytree(artifacts / "records", tmp_path / "records")
+    change_records(tmp_path, "train", 3, 900)
+    allowed = "--override=records.max_corrupt=2"
+    assert interrupt(tmp_path, "digits", signal.SIGTERM, 12, allowed) == 130  # after an epoch: it has met both
+    folder = tmp_path / "runs/digits/train"
+    known = read_facts(max((folder / "checkpoints").iterdir()))["corrupt"]
+    assert len(known) == 2
+    done = subprocess.run(command("train", tmp_path, allowed), check=True, capture_output=True, text=True)
+    assert "corrupt" not in done.stderr
+    assert json.loads((folder / "stage.json").read_text())["corrupt_records"] == known
+
+
+def test_training_does_not_begin_on_a_full_disk(artifacts, monkeypatch, capsys):
+    from resnet.__main__ import main
+
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    assert main(command("train", artifacts, "--run=full")[3:]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: training needs 10 MB for checkpoints and weights in ")
+    assert "its disk has 1 MB free" in message
 
 
 def test_a_complete_training_does_not_run_again(artifacts):
