@@ -66,6 +66,23 @@ def interrupt(
         return trainer.wait()
 
 
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_ctrl_c_saves_although_nobody_can_read_what_training_says(artifacts, kind):
+    """As under `| tee log`, which ends at the same Ctrl-C, or when the terminal is gone."""
+    reading, writing = os.pipe() if kind == "pipe" else os.openpty()
+    run = f"unread-{kind}"
+    trainer = subprocess.Popen(command("train", artifacts, f"--run={run}"), stdout=writing, stderr=writing)
+    os.close(writing)
+    said = b""
+    while b"epoch 1/3" not in said:  # after 12 steps
+        said += os.read(reading, 1 << 16)
+    os.close(reading)
+    trainer.send_signal(signal.SIGINT)
+    assert trainer.wait() == 130
+    steps = [int(path.stem.split("-")[1]) for path in (artifacts / "runs" / run / "train/checkpoints").iterdir()]
+    assert max(steps) > 12
+
+
 def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
     return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
 

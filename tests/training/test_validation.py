@@ -57,9 +57,9 @@ def test_the_check_names_a_corrupt_record(run):
     content[offset + length // 2] ^= 1
     records.shards[shard].write_bytes(content)
     name = records.shards[shard].name
-    with Validation(run, ConstantNetwork(), Interruption()) as validation:
-        with pytest.raises(UserError, match=f"{name}: the record at byte {offset} is corrupt"):
-            validation.check()
+    expected = pytest.raises(UserError, match=f"{name}: the record at byte {offset} is corrupt")
+    with Validation(run, ConstantNetwork(), Interruption()) as validation, expected:
+        validation.check()
 
 
 def test_an_interruption_ends_a_validation_within_a_batch(run):
