@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import os
-import signal
 import sys
 
-from resnet import console, stages
-from resnet.commands import COMMANDS
-from resnet.commands.options import option_groups, run_of
-from resnet.errors import LockedElsewhere, UserError
-from resnet.processes import PARENT, die_with_parent
-from resnet.progress import send_to_parent
-from resnet.stage_table import STAGES
-
 EXIT_FAILED, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 10, 130
+
+
+def is_interruption(error: BaseException | None) -> bool:
+    """Whether Ctrl-C caused an error. While they are imported, some libraries turn it into an error of their own."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+try:  # these imports take a second, and Ctrl-C may come in it
+    import argparse
+    import importlib
+    import signal
+
+    from resnet import console, stages
+    from resnet.commands import COMMANDS
+    from resnet.commands.options import option_groups, run_of
+    from resnet.errors import LockedElsewhere, UserError
+    from resnet.processes import PARENT, die_with_parent
+    from resnet.progress import send_to_parent
+    from resnet.stage_table import STAGES
+except BaseException as error:
+    if not is_interruption(error):
+        raise
+    print("error: interrupted; the same command continues", file=sys.stderr)
+    os._exit(EXIT_INTERRUPTED)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command in COMMANDS:
             importlib.import_module(COMMANDS[options.command].module).main(options)
+            console.require_output()
         else:
             _run_stage(options)
         return 0
@@ -38,7 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
         if error.filename is None and error.errno is None:
             raise
         return _fail(f"{error.strerror}: {error.filename or options.artifacts}", EXIT_FAILED)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not is_interruption(error):
+            raise
         return _fail(f"{options.command} was interrupted; the same command continues it", EXIT_INTERRUPTED)
 
 
@@ -71,4 +89,8 @@ def _fail(message: str, code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    if code == EXIT_INTERRUPTED:
+        os._exit(code)  # at once: after Ctrl-C in some imports, Python's own way ends with another code
+    sys.exit(code)

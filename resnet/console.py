@@ -1,25 +1,70 @@
 """What a command says while it works: a line a message on standard error, above the progress bar if there is one.
 
 Every module has a logger of its own name. A stage prints its result to standard output instead.
+
+Work never ends because nobody can read about it: `configure` replaces standard output and standard error by streams
+that drop what cannot be written, to a pipe whose reader has ended, a closed terminal, or a log file on a full disk.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
+import os
 import sys
+from typing import Any, TextIO
 
 from tqdm import tqdm
+
+STDERR = 2  # its file descriptor
+
+
+class _Dropping(io.RawIOBase):
+    """Writes to a file descriptor. What cannot be written is dropped, so that no layer above keeps it or fails.
+
+    `error`: why the last of it was dropped.
+    """
+
+    def __init__(self, descriptor: int, name: str):
+        self._descriptor, self.name = descriptor, name
+        self.error: OSError | None = None
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except OSError as error:
+            self.error = error
+            return len(data)
+
+
+def dropping(stream: TextIO | None) -> TextIO:
+    """A stream to the same file that drops what cannot be written. None is what Python has for a closed file."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")
+    try:
+        stream.flush()
+    except OSError:
+        pass
+    raw: io.RawIOBase = _Dropping(stream.fileno(), stream.name)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
 
 
 class _AboveTheBar(logging.Handler):
     """Writes to whatever `sys.stderr` is at the moment, and moves a progress bar there out of the way."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            tqdm.write(self.format(record), file=sys.stderr)
-            sys.stderr.flush()
-        except OSError:  # nobody reads any more: carry on
-            pass
+        tqdm.write(self.format(record), file=sys.stderr)
+        sys.stderr.flush()
 
 
 class _ByLevel(logging.Formatter):
@@ -35,10 +80,43 @@ class _ByLevel(logging.Formatter):
 
 
 def configure() -> None:
-    """Show this package's messages on standard error, from INFO up. Calling it again changes nothing."""
+    """Show this package's messages on standard error, from INFO up, and drop what cannot be written.
+
+    Calling it again changes nothing.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        # Only the process's own streams: pytest puts others in their place.
+        if stream is getattr(sys, f"__{name}__") and not isinstance(_raw(stream), _Dropping):
+            setattr(sys, name, dropping(stream))
+            setattr(sys, f"__{name}__", getattr(sys, name))  # the interpreter flushes this one at its end
     logger = logging.getLogger("resnet")
     handler = _AboveTheBar()
     handler.setFormatter(_ByLevel())
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False  # TensorFlow's absl puts a handler on the root logger
+
+
+def require_output() -> None:
+    """Raise OSError if standard output is what a command makes, and some of it could not be written.
+
+    A reader that has read enough (`| head`) is no error.
+    """
+    sys.stdout.flush()
+    error = getattr(_raw(sys.stdout), "error", None)
+    if error and error.errno != errno.EPIPE:
+        raise OSError(error.errno, error.strerror, "standard output")
+
+
+def say_in_signal_handler(text: str) -> None:
+    """Write a line past buffers and locks, which the interrupted code may be in the middle of."""
+    try:
+        start = "\n" if os.isatty(STDERR) else ""  # below the progress bar
+        os.write(STDERR, f"{start}{text}\n".encode())
+    except OSError:
+        pass
+
+
+def _raw(stream: TextIO | None) -> object:
+    return getattr(getattr(stream, "buffer", None), "raw", None)

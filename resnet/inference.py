@@ -25,7 +25,9 @@ class Predictor:
         def logits(images: tf.Tensor) -> tf.Tensor:
             return network(images, training=False)[0]
 
-        self._run = tf.function(lambda images: strategy.run(logits, args=(images,)), reduce_retracing=True)
+        self._run = tf.function(
+            lambda images: strategy.run(logits, args=(images,)), autograph=False, reduce_retracing=True
+        )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Float32 logits [n, classes] of uint8 images [n, size, size, 3], for any n."""

@@ -26,9 +26,19 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{po
 
 class Progress:
     """A bar over `total` things, as a context manager. Without a terminal, it logs a line each tenth instead, or one
-    every `line_seconds`."""
+    every `line_seconds`. `is_preparation`: the stage's own work, whose fraction counts, comes after it."""
 
-    def __init__(self, title: str, total: int, unit: str, *, done: int = 0, line_seconds: float | None = None):
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        unit: str,
+        *,
+        done: int = 0,
+        line_seconds: float | None = None,
+        is_preparation: bool = False,
+    ):
+        self._is_preparation = is_preparation
         self._title, self._total, self._unit, self._done = title, total, unit, done
         on_terminal = sys.stderr.isatty()
         self._logs_lines, self._line_seconds = not on_terminal, line_seconds
@@ -39,6 +49,7 @@ class Progress:
             bar_format=BAR,
             mininterval=0.5,
             dynamic_ncols=True,
+            leave=not is_preparation,
             disable=not on_terminal,
         )
         self._reported, self._logged = 0.0, time.monotonic()
@@ -61,7 +72,8 @@ class Progress:
             logger.info("%s", text)
         if time.monotonic() - self._reported >= 1.0 or self._done >= self._total:
             self._reported = time.monotonic()
-            send_to_parent(fraction=self._done / max(self._total, 1), message=text)
+            fraction = {} if self._is_preparation else {"fraction": self._done / max(self._total, 1)}
+            send_to_parent(**fraction, message=text)
 
     def _is_line_due(self, before: int) -> bool:
         if not self._logs_lines:

@@ -1,6 +1,8 @@
 """python -m resnet, without Luigi."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -50,3 +52,45 @@ def test_an_unwritable_folder_is_an_error_of_the_user(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main(["convert", "--artifacts", str(tmp_path / "file")]) == 1
     assert "cannot create the folder" in capsys.readouterr().err
+
+
+def test_a_command_whose_output_cannot_be_written_fails():
+    """What it prints is all that it makes."""
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "resnet", "recipe"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "error: No space left on device: standard output\n"
+
+
+# Runs `python -m resnet recipe`; Ctrl-C comes during the import of a module.
+INTERRUPTED_IMPORT = """
+import os, runpy, signal, sys
+
+class CtrlC:
+    def __init__(self, module, is_hidden):
+        self.module, self.is_hidden = module, is_hidden
+
+    def find_spec(self, name, path, target=None):
+        if name == self.module:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            except KeyboardInterrupt:
+                if self.is_hidden:
+                    raise ImportError("initialization failed")
+                raise
+
+sys.meta_path.insert(0, CtrlC(sys.argv[1], sys.argv[2] == "hidden"))
+sys.argv[1:] = ["recipe"]
+runpy.run_module("resnet", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["shown", "hidden"])
+@pytest.mark.parametrize("module", ["resnet.stages", "tqdm", "resnet.stage_table", "resnet.commands.recipe"])
+def test_ctrl_c_during_an_import_ends_with_one_line(module, how):
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT, module, how], capture_output=True, text=True)
+    assert ended.returncode == 130
+    assert ended.stderr.count("\n") == 1
+    assert "interrupted; the same command continues" in ended.stderr

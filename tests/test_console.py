@@ -6,7 +6,11 @@ import io
 import json
 import logging
 import os
+import resource
+import subprocess
 import sys
+from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
 
@@ -53,16 +57,76 @@ def test_configuring_twice_shows_each_message_once(standard_error):
     assert log.getvalue() == "once\n"
 
 
-def test_a_message_to_a_closed_pipe_does_not_raise(monkeypatch):
+def test_a_message_to_a_closed_pipe_does_not_raise(monkeypatch, closed_pipe):
+    monkeypatch.setattr(sys, "stderr", console.dropping(closed_pipe))
+    logging.getLogger("resnet.files").info("unheard")
+    print("unheard", file=sys.stderr, flush=True)
+    with Progress("training", 2, "steps") as bar:
+        bar.advance(2)
+
+
+@pytest.fixture
+def closed_pipe() -> Iterator[TextIO]:
+    """The writing end of a pipe that nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe:
-        monkeypatch.setattr(sys, "stderr", pipe)
-        logging.getLogger("resnet.files").info("unheard")
-        monkeypatch.undo()
-        with pytest.raises(BrokenPipeError):
-            pipe.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # so that closing it succeeds
+        yield pipe
+
+
+def test_what_is_written_after_a_failure_arrives(tmp_path):
+    with open(tmp_path / "log", "w") as file:
+        stream = console.dropping(file)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as on a full disk
+        try:
+            print("lost", file=stream)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        print("found", file=stream)
+    assert (tmp_path / "log").read_text() == "found\n"
+
+
+def test_a_process_without_standard_error_can_still_write_to_it():
+    print("unheard", file=console.dropping(None))
+
+
+WRITE_EVERYWHERE = """
+import logging, sys
+from resnet import console
+from resnet.progress import Progress
+
+console.configure()
+console.configure()
+for _ in range(3):
+    print("result", flush=True)
+    print("unflushed", end="")
+    print("note", file=sys.stderr)
+    logging.getLogger("resnet.files").warning("message")
+    sys.stderr.isatty = lambda: True
+    with Progress("training", 2, "steps") as bar:
+        bar.advance(2)
+sys.stdout.buffer.write(b"x" * 100_000)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("path", ["closed pipe", "/dev/full"])
+def test_a_process_whose_output_nobody_can_read_works_to_its_end(path, request, tmp_path):
+    """Its exit code is its own, and a last message does not end up elsewhere."""
+    stream = request.getfixturevalue("closed_pipe") if path == "closed pipe" else open(path, "w")  # noqa: SIM115
+    code = subprocess.run([sys.executable, "-c", WRITE_EVERYWHERE], stdout=stream, stderr=stream).returncode
+    assert code == 3
+    stream.close()
+
+
+def test_a_process_whose_output_alone_is_lost_says_nothing_about_it(closed_pipe):
+    ended = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", WRITE_EVERYWHERE], stdout=closed_pipe, stderr=subprocess.PIPE, text=True
+    )
+    assert ended.returncode == 3
+    assert "Exception ignored" not in ended.stderr
+    assert ended.stderr.count("warning: files: message") == 3
 
 
 def test_a_message_on_a_terminal_is_a_separate_line_above_the_bar(standard_error):
@@ -120,6 +184,16 @@ def test_the_parent_process_receives_the_final_count(monkeypatch):
     with open(reading) as pipe:
         updates = [json.loads(line) for line in pipe]
     assert updates[-1] == {"fraction": 1.0, "message": "evaluating: 3 of 3 images, fast"}
+
+
+def test_a_preparation_has_no_part_in_the_fraction_that_the_parent_process_shows(monkeypatch):
+    reading, writing = os.pipe()
+    monkeypatch.setenv(ENVIRONMENT, str(writing))
+    with Progress("checking", 3, "images", is_preparation=True) as bar:
+        bar.advance(3)
+    os.close(writing)
+    with open(reading) as pipe:
+        assert [json.loads(line) for line in pipe] == [{"message": "checking: 3 of 3 images"}]
 
 
 def test_a_stage_with_lines_of_its_own_can_ask_for_progress_every_so_many_seconds(standard_error):

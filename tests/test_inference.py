@@ -117,3 +117,13 @@ def test_predictions_do_not_depend_on_how_the_images_are_batched():
     whole = predictor(images)
     two_batches = np.concatenate([predictor(images[:7]), predictor(images[7:])])
     np.testing.assert_allclose(two_batches, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_predictions_leave_no_generated_code_in_the_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def network(images: tf.Tensor, training: bool) -> tuple[tf.Tensor]:
+        return (tf.cast(images[:, 0, 0], tf.float32),)
+
+    Predictor(network, tf.distribute.OneDeviceStrategy("/cpu:0"))(np.zeros((2, 4, 4, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []

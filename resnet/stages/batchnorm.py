@@ -41,7 +41,7 @@ def average_statistics(run: Run, records: ShardedRecords, network: ResNet) -> li
     images, as in training.
     """
     training, batches = run.recipe.training, run.recipe.batchnorm.batches
-    statistics_of = tf.function(lambda images: network(images, training=True)[1])
+    statistics_of = tf.function(lambda images: network(images, training=True)[1], autograph=False)
     sums: list[np.ndarray] = []
     first = Schedule(training, len(records)).steps
     with (

@@ -12,7 +12,6 @@ from resnet.inference import Predictor
 from resnet.ledger import Attempt
 from resnet.loader.batches import training_batches
 from resnet.model.network import ResNet, network_of
-from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
 from resnet.settings import Training
@@ -26,32 +25,31 @@ from resnet.training.step import TrainStep
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import write_weights
 
-LINE_SECONDS = 300.0  # between progress lines in a log file; each epoch has a line of its own
-
 
 def main(run: Run, attempt: Attempt) -> None:
     """Build the pieces, train, and write the weights."""
     attempt.begin()
-    recipe, settings, workers = run.recipe, run.recipe.training, run.machine.workers
-    records, validation = ShardedRecords(run.records, "train"), ShardedRecords(run.records, "validation")
+    recipe, settings = run.recipe, run.recipe.training
+    records = ShardedRecords(run.records, "train")
     strategy, network, step = build(run, len(records.classes))
     schedule = Schedule(settings, len(records))
     checkpoints = Checkpoints(attempt.folder / "checkpoints", network, step.optimizer.state)
     first = checkpoints.restore_newest()
+    checkpoints.require_space(first, schedule)
     print(opening_line(network, settings, len(records), device_names(strategy), first), flush=True)
     with (
         TrainingLog(attempt.folder, first) as log,
-        training_batches(recipe, records, workers, first, schedule.steps) as batches,
-        page_locked(batches.memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext(),
-        Validation(recipe, validation, workers, Predictor(network, strategy)) as validate,
         Interruption() as interruption,
-        Progress("training", schedule.steps, "steps", done=first, line_seconds=LINE_SECONDS) as progress,
+        training_batches(recipe, records, run.machine.workers, first, schedule.steps, checkpoints.corrupt) as batches,
+        page_locked(batches.memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext(),
+        Validation(run, Predictor(network, strategy), interruption) as validation,
     ):
-        loop = TrainingLoop(settings, schedule, step, validate, checkpoints, log, interruption, progress, first)
-        loop.run(iter(batches))
+        checkpoints.corrupt = batches.corrupt  # a list that grows
+        TrainingLoop(settings, schedule, step, validation, checkpoints, log, interruption, first).run(iter(batches))
     weights = write_weights(attempt.folder / "weights.safetensors", network)
+    logs = [log.path] if log.path.exists() else []  # a full disk may have had no room for it
     devices, seeds = device_names(strategy), {"training.seed": settings.seed}
-    attempt.finish([weights], byproducts=[log.path], devices=devices, seeds=seeds, corrupt_records=batches.corrupt)
+    attempt.finish([weights], byproducts=logs, devices=devices, seeds=seeds, corrupt_records=batches.corrupt)
 
 
 def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, TrainStep]:

@@ -1,14 +1,20 @@
 """Checkpoints: all the state that a resumed training needs, in files that are complete or not there.
 
-That is weights, momentum, moving statistics and the step. Sampling order and augmentation are pure functions of the
-seed and the step.
+That is weights, momentum, moving statistics, the step, and which records are known to be corrupt. Sampling order and
+augmentation are pure functions of the seed and the step.
+
+A checkpoint that is not as it was written (see the SHA-256 in `resnet.weights.safetensors_files`) is put aside under
+another name and reported, never used and never deleted.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +23,15 @@ import tensorflow as tf
 from resnet.errors import UserError
 from resnet.files import make_folder
 from resnet.model.network import ResNet
-from resnet.weights.safetensors_files import assign, read_facts, read_tensors, values, write_tensors
+from resnet.training.schedule import Schedule
+from resnet.weights.safetensors_files import (
+    UnreadableTensors,
+    assign,
+    read_facts,
+    read_tensors,
+    values,
+    write_tensors,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -25,45 +39,92 @@ NEWEST = 3  # checkpoints that are kept, besides those of the epochs asked for
 
 
 class Checkpoints:
-    """`variables`: all state by name, the network's and the optimizer's."""
+    """`variables`: all state by name, the network's and the optimizer's. `corrupt`: the run's corrupt records, which
+    each checkpoint lists."""
 
     def __init__(self, folder: Path, network: ResNet, optimizer_state: Mapping[str, tf.Variable]):
         self._folder = folder
-        self.variables = {f"weights/{name}": variable for name, variable in network.named_variables().items()}
-        self.variables |= optimizer_state
+        self._weights = {f"weights/{name}": variable for name, variable in network.named_variables().items()}
+        self.variables = self._weights | dict(optimizer_state)
+        self.corrupt: Sequence[str] = ()
         make_folder(folder)
 
     def save(self, step: int, *, keep: bool = False) -> Path:
-        """Write the state after `step` steps, and delete older ones, except those saved with `keep`."""
+        """Write the state after `step` steps, and delete older ones, except the newest and those saved with `keep`."""
         state = values(self.variables)
         if odd := [name for name, value in state.items() if not np.isfinite(value).all()]:
             raise UserError(
                 f"{odd[0]} is not finite at step {step} ({len(odd)} such variables); the checkpoint before it is "
                 "kept. Lower training.learning_rate, and look at the images and labels."
             )
-        write_tensors(self._path(step), state, {"step": str(step), "keep": "yes" if keep else "no"})
-        for old in self.steps()[:-NEWEST]:
-            if read_facts(self._path(old)).get("keep") == "no":  # neither asked for nor unreadable
-                self._path(old).unlink()
+        older = [earlier for earlier in self.steps() if earlier < step]
+        try:
+            write_tensors(self._path(step), state, {"step": step, "keep": keep, "corrupt": list(self.corrupt)})
+        except OSError as error:
+            start = f"{self._path(older[-1]).name}, which is kept" if older else "step 0"
+            raise UserError(
+                f"the checkpoint of step {step} cannot be written to {self._folder}: {error.strerror}. Make room, or "
+                f"repair the disk. The same command continues from {start}."
+            ) from None
+        self._prune(older)
         return self._path(step)
+
+    def _prune(self, older: Sequence[int]) -> None:
+        """Delete the checkpoints before the one just written, except the newest and those to keep."""
+        try:
+            readable = {}
+            for step in older:
+                if facts := read_facts(self._path(step)):
+                    readable[step] = facts
+                else:
+                    name = self._put_aside(self._path(step))
+                    logger.warning("%s cannot be read; it is now %s", self._path(step), name)
+            for step in list(readable)[: 1 - NEWEST]:
+                if not _is_kept(readable[step]):
+                    self._path(step).unlink()
+        except OSError as error:
+            logger.warning("an older checkpoint, %s, cannot be deleted: %s", error.filename, error.strerror)
 
     def restore_newest(self) -> int:
         """Load the newest complete checkpoint; returns the steps done. 0 when there is none: training starts.
 
         Raises UserError when there are checkpoints and none can be read: days of training must not be lost silently.
         """
-        steps = self.steps()
-        for step in reversed(steps):
+        for step in reversed(self.steps()):
+            path = self._path(step)
             try:
-                tensors, facts = read_tensors(self._path(step))
-            except UserError as error:
-                logger.warning("%s; using the checkpoint before it", error)
+                tensors, facts = read_tensors(path)
+                if str(facts.get("step")) != str(step):
+                    raise UnreadableTensors(f"{path} is the checkpoint of step {facts.get('step')}, says its header")
+            except UnreadableTensors as error:
+                logger.warning("%s; it is now %s, and the checkpoint before it is used", error, self._put_aside(path))
                 continue
-            assign(self.variables, tensors, self._path(step))
-            return int(facts["step"])
-        if steps:
-            raise UserError(f"none of the checkpoints in {self._folder} can be read. Move them away to start again.")
+            assign(self.variables, tensors, path)
+            self.corrupt = list(facts.get("corrupt", []))
+            return step
+        if any(self._folder.glob("*.unreadable*")):
+            raise UserError(
+                f"none of the checkpoints in {self._folder} can be read: see its *.unreadable files. Move them away to "
+                "start again."
+            )
         return 0
+
+    def require_space(self, done: int, schedule: Schedule) -> None:
+        """Raise UserError unless the disk has room for the checkpoints that are still to come, and the weights."""
+        existing = sum(not _is_kept(read_facts(self._path(step))) for step in self.steps())
+        to_keep = sum(
+            schedule.epochs_done(done) < epoch <= schedule.training.epochs
+            for epoch in set(schedule.training.keep_epochs)
+        )
+        count = max(NEWEST - existing, 0) + 1 + to_keep if done < schedule.steps else 0
+        needed = count * _bytes(self.variables) + _bytes(self._weights)
+        free = shutil.disk_usage(self._folder).free
+        if needed > free:
+            remedy = ", or keep fewer epochs (training.keep_epochs)" if to_keep else ""
+            raise UserError(
+                f"training needs {math.ceil(needed / 1e6):,} MB for checkpoints and weights in {self._folder}, and its "
+                f"disk has {free // 10**6:,} MB free. Make room, or give another folder with --artifacts{remedy}."
+            )
 
     def steps(self) -> list[int]:
         """The steps that there are checkpoints of, in rising order."""
@@ -72,3 +133,19 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self._folder / f"step-{step:08d}.safetensors"
+
+    def _put_aside(self, path: Path) -> str:
+        """Rename an unreadable checkpoint; returns its new name."""
+        names = (f"{path.name}.unreadable{number or ''}" for number in itertools.count())
+        aside = next(aside for name in names if not (aside := path.with_name(name)).exists())
+        path.rename(aside)
+        return aside.name
+
+
+def _is_kept(facts: Mapping[str, object]) -> bool:
+    return facts.get("keep") in (True, "yes")  # earlier versions wrote text
+
+
+def _bytes(variables: Mapping[str, tf.Variable]) -> int:
+    """The size of a file of them; 200 bytes hold a name and where its numbers are."""
+    return sum(math.prod(variable.shape) * variable.dtype.size + 200 for variable in variables.values())

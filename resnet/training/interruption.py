@@ -1,22 +1,21 @@
-"""Ctrl-C and SIGTERM during training: finish the step, save a checkpoint, stop."""
+"""Ctrl-C, SIGTERM and SIGHUP (the terminal is gone) during training: finish the step, save a checkpoint, stop."""
 
 from __future__ import annotations
 
-import logging
 import signal
 from types import FrameType
 from typing import Any
 
-logger = logging.getLogger(__name__)
+from resnet.console import say_in_signal_handler
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
     """Inside the block, the first signal only sets `requested`. On exit, the previous handlers are restored.
 
-    A second Ctrl-C stops at once. A second SIGTERM does not: after one to the whole process group, the kernel sends
-    another when the parent ends.
+    A second Ctrl-C stops at once. A second SIGTERM or SIGHUP does not: after one to the whole process group, the kernel
+    sends a SIGTERM when the parent ends. With `nohup`, SIGHUP stays ignored.
     """
 
     def __init__(self) -> None:
@@ -25,6 +24,8 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         for number in SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._previous[number] = signal.signal(number, self._request)
         return self
 
@@ -36,5 +37,5 @@ class Interruption:
         if number == signal.SIGINT and self.requested:
             raise KeyboardInterrupt
         if not self.requested:
-            self.requested = True  # first of all: what follows may fail
-            logger.info("training stops after this step and saves a checkpoint")
+            self.requested = True
+            say_in_signal_handler("training stops after this step and saves a checkpoint")

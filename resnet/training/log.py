@@ -1,16 +1,24 @@
-"""Writes the training log, and the same numbers for TensorBoard. `log_format` says what is in a line."""
+"""Writes the training log, and the same numbers for TensorBoard. `log_format` says what is in a line.
+
+A log never stops a training: what cannot be read or written is reported, once for each reason.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import tensorflow as tf
 
 from resnet.files import atomic
-from resnet.training.log_format import read_log
+from resnet.training.log_format import LogLines, read_log
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingLog:
@@ -21,13 +29,25 @@ class TrainingLog:
 
     def __init__(self, folder: Path, steps_done: int):
         self.path = folder / "log.jsonl"
-        kept = [line for line in read_log(self.path) if line["step"] <= steps_done]
+        self._pending = b""  # what could not be written yet
+        self._reported: set[str] = set()
+        self._board: Any = None
+        kept: list[dict[str, float]] = []
+        with self._without_stopping(self.path):
+            lines = read_log(self.path)
+            kept = [line for line in lines if line["step"] <= steps_done]
+            self._replace(lines, kept)
         self.seconds_before = kept[-1]["seconds"] if kept else 0.0
         self.is_validated = any(line["step"] == steps_done and "validation_loss" in line for line in kept)
+        board = folder / "tensorboard"
+        with self._without_stopping(board):
+            self._board = tf.summary.create_file_writer(str(board))
+
+    def _replace(self, lines: LogLines, kept: list[dict[str, float]]) -> None:
+        if lines.unreadable:
+            logger.warning("%d lines of %s cannot be read; they are left out", lines.unreadable, self.path)
         with atomic(self.path, "w") as file:
             file.writelines(json.dumps(line) + "\n" for line in kept)
-        self._file: IO[str] = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
-        self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -37,21 +57,51 @@ class TrainingLog:
 
     def write(self, step: int, **numbers: float) -> None:
         """Append a line, and the same numbers for TensorBoard."""
-        self._file.write(json.dumps({"step": step} | {name: _short(value) for name, value in numbers.items()}) + "\n")
-        self._file.flush()
-        with self._board.as_default(step):
-            for name, value in numbers.items():
-                tf.summary.scalar(name, value)
+        line = {"step": step} | {name: _short(value) for name, value in numbers.items()}
+        self._pending += json.dumps(line).encode() + b"\n"
+        self._write_pending()
+        if self._board:
+            with self._without_stopping("the log for TensorBoard"), self._board.as_default(step):
+                for name, value in numbers.items():
+                    tf.summary.scalar(name, value)
+
+    def _write_pending(self, *, sync: bool = False) -> None:
+        with self._without_stopping(self.path), open(self.path, "ab", buffering=0) as file:
+            while self._pending:  # a full disk takes a part
+                self._pending = self._pending[file.write(self._pending) :]
+            if sync:
+                os.fsync(file.fileno())
 
     def sync(self) -> None:
         """Make the lines so far outlive a crash: call it before the checkpoint that continues them."""
-        os.fsync(self._file.fileno())
-        self._board.flush()
+        self._write_pending(sync=True)
+        if self._board:
+            with self._without_stopping("the log for TensorBoard"):
+                self._board.flush()
 
     def close(self) -> None:
         self.sync()
-        self._file.close()
-        self._board.close()
+        if self._board:
+            with self._without_stopping("the log for TensorBoard"):
+                self._board.close()
+
+    @contextlib.contextmanager
+    def _without_stopping(self, what: object) -> Iterator[None]:
+        """Report an error of the disk, unless it has been reported before."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            message = f"{what}: {_reason(error)}; training goes on"
+            if message not in self._reported:
+                self._reported.add(message)
+                logger.warning("%s", message)
+
+
+def _reason(error: OSError | tf.errors.OpError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    # "{{function_node ...}} No space left on device [Op:WriteSummary]"
+    return error.message.split("}} ")[-1].split(" [Op:")[0].split("\n")[0]
 
 
 def _short(value: float) -> float:

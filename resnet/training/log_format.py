@@ -11,15 +11,46 @@ validation_top1_error and validation_top5_error instead.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+# What readers rely on: a line has all of the one or all of the other.
+TRAINING = {"step", "epoch", "loss", "top1_error", "learning_rate", "images_per_second", "data_wait", "seconds"}
+VALIDATION = {"step", "epoch", "validation_loss", "validation_top1_error", "seconds"}
 
-def read_log(path: Path) -> list[dict[str, float]]:
-    """The log's lines, without a last line that a crash cut short."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
+
+class LogLines(list[dict[str, float]]):
+    """The lines that are whole. `unreadable` counts the others: cut short by a crash, or changed by a disk."""
+
+    unreadable = 0
+
+
+def read_log(path: Path) -> LogLines:
+    """The log's lines; none of a log that is not there."""
+    lines = LogLines()
+    for text in path.read_bytes().split(b"\n") if path.exists() else []:
+        line = _parsed(text)
+        if line is not None:
+            lines.append(line)
+        elif text:
+            lines.unreadable += 1
     return lines
+
+
+def _parsed(text: bytes) -> dict[str, float] | None:
+    """A line's numbers; None where it is not whole."""
+    try:
+        line = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict) or not (set(line) >= TRAINING or set(line) >= VALIDATION):
+        return None
+    places = (line["step"], line["epoch"], line["seconds"])
+    return line if all(map(_is_number, line.values())) and all(place == place for place in places) else None
+
+
+def _is_number(value: object) -> bool:
+    """A loss may be NaN, but no number is beyond the range of floats."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return value != value or abs(value) <= sys.float_info.max

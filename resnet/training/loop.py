@@ -1,11 +1,12 @@
-"""The training loop: epoch by epoch train, validate, save."""
+"""The training loop: epoch by epoch train, save, validate."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from resnet.errors import UserError
 from resnet.loader.loader import Batch
 from resnet.progress import Progress
 from resnet.settings import Training
@@ -15,8 +16,11 @@ from resnet.training.log import TrainingLog
 from resnet.training.meter import Meter
 from resnet.training.schedule import Schedule
 from resnet.training.step import TrainStep
+from resnet.training.validation import Validation
 
 logger = logging.getLogger(__name__)
+
+LINE_SECONDS = 300.0  # between progress lines in a log file; each epoch has a line of its own
 
 
 @dataclass
@@ -26,48 +30,52 @@ class TrainingLoop:
     settings: Training
     schedule: Schedule
     step: TrainStep
-    validate: Callable[[], dict[str, float]]
+    validation: Validation
     checkpoints: Checkpoints
     log: TrainingLog
     interruption: Interruption
-    progress: Progress
     done: int  # steps so far
-
-    def __post_init__(self) -> None:
-        at_epoch_start = self.done == 0 or self.schedule.is_epoch_end(self.done)
-        self._meter = Meter(self.log, self.settings.batch_size, self.schedule.images, self.done, at_epoch_start)
 
     def run(self, batches: Iterator[Batch]) -> None:
         """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if an interruption is requested."""
-        if self.schedule.is_epoch_end(self.done) and not self.log.is_validated:
-            self._end_epoch()  # training was interrupted before or during this validation
-            if self.interruption.requested:  # all steps so far are saved
-                raise KeyboardInterrupt
-        for batch in self._meter.timed(save_on_failure(batches, self.checkpoints, self.done)):
-            self._train(batch)
-            if self.schedule.is_epoch_end(self.done) and not self.interruption.requested:
-                self._end_epoch()
-            if self.interruption.requested or self._is_checkpoint_due():
-                self._save()
-            if self.interruption.requested:
-                raise KeyboardInterrupt
+        first, last, at_epoch_end = self.done, self.schedule.steps, self.schedule.is_epoch_end(self.done)
+        is_validation_due = at_epoch_end and not self.log.is_validated  # it was interrupted
+        if first < last or is_validation_due:
+            self.validation.check()
+        at_epoch_start = first == 0 or at_epoch_end
+        self._meter = Meter(self.log, self.settings.batch_size, self.schedule.images, first, at_epoch_start)
+        with Progress("training", last, "steps", done=first, line_seconds=LINE_SECONDS) as self._progress:
+            if is_validation_due:
+                self._validate()
+            for batch in self._meter.timed(save_on_failure(batches, self.checkpoints, first)):
+                self._train(batch)
+                if self.interruption.requested or self._is_checkpoint_due():
+                    self._save()
+                if self.interruption.requested:
+                    raise KeyboardInterrupt
+                if self.schedule.is_epoch_end(self.done):
+                    self._validate()
 
     def _train(self, batch: Batch) -> None:
         learning_rate = self.schedule.learning_rate(batch.step)
         self._meter.add(self.step(batch.images, batch.labels, learning_rate))
         self.done = batch.step + 1
         is_line_due = self.done % self.schedule.log_steps == 0 or self.schedule.is_epoch_end(self.done)
-        self.progress.advance(note=self._meter.write(self.done, learning_rate) if is_line_due else "")
+        self._progress.advance(note=self._meter.write(self.done, learning_rate) if is_line_due else "")
 
-    def _end_epoch(self) -> None:
-        metrics = self.validate()
+    def _validate(self) -> None:
+        """Validate the epoch, whose checkpoint is saved. Raises KeyboardInterrupt if an interruption is requested."""
+        metrics = self.validation()
         self._meter.write_validation(self.done, metrics)
         epoch, loss = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(epoch, self.settings.epochs, loss, metrics))
+        if self.interruption.requested:
+            raise KeyboardInterrupt
 
     def _is_checkpoint_due(self) -> bool:
-        is_last = self.done == self.schedule.steps
-        return self.done % self.settings.checkpoint_steps == 0 or self._is_kept() or is_last
+        """Also after the very first step, so that a folder that cannot be written shows at once."""
+        is_regular = self.done % self.settings.checkpoint_steps == 0
+        return self.done == 1 or is_regular or self.schedule.is_epoch_end(self.done)
 
     def _is_kept(self) -> bool:
         is_asked_for = self.schedule.epochs_done(self.done) in self.settings.keep_epochs
@@ -86,12 +94,19 @@ def save_on_failure(batches: Iterator[Batch], checkpoints: Checkpoints, first: i
             batch = next(batches, None)
         except Exception:
             if done not in {0, *checkpoints.steps()}:
-                checkpoints.save(done)
+                _save_or_warn(checkpoints, done)
             raise
         if batch is None:
             return
         yield batch
         done = batch.step + 1
+
+
+def _save_or_warn(checkpoints: Checkpoints, done: int) -> None:
+    try:
+        checkpoints.save(done)
+    except UserError as error:
+        logger.warning("%s", error)
 
 
 def epoch_line(epoch: int, epochs: int, loss: float | None, validation: dict[str, float]) -> str:

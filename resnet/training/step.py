@@ -26,7 +26,7 @@ class TrainStep:
         self._replicas = training.replicas // strategy.num_replicas_in_sync  # of each device
         self._trained = list(network.trainable_variables)
         self.optimizer = Sgd(self._trained, training)
-        self._run = tf.function(self._on_all_devices, reduce_retracing=False)
+        self._run = tf.function(self._on_all_devices, autograph=False, reduce_retracing=False)
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> tf.Tensor:
         """Train on uint8 [n, size, size, 3] and int32 [n]; returns the batch's METRICS, float32 [3]."""
@@ -35,7 +35,7 @@ class TrainStep:
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """The averaged gradients of the trained variables, and the metrics, without an update."""
 
-        @tf.function
+        @tf.function(autograph=False)
         def averaged(images: tf.Tensor, labels: tf.Tensor) -> tuple:
             return self._strategy.run(lambda x, y: self._averages(x, y)[::2], args=(images, labels))
 

@@ -1,42 +1,104 @@
-"""Weights and statistics as a safetensors file: names, shapes and float32 numbers, no code."""
+"""Weights and statistics as a safetensors file: names, shapes and float32 numbers, no code.
+
+Its header holds the facts about them as one JSON text with sorted keys, so equal content makes equal files. Among the
+facts is a SHA-256 of everything else, which is checked when the file is read. Files of earlier versions have a header
+entry for each fact, and no SHA-256.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from resnet.errors import UserError
-from resnet.files import atomic
+from resnet.files import atomic, with_retries
 from resnet.model.network import ResNet
 
+logger = logging.getLogger(__name__)
 
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], facts: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file, completely or not at all; `facts` go into its header."""
-    with atomic(path) as file:
-        file.write(save(dict(sorted(tensors.items())), dict(facts or {})))
+FACTS, DIGEST = "facts", "sha256"
+EARLIER_FACTS = {"step", "keep", "network"}  # which earlier versions wrote
+Result = TypeVar("Result")
 
 
-def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors and facts of a safetensors file. Raises UserError for a file that is missing or corrupt."""
+class UnreadableTensors(UserError):
+    """A file that is missing, incomplete, or not as it was written."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any] | None = None) -> None:
+    """Write a safetensors file, completely or not at all; `facts`, any JSON, go into its header."""
+    ordered, facts = dict(sorted(tensors.items())), dict(facts or {})
+    text = json.dumps(facts | {DIGEST: _digest(ordered, facts)}, sort_keys=True)
+    content = save(ordered, {FACTS: text})
+
+    def write() -> None:
+        with atomic(path) as file:
+            file.write(content)
+
+    _tried_again(write, path)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors and facts of a safetensors file. Raises UnreadableTensors, or UserError while its disk is away."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is not a complete safetensors file: {error}") from None
+        content = _tried_again(path.read_bytes, path)  # not by mapping it: a bad sector would kill the process
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        facts, digest = _facts_and_digest(header.get("__metadata__", {}))
+        if digest is not None and digest != _digest(tensors, facts):
+            raise ValueError("its SHA-256 does not match")
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableTensors(f"{path} is not a complete safetensors file: {error}") from None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EIO):
+            raise UnreadableTensors(f"{path} is not a complete safetensors file: {error.strerror}") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}. The same command tries it again.") from None
+    return tensors, facts
 
 
-def read_facts(path: Path) -> dict[str, str]:
+def read_facts(path: Path) -> dict[str, Any]:
     """The facts of a safetensors file, from its header alone; none for a file that cannot be read."""
     try:
         with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}
-    except (OSError, SafetensorError):
+            return _facts_and_digest(file.metadata() or {})[0]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _digest(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
+    """SHA-256 of names, types, shapes, numbers and facts, in hexadecimal."""
+    described = [(name, tensors[name].dtype.str, tensors[name].shape) for name in sorted(tensors)]
+    digest = hashlib.sha256(json.dumps([described, facts], sort_keys=True).encode())
+    for name, *_ in described:
+        digest.update(tensors[name].tobytes())
+    return digest.hexdigest()
+
+
+def _facts_and_digest(metadata: dict[str, str]) -> tuple[dict[str, Any], str | None]:
+    """What a header says. The digest is None in a file of an earlier version."""
+    if FACTS not in metadata:
+        if unknown := sorted(set(metadata) - EARLIER_FACTS):
+            raise ValueError(f"its header has an unknown entry, {unknown[0]}")
+        return metadata, None
+    facts = json.loads(metadata[FACTS])
+    return facts, facts.pop(DIGEST)
+
+
+def _tried_again(operation: Callable[[], Result], path: Path) -> Result:
+    def warn(error: OSError, seconds: float) -> None:
+        logger.warning("%s: %s; the next attempt is in %.0f s", path, error.strerror, seconds)
+
+    return with_retries(operation, warn)
 
 
 def values(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from resnet.progress import ENVIRONMENT
-from resnet.run import Run
+from resnet.records.shards import ShardedRecords
+from resnet.run import Machine, Run
 from resnet.training.log_format import read_log
-from resnet.weights.safetensors_files import read_tensors
+from resnet.weights.safetensors_files import read_facts, read_tensors
 
 OVERRIDES = (
     "model.image_size=16",
@@ -44,11 +47,15 @@ def artifacts(tmp_path_factory) -> Path:
     return folder
 
 
-def interrupt(artifacts: Path, run: str, number: signal.Signals, after_step: int) -> int:
+def interrupt(
+    artifacts: Path, run: str, number: signal.Signals, after_step: int, *overrides: str, **environment: str
+) -> int:
     """Train, and send a signal when the trainer reports a step after `after_step`. Returns the exit code."""
     reading, writing = os.pipe()
     trainer = subprocess.Popen(
-        command("train", artifacts, f"--run={run}"), env=os.environ | {ENVIRONMENT: str(writing)}, pass_fds=(writing,)
+        command("train", artifacts, f"--run={run}", *overrides),
+        env=os.environ | {ENVIRONMENT: str(writing)} | environment,
+        pass_fds=(writing,),
     )
     os.close(writing)
     with open(reading) as pipe:
@@ -59,11 +66,28 @@ def interrupt(artifacts: Path, run: str, number: signal.Signals, after_step: int
         return trainer.wait()
 
 
+@pytest.mark.parametrize("kind", ["pipe", "terminal"])
+def test_ctrl_c_saves_although_nobody_can_read_what_training_says(artifacts, kind):
+    """As under `| tee log`, which ends at the same Ctrl-C, or when the terminal is gone."""
+    reading, writing = os.pipe() if kind == "pipe" else os.openpty()
+    run = f"unread-{kind}"
+    trainer = subprocess.Popen(command("train", artifacts, f"--run={run}"), stdout=writing, stderr=writing)
+    os.close(writing)
+    said = b""
+    while b"epoch 1/3" not in said:  # after 12 steps
+        said += os.read(reading, 1 << 16)
+    os.close(reading)
+    trainer.send_signal(signal.SIGINT)
+    assert trainer.wait() == 130
+    steps = [int(path.stem.split("-")[1]) for path in (artifacts / "runs" / run / "train/checkpoints").iterdir()]
+    assert max(steps) > 12
+
+
 def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
     return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifacts, number):
     run = f"interrupted-by-{number.name}"
     assert interrupt(artifacts, run, number, after_step=12) != 0
@@ -78,6 +102,20 @@ def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifact
     assert steps == sorted(set(steps))
     record = json.loads((artifacts / "runs" / run / "train" / "stage.json").read_text())
     assert record["attempts"] == 2
+
+
+def test_a_killed_training_leaves_no_generated_code_in_the_temporary_folder(artifacts, tmp_path):
+    assert interrupt(artifacts, "killed", signal.SIGKILL, after_step=1, TMPDIR=str(tmp_path)) == -signal.SIGKILL
+    assert list(tmp_path.glob("*autograph*")) == []
+
+
+def test_averaging_statistics_leaves_no_generated_code_in_the_temporary_folder(photo_records, tmp_path, monkeypatch):
+    from resnet.stages.batchnorm import average_statistics
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = Run.of("digits", [*OVERRIDES, "batchnorm.batches=1"], artifacts=tmp_path, machine=Machine(workers=1))
+    average_statistics(run, photo_records, lambda images, training: (images, [(images[0, 0, 0], images[0, 0, 1])]))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_loss_falls_and_the_learning_rate_drops(artifacts):
@@ -106,6 +144,48 @@ def test_an_epoch_whose_validation_was_interrupted_is_validated_on_resume(artifa
     assert [line | {"seconds": 0} for line in read_log(folder / "log.jsonl")] == [
         line | {"seconds": 0} for line in lines
     ]
+
+
+def change_records(artifacts: Path, split: str, *numbers: int) -> None:
+    """Change a byte of some records."""
+    records = ShardedRecords(artifacts / "records" / "digits", split)
+    for number in numbers:
+        shard, offset, length, _ = records.index[number].item()
+        content = bytearray(records.shards[shard].read_bytes())
+        content[offset + length // 2] ^= 1
+        records.shards[shard].write_bytes(content)
+
+
+def test_a_corrupt_validation_record_stops_training_before_the_first_step(artifacts, tmp_path):
+    shutil.copytree(artifacts / "records", tmp_path / "records")
+    change_records(tmp_path, "validation", 7)
+    done = subprocess.run(command("train", tmp_path), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"error: .*validation-00000-of-00001: the record at byte \d+ is corrupt", done.stderr)
+    assert not list((tmp_path / "runs/digits/train/checkpoints").iterdir())
+
+
+def test_corrupt_records_are_those_of_the_run_and_not_of_its_last_attempt(artifacts, tmp_path):
+    shutil.copytree(artifacts / "records", tmp_path / "records")
+    change_records(tmp_path, "train", 3, 900)
+    allowed = "--override=records.max_corrupt=2"
+    assert interrupt(tmp_path, "digits", signal.SIGTERM, 12, allowed) == 130  # after an epoch: it has met both
+    folder = tmp_path / "runs/digits/train"
+    known = read_facts(max((folder / "checkpoints").iterdir()))["corrupt"]
+    assert len(known) == 2
+    done = subprocess.run(command("train", tmp_path, allowed), check=True, capture_output=True, text=True)
+    assert "corrupt" not in done.stderr
+    assert json.loads((folder / "stage.json").read_text())["corrupt_records"] == known
+
+
+def test_training_does_not_begin_on_a_full_disk(artifacts, monkeypatch, capsys):
+    from resnet.__main__ import main
+
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    assert main(command("train", artifacts, "--run=full")[3:]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: training needs 10 MB for checkpoints and weights in ")
+    assert "its disk has 1 MB free" in message
 
 
 def test_a_complete_training_does_not_run_again(artifacts):

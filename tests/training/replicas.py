@@ -46,7 +46,7 @@ def one_by_one(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """The definition: one replica at a time, each with its batch-norm statistics, then the average."""
     network = ResNet(20, 10)
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradients(images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             logits, _ = network(images, training=True)

@@ -1,16 +1,19 @@
-"""Ctrl-C and SIGTERM during training."""
+"""Ctrl-C, SIGTERM and SIGHUP during training."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from resnet.progress import Progress
 from resnet.training.interruption import Interruption
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def earlier_handler(number, frame) -> None:
@@ -66,11 +69,45 @@ def test_ctrl_c_after_another_signal_raises_keyboard_interrupt(first):
 
 
 @pytest.mark.parametrize("first", SIGNALS)
-def test_sigterm_after_another_signal_raises_nothing(first):
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_or_sighup_after_another_signal_raises_nothing(first, second):
     with Interruption() as interruption:
         send(first)
         try:
-            send(signal.SIGTERM)
+            send(second)
         except KeyboardInterrupt:
-            pytest.fail("SIGTERM raised KeyboardInterrupt")
+            pytest.fail(f"{second.name} raised KeyboardInterrupt")
         assert interruption.requested
+
+
+def test_sighup_stays_ignored_in_a_process_that_nohup_started():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Interruption() as interruption:
+        send(signal.SIGHUP)
+        assert not interruption.requested
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_a_signal_while_the_bar_is_being_drawn_changes_nothing_but_the_request(monkeypatch, capfd):
+    """The bar's lock and the buffer of standard error are in use at that moment."""
+
+    class Terminal(io.RawIOBase):
+        written = b""
+
+        def isatty(self) -> bool:
+            return True
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data) -> int:
+            send(signal.SIGTERM)
+            Terminal.written += bytes(data)
+            return len(data)
+
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(Terminal()), line_buffering=True))
+    with Interruption() as interruption, Progress("training", 2, "steps") as progress:
+        progress.advance(2)
+    assert interruption.requested
+    assert b"2/2" in Terminal.written
+    assert capfd.readouterr().err.strip() == "training stops after this step and saves a checkpoint"

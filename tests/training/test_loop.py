@@ -1,4 +1,4 @@
-"""The training loop: what it validates and saves when, and its line about an epoch."""
+"""The training loop: what it checks, saves and validates when, and its line about an epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from resnet.errors import UserError
-from resnet.progress import Progress
 from resnet.settings import Training
 from resnet.training.interruption import Interruption
 from resnet.training.log import TrainingLog
@@ -46,6 +45,16 @@ def test_a_checkpoint_of_all_completed_steps_is_saved_when_the_loader_fails():
     assert checkpoints == [8]
 
 
+def test_the_loaders_error_is_reported_where_the_checkpoint_cannot_be_saved_either(capsys):
+    class FullDisk(FakeCheckpoints):
+        def save(self, step: int, *, keep: bool = False) -> None:
+            raise UserError(f"the checkpoint of step {step} cannot be written")
+
+    with pytest.raises(UserError, match="a record is corrupt"):
+        list(save_on_failure(batches_then_failure(range(5, 8)), FullDisk(), 5))
+    assert "the checkpoint of step 8 cannot be written" in capsys.readouterr().err
+
+
 def test_a_loader_that_fails_at_its_first_batch_does_not_change_the_checkpoints():
     for checkpoints in (FakeCheckpoints(), FakeCheckpoints([5])):
         before = list(checkpoints)
@@ -68,43 +77,41 @@ def test_the_line_about_an_epoch_has_no_training_loss_when_none_was_measured():
 class FakeTraining:
     """A loop over 10 steps in 2 epochs that trains nothing and notes what it does."""
 
-    def __init__(self, folder, done: int = 0, interrupt_at: str = ""):
+    def __init__(self, folder, done: int = 0, interrupt_at: str = "", fail_at: str = ""):
         self.events: list[str] = []
         self.checkpoints = FakeCheckpoints()
-        self.interruption, self._interrupt_at = Interruption(), interrupt_at
+        self.interruption, self._interrupt_at, self._fail_at = Interruption(), interrupt_at, fail_at
         settings = Training(epochs=2, batch_size=4, replica_batch_size=4, checkpoint_steps=100, drop_epochs=[])
         schedule = Schedule(settings, images=20)
         folder.mkdir(exist_ok=True)
         self.log = TrainingLog(folder, done)
-        with self.log, Progress("training", schedule.steps, "steps", done=done) as progress:
+        with self.log:
             loop = TrainingLoop(
-                settings,
-                schedule,
-                self.step,
-                self.validate,
-                self.checkpoints,
-                self.log,
-                self.interruption,
-                progress,
-                done,
+                settings, schedule, self.step, self, self.checkpoints, self.log, self.interruption, done
             )
             loop.run(SimpleNamespace(step=step, images=None, labels=None) for step in range(done, schedule.steps))
 
     def step(self, images, labels, learning_rate) -> tf.Tensor:
-        self.note(f"step {sum(event.startswith('step') for event in self.events)}")
-        return tf.constant([float(len(self.events)), 90.0, 50.0])
+        before = sum(event.startswith("step") for event in self.events)
+        self.note(f"step {before}")
+        return tf.constant([before + 1.0, 90.0, 50.0])
 
-    def validate(self) -> dict[str, float]:
+    def check(self) -> None:
+        self.note("check")
+
+    def __call__(self) -> dict[str, float]:
         self.note(f"validation {1 + sum(event.startswith('validation') for event in self.events)}")
         return validation(24.36, 7.46)
 
     def note(self, event: str) -> None:
         self.events.append(event)
+        if event == self._fail_at:
+            raise UserError("a record is corrupt")
         self.interruption.requested |= event == self._interrupt_at
 
 
 @pytest.fixture
-def interrupted(tmp_path, monkeypatch):
+def interrupted(tmp_path):
     """interrupted("validation 1"): a training that is interrupted during that."""
 
     def make(event: str, done: int = 0) -> FakeTraining:
@@ -116,41 +123,76 @@ def interrupted(tmp_path, monkeypatch):
     return make
 
 
-def test_each_epoch_is_validated_and_the_last_step_saved(tmp_path):
+@pytest.fixture
+def failed(tmp_path):
+    """failed("check"): a training that ends with an error during that."""
+
+    def make(event: str, done: int = 0) -> FakeTraining:
+        made = FakeTraining.__new__(FakeTraining)
+        with pytest.raises(UserError, match="a record is corrupt"):
+            made.__init__(tmp_path, done, fail_at=event)
+        return made
+
+    return make
+
+
+def test_the_validation_images_are_checked_before_the_first_step(failed):
+    training = failed("check")
+    assert training.events == ["check"]
+    assert training.checkpoints == []
+
+
+def test_an_epoch_is_saved_before_it_is_validated(failed):
+    training = failed("validation 1")
+    assert training.events[-1] == "validation 1"
+    assert training.checkpoints == [1, 5]
+
+
+def test_a_training_that_is_complete_checks_nothing(tmp_path):
+    FakeTraining(tmp_path)
+    assert FakeTraining(tmp_path, done=10).events == []
+
+
+def test_the_first_step_is_saved(interrupted):
+    assert interrupted("step 1").checkpoints == [1, 2]
+    assert interrupted("step 0", done=3).checkpoints == [4]
+
+
+def test_each_epoch_is_saved_and_validated(tmp_path):
     done = FakeTraining(tmp_path)
     steps = [f"step {i}" for i in range(10)]
-    assert done.events == [*steps[:5], "validation 1", *steps[5:], "validation 2"]
-    assert done.checkpoints == [10]
+    assert done.events == ["check", *steps[:5], "validation 1", *steps[5:], "validation 2"]
+    assert done.checkpoints == [1, 5, 10]
 
 
 def test_an_interruption_during_a_step_saves_after_it(interrupted):
     training = interrupted("step 2")
     assert training.events[-1] == "step 2"
-    assert training.checkpoints == [3]
+    assert training.checkpoints == [1, 3]
 
 
 def test_an_interruption_during_an_epochs_last_step_leaves_the_validation_to_the_next_attempt(interrupted):
     training = interrupted("step 4")
     assert training.events[-1] == "step 4"
-    assert training.checkpoints == [5]
+    assert training.checkpoints == [1, 5]
 
 
-@pytest.mark.parametrize(("event", "step"), [("validation 1", 5), ("validation 2", 10)])
-def test_an_interruption_during_a_validation_saves_right_after_it_and_trains_no_further(interrupted, event, step):
+@pytest.mark.parametrize(("event", "steps"), [("validation 1", [1, 5]), ("validation 2", [1, 5, 10])])
+def test_an_interruption_during_a_validation_trains_no_further(interrupted, event, steps):
     training = interrupted(event)
     assert training.events[-1] == event
-    assert training.checkpoints == [step]
+    assert training.checkpoints == steps
 
 
 def test_an_epoch_that_was_not_validated_is_validated_first_on_resume(tmp_path):
-    assert FakeTraining(tmp_path, done=5).events[0] == "validation 1"
+    assert FakeTraining(tmp_path, done=5).events[:2] == ["check", "validation 1"]
     (line, *_) = [line for line in read_log(tmp_path / "log.jsonl") if "validation_loss" in line]
     assert line["step"] == 5
 
 
 def test_an_interruption_during_the_validation_at_a_resume_trains_no_further(interrupted):
     training = interrupted("validation 1", done=5)
-    assert training.events == ["validation 1"]
+    assert training.events == ["check", "validation 1"]
     assert training.checkpoints == []
 
 

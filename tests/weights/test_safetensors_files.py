@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from resnet.errors import UserError
 from resnet.model.network import ResNet
@@ -28,6 +34,51 @@ def test_tensors_and_facts_come_back(tmp_path):
     assert facts == {"step": "7"}
     assert set(found) == {"a", "b"}
     np.testing.assert_array_equal(found["b"], tensors["b"])
+
+
+def test_facts_are_any_json(tmp_path):
+    facts = {"step": 7, "keep": True, "corrupt": ["train-00000: byte 7"]}
+    write_tensors(tmp_path / "file", {}, facts)
+    assert read_tensors(tmp_path / "file")[1] == read_facts(tmp_path / "file") == facts
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path):
+    tensors = {"a": np.arange(3, dtype=np.float32)}
+    (tmp_path / "file").write_bytes(save(tensors, {"network": "resnet20"}))
+    found, facts = read_tensors(tmp_path / "file")
+    np.testing.assert_array_equal(found["a"], tensors["a"])
+    assert facts == read_facts(tmp_path / "file") == {"network": "resnet20"}
+
+
+@pytest.mark.parametrize("tensors", [{"b": np.ones(2)}, {"a": np.float64([1, 3])}, {"a": np.ones((1, 2))}])
+def test_a_file_with_other_tensors_than_were_written_is_refused(tmp_path, tensors):
+    """Name, number or shape: the file is a sound one of its kind, but the digest is another file's."""
+    write_tensors(tmp_path / "file", {"a": np.ones(2)})
+    with safe_open(tmp_path / "file", framework="numpy") as file:
+        metadata = file.metadata()
+    (tmp_path / "file").write_bytes(save(tensors, metadata))
+    with pytest.raises(UserError, match="its SHA-256 does not match"):
+        read_tensors(tmp_path / "file")
+
+
+WRITE = """
+import sys
+from pathlib import Path
+import numpy as np
+from resnet.weights.safetensors_files import write_tensors
+
+names = sorted(map(str, range(20)), key=hash)
+write_tensors(Path(sys.argv[1]), {name: np.full(3, int(name)) for name in names}, {name: int(name) for name in names})
+"""
+
+
+def test_equal_tensors_and_facts_make_equal_files_in_any_process(tmp_path):
+    processes = [
+        subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path / seed)], env=os.environ | {"PYTHONHASHSEED": seed})
+        for seed in ("1", "2")
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
 @pytest.mark.parametrize("harm", ["missing", "truncated", "not safetensors"])
