@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resnet.errors import UserError
-from resnet.processes import PARENT, command
+from resnet.processes import PARENT, command, signals_blocked
 from resnet.progress import ENVIRONMENT
 
 
@@ -21,11 +21,12 @@ def run_stage(stage: str, options: list[str], on_news: Callable[[dict[str, Any]]
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)  # rather lose news than wait for a scheduler that does not answer
-    child = subprocess.Popen(
-        [*command("resnet"), stage, *options],
-        env=os.environ | {ENVIRONMENT: str(writing), PARENT: str(os.getpid())},
-        pass_fds=(writing,),
-    )
+    with signals_blocked():  # until the stage can heed them
+        child = subprocess.Popen(
+            [*command("resnet"), stage, *options],
+            env=os.environ | {ENVIRONMENT: str(writing), PARENT: str(os.getpid())},
+            pass_fds=(writing,),
+        )
     os.close(writing)
     error = ""
     try:

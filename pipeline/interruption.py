@@ -1,16 +1,11 @@
-"""Ctrl-C ends `luigi` with one line. Imports nothing, so that it is in force before anything else is imported."""
+"""Ctrl-C ends `luigi` with one line. Imports nothing that takes time: it is in force before all else is imported."""
 
 from __future__ import annotations
 
 import sys
 from types import TracebackType
 
-
-def is_interruption(error: BaseException | None) -> bool:
-    """Whether Ctrl-C caused an error. While they are imported, some libraries turn it into an error of their own."""
-    while error and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
+from resnet.errors import is_interruption
 
 
 def show_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from resnet.errors import LockedElsewhere, UserError, is_interruption
+
 EXIT_FAILED, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 10, 130
-
-
-def is_interruption(error: BaseException | None) -> bool:
-    """Whether Ctrl-C caused an error. While they are imported, some libraries turn it into an error of their own."""
-    while error and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 try:  # these imports take a second, and Ctrl-C may come in it
@@ -23,8 +18,7 @@ try:  # these imports take a second, and Ctrl-C may come in it
     from resnet import console, stages
     from resnet.commands import COMMANDS
     from resnet.commands.options import option_groups, run_of
-    from resnet.errors import LockedElsewhere, UserError
-    from resnet.processes import PARENT, die_with_parent
+    from resnet.processes import PARENT, die_with_parent, unblock_signals
     from resnet.progress import send_to_parent
     from resnet.stage_table import STAGES
 except BaseException as error:
@@ -42,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the user does not need TensorFlow's start-up notes
     console.configure()
     try:
+        unblock_signals()
         if options.command in COMMANDS:
             importlib.import_module(COMMANDS[options.command].module).main(options)
             console.require_output()

@@ -1,4 +1,4 @@
-"""The errors that a user can fix."""
+"""The errors that a user can fix, and the one that a user makes. Imports nothing."""
 
 
 class UserError(Exception):
@@ -7,3 +7,10 @@ class UserError(Exception):
 
 class LockedElsewhere(UserError):
     """Another process is writing to the same folder."""
+
+
+def is_interruption(error: BaseException | None) -> bool:
+    """Whether Ctrl-C caused an error. While they are imported, some libraries turn it into an error of their own."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -53,6 +53,11 @@ def signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def unblock_signals() -> None:
+    """Let the signals through that were blocked where this process was started; those that wait come at once."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+
+
 def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:
     """Have the kernel send this process `sign` when its parent, process `parent`, ends for whatever reason.
 
