@@ -163,7 +163,8 @@ class WorkerPool:
                 )
             self._waiting.extendleft(reversed(jobs))
         where = f" at {at}" if at else ""
-        what_next = "; another takes its place" if self._starts_left else ""
+        is_replaced = self._starts_left >= self._wanted - len(self.workers)
+        what_next = "; another takes its place" if is_replaced else ""
         self._logger.warning("worker %d %s%s%s", worker.process.pid, how, where, what_next)
 
     def _start_worker(self) -> None:

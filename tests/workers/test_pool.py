@@ -83,6 +83,14 @@ def test_a_note_of_an_earlier_job_is_not_blamed(soon, monkeypatch, capfd):
     assert "cat/5.jpg" not in capfd.readouterr().err
 
 
+def test_a_note_of_the_worker_before_is_not_blamed(soon, monkeypatch, tmp_path, capfd):
+    second = f"if Path({str(tmp_path / 'died')!r}).exists(): os._exit(4)\n"
+    use_script(monkeypatch, capitals(second + once(tmp_path / "died", "deadly", "os._exit(3)")))
+    with WorkerPool(1, work()) as pool, pytest.raises(UserError, match="exit code 4 at the job deadly"):
+        results(pool, [b"deadly"])
+    assert "exit code 3 at cat/5.jpg" in capfd.readouterr().err
+
+
 def test_a_job_that_three_workers_do_not_survive_is_named_with_the_last_process(soon, monkeypatch, capfd):
     use_script(monkeypatch, capitals('owner.at("cat/5.jpg")\nif parts[0] == b"job 7": os._exit(9)'))
     with WorkerPool(2, work()) as pool, pytest.raises(UserError) as error:
