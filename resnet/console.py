@@ -17,8 +17,6 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-STDERR = 2  # its file descriptor
-
 
 class _Dropping(io.RawIOBase):
     """Writes to a file descriptor. What cannot be written is dropped, so that no layer above keeps it or fails.
@@ -111,9 +109,12 @@ def require_output() -> None:
 
 def say_in_signal_handler(text: str) -> None:
     """Write a line past buffers and locks, which the interrupted code may be in the middle of."""
+    if sys.__stderr__ is None:
+        return
+    descriptor = sys.__stderr__.fileno()
+    start = "\n" if os.isatty(descriptor) else ""  # below the progress bar
     try:
-        start = "\n" if os.isatty(STDERR) else ""  # below the progress bar
-        os.write(STDERR, f"{start}{text}\n".encode())
+        os.write(descriptor, f"{start}{text}\n".encode())
     except OSError:
         pass
 

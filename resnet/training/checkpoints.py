@@ -83,7 +83,7 @@ class Checkpoints:
                 if not _is_kept(readable[step]):
                     self._path(step).unlink()
         except OSError as error:
-            logger.warning("an older checkpoint, %s, cannot be deleted: %s", error.filename, error.strerror)
+            logger.warning("older checkpoints in %s cannot be deleted: %s", self._folder, error)
 
     def restore_newest(self) -> int:
         """Load the newest complete checkpoint; returns the steps done. 0 when there is none: training starts.

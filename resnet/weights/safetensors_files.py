@@ -67,11 +67,11 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """The facts of a safetensors file, from its header alone; none for a file that cannot be read."""
+    """The facts of a safetensors file, from its header alone; none for a file that is missing or corrupt."""
     try:
         with safe_open(path, framework="numpy") as file:
             return _facts_and_digest(file.metadata() or {})[0]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -87,10 +87,11 @@ def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
     return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifacts, number):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifacts, number, tmp_path):
     run = f"interrupted-by-{number.name}"
-    assert interrupt(artifacts, run, number, after_step=12) != 0
+    assert interrupt(artifacts, run, number, after_step=12, TMPDIR=str(tmp_path)) != 0
+    assert list(tmp_path.glob("*autograph*")) == []  # TensorFlow would leave generated code
     saved = sorted((artifacts / "runs" / run / "train" / "checkpoints").iterdir())
     assert saved
     done = subprocess.run(command("train", artifacts, f"--run={run}"), check=True, capture_output=True, text=True)
@@ -102,11 +103,6 @@ def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifact
     assert steps == sorted(set(steps))
     record = json.loads((artifacts / "runs" / run / "train" / "stage.json").read_text())
     assert record["attempts"] == 2
-
-
-def test_a_killed_training_leaves_no_generated_code_in_the_temporary_folder(artifacts, tmp_path):
-    assert interrupt(artifacts, "killed", signal.SIGKILL, after_step=1, TMPDIR=str(tmp_path)) == -signal.SIGKILL
-    assert list(tmp_path.glob("*autograph*")) == []
 
 
 def test_averaging_statistics_leaves_no_generated_code_in_the_temporary_folder(photo_records, tmp_path, monkeypatch):
@@ -169,7 +165,7 @@ def test_corrupt_records_are_those_of_the_run_and_not_of_its_last_attempt(artifa
     shutil.copytree(artifacts / "records", tmp_path / "records")
     change_records(tmp_path, "train", 3, 900)
     allowed = "--override=records.max_corrupt=2"
-    assert interrupt(tmp_path, "digits", signal.SIGTERM, 12, allowed) == 130  # after an epoch: it has met both
+    assert interrupt(tmp_path, "digits", signal.SIGHUP, 12, allowed) == 130  # after an epoch: it has met both
     folder = tmp_path / "runs/digits/train"
     known = read_facts(max((folder / "checkpoints").iterdir()))["corrupt"]
     assert len(known) == 2

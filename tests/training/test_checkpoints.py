@@ -232,6 +232,17 @@ def test_a_checkpoint_on_a_disk_that_stays_away_is_not_put_aside(checkpoints, mo
     assert checkpoints.steps() == [10]
 
 
+def test_a_training_whose_older_checkpoints_cannot_be_deleted_goes_on_and_says_so(checkpoints, monkeypatch, capsys):
+    def refuse(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for step in (10, 20, 30, 40):
+        checkpoints.save(step)
+    assert checkpoints.steps() == [10, 20, 30, 40]
+    assert "cannot be deleted: [Errno 5] Input/output error" in capsys.readouterr().err
+
+
 @pytest.fixture
 def free_megabytes(monkeypatch):
     """free_megabytes(n): the disk has room for so much."""
