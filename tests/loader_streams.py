@@ -11,7 +11,18 @@ from resnet.settings import Augmentation
 
 
 def training(
-    records, *, first=0, last=12, workers=2, batch_size=16, size=32, seed=1, max_corrupt=0, corrupt=(), **changes
+    records,
+    *,
+    first=0,
+    last=12,
+    workers=2,
+    batch_size=16,
+    size=32,
+    seed=1,
+    max_corrupt=0,
+    corrupt=(),
+    should_stop=lambda: False,
+    **changes,
 ) -> Loader:
     return Loader(
         records,
@@ -24,6 +35,7 @@ def training(
         seed=seed,
         max_corrupt=max_corrupt,
         corrupt=corrupt,
+        should_stop=should_stop,
     )
 
 

@@ -39,8 +39,8 @@ def standard_error(monkeypatch):
 
 def test_a_message_is_plain_text_and_a_warning_names_its_component(standard_error):
     log = standard_error(io.StringIO())
-    logging.getLogger("resnet.loader.worker_pool").info("a worker started")
-    logging.getLogger("resnet.loader.worker_pool").warning("a worker ended")
+    logging.getLogger("resnet.loader.worker").info("a worker started")
+    logging.getLogger("resnet.loader.worker").warning("a worker ended")
     logging.getLogger("resnet.stages.train").warning("slow")
     assert log.getvalue().splitlines() == [
         "a worker started",

@@ -5,11 +5,14 @@ The stamp covers names, sizes and times; another stamp means that somebody must 
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from resnet.datasets.source import Image
+from resnet.files import with_retries
 
 STAMPS = 16  # of the same images in several places: local copies of several hosts
 
@@ -23,17 +26,25 @@ def stamp_of(images: Iterable[Image]) -> str:
 
 
 class Reader:
-    """Reads a shard's images in order, and notes what it read."""
+    """Reads a shard's images in order, and notes what it read. It tries again where a network disk is away for a
+    moment, and calls `warn` then."""
 
-    def __init__(self) -> None:
+    def __init__(self, warn: Callable[[str], None], pause: Callable[[float], None] = time.sleep) -> None:
         self._stamp, self._content = hashlib.sha256(), hashlib.sha256()
+        self._warn, self._pause = warn, pause
 
     def read(self, image: Image) -> bytes:
-        """The image file. Raises OSError."""
+        """The image file. Raises OSError, or MemoryError."""
+
+        def on_retry(error: OSError, pause: float) -> None:
+            self._warn(f"{image.filename}: {error.strerror}; trying again in {pause:.0f} s")
+
         self._stamp.update(_stamp(image))  # before it is read: a change meanwhile is seen the next time
         try:
-            content = image.read()
-        except OSError:
+            content = with_retries(image.read, on_retry, pause=self._pause)
+        except OSError as error:
+            if error.errno == errno.ENOMEM:
+                raise MemoryError from None
             self._content.update(b"cannot be read")
             raise
         self._content.update(hashlib.sha256(content).digest())
@@ -44,9 +55,9 @@ class Reader:
         return {"content": self._content.hexdigest(), "stamps": [self._stamp.hexdigest()]}
 
 
-def read_again(images: Iterable[Image]) -> dict[str, Any]:
+def read_again(images: Iterable[Image], warn: Callable[[str], None]) -> dict[str, Any]:
     """The facts of images as they are now."""
-    reader = Reader()
+    reader = Reader(warn)
     for image in images:
         try:
             reader.read(image)

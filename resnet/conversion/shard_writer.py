@@ -16,26 +16,27 @@ from resnet.images.decoding import Unreadable
 from resnet.images.stored import Stored, to_stored
 from resnet.records.example import LabelledImage
 from resnet.records.shards import Shard
+from resnet.workers.process import Owner
 
 
 def write_shard(
-    folder: Path, job: ShardJob, classes: Sequence[tuple[str, str]], max_megapixels: float, at: Callable[[str], None]
+    folder: Path, job: ShardJob, classes: Sequence[tuple[str, str]], max_megapixels: float, owner: Owner
 ) -> dict[str, Any]:
-    """Write a shard of images with their labels; returns its summary. Calls `at` with the name of each image first.
+    """Write a shard of images with their labels; returns its summary. The owner is told which image it is at.
 
     Raises UserError for want of memory.
     """
-    account, current = _Account(), ""
+    account, current = _Account(owner.warn), ""
 
     def records() -> Iterator[LabelledImage]:
         nonlocal current
         with _DecoderWarnings() as warnings:
             for image, label in job.images:
                 current = image.filename
-                at(current)
+                owner.at(current)
                 if stored := account.take(image, max_megapixels, warnings):
                     yield LabelledImage(*stored[:4], label, *classes[label], image.name())
-            at(f"the end of {job.name}")  # its last bytes are on their way to the disk
+            owner.at(f"the end of {job.name}")  # its last bytes are on their way to the disk
             account.close()
 
     try:
@@ -50,8 +51,8 @@ def write_shard(
 class _Account:
     """What becomes of each image of a shard. `facts` go into the shard's summary."""
 
-    def __init__(self) -> None:
-        self._reader = Reader()
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._reader = Reader(warn)
         self._rejected: list[tuple[str, str]] = []
         self._decode_warnings: list[tuple[str, str]] = []
         self._counts: dict[str, Counter[str]] = {kind: Counter() for kind in ("converted", "reduced", "left_whole")}

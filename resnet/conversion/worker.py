@@ -31,9 +31,9 @@ def begin(setup: Sequence[bytes], owner: Owner) -> Callable[[Sequence[bytes]], S
             return []
         job = ShardJob.unpack(parts[1:])
         if parts[0] == LOOK:
-            return [json.dumps(read_again(_named(job, owner))).encode()]
+            return [json.dumps(read_again(_named(job, owner), owner.warn)).encode()]
         try:
-            return [json.dumps(write_shard(folder, job, classes, max_megapixels, owner.at)).encode()]
+            return [json.dumps(write_shard(folder, job, classes, max_megapixels, owner)).encode()]
         except OSError as error:
             place = error.filename or folder / job.name
             raise UserError(f"cannot write {place}: {error.strerror}. Finished shards are kept.") from None

@@ -76,6 +76,10 @@ class Folder:
     def _layout(self) -> tuple[Path, Path | None]:
         """The folders of the training and of the validation classes; None: part of the training images is kept."""
         root, validation = self._root, self._validation_folders()
+        found = class_names(root)
+        odd = [name for name in found if name != name.lower()]
+        if odd and {name.lower() for name in found} <= {TRAIN, TEST, *VALIDATION}:
+            raise UserError(f"{root} has a folder {odd[0]}: rename it to {odd[0].lower()}, or it counts as a class")
         has_test = (root / TEST).is_dir()
         if not (root / TRAIN).is_dir():
             if validation or has_test:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from resnet.loader.loader import Loader
 from resnet.loader.sampler import EvaluationSampler, TrainingSampler
@@ -18,8 +18,12 @@ def training_batches(
     first_step: int,
     last_step: int,
     corrupt: Sequence[str] = (),
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Loader:
-    """Batches of augmented images, from one step to another. `corrupt`: those that the run knows: see `Loader`."""
+    """Batches of augmented images, from one step to another.
+
+    `corrupt`: the records that the run knows as such; `should_stop`: whether to end early: see `Loader`.
+    """
     training = recipe.training
     return Loader(
         records,
@@ -32,6 +36,7 @@ def training_batches(
         seed=training.seed,
         max_corrupt=recipe.records.max_corrupt,
         corrupt=corrupt,
+        should_stop=should_stop,
     )
 
 

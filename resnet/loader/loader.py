@@ -21,7 +21,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ PIECE = 64  # images a job: some 40 ms of work at ImageNet's sizes, so that the 
 AHEAD = 2  # jobs that a worker has at a time, so that it never waits for the next
 MIN_SLOTS = 4  # one with the trainer, one ready, two being filled
 STALLED_SECONDS = 60.0  # on one image, after which a worker is replaced: one of 100 megapixels takes two
+SHORT_WAIT = 1.0  # seconds between two looks whether to stop
 LONG_WAIT = 30.0  # seconds without a batch after which the loader says what it waits for
 
 
@@ -75,7 +76,7 @@ class Loader:
     `pool` has the worker processes. `corrupt` lists the records that could not be read, by the names of their shards;
     those that an earlier attempt of a run knows count against `max_corrupt` too, and are not reported again.
     `second_reads` counts the records that could be read at the second attempt, `retries` the reads that a disk failed
-    for the moment.
+    for the moment. `should_stop` is asked while a batch is waited for: the stream then ends early.
     """
 
     def __init__(
@@ -92,10 +93,12 @@ class Loader:
         filenames: bool = False,
         max_corrupt: int | None = None,
         corrupt: Sequence[str] = (),
+        should_stop: Callable[[], bool] = lambda: False,
     ):
         self.corrupt = list(corrupt)
         self.second_reads = self.retries = 0
         self._records, self._sampler, self._max_corrupt = records, sampler, max_corrupt
+        self._should_stop = should_stop
         self._step_to_submit, self._step_to_yield, self._last_step = first_step, first_step, last_step
         batch_size = sampler.batch_size
         slots = max(MIN_SLOTS, 2 + -(-AHEAD * workers * min(PIECE, batch_size) // batch_size))
@@ -123,8 +126,11 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         while self._step_to_yield < self._last_step:
+            batch = self._take(self._step_to_yield)
+            if batch is None:
+                return
             self._step_to_yield += 1
-            yield self._take(self._step_to_yield - 1)
+            yield batch
 
     @property
     def memory(self) -> np.ndarray:
@@ -137,12 +143,18 @@ class Loader:
         self._wake()
         self._thread.join()
 
-    def _take(self, step: int) -> Batch:
+    def _take(self, step: int) -> Batch | None:
+        """A step's batch; None if the stream should stop before there is one."""
+        waited = 0.0
         with self._ready:
             while not self._error and not (step in self._in_work and self._in_work[step].waiting == 0):
-                if not self._ready.wait(LONG_WAIT):
-                    folder = self._records.folder
-                    logger.warning("no images of step %d for %.0f s; is %s slow?", step, LONG_WAIT, folder)
+                if self._should_stop():
+                    return None
+                if not self._ready.wait(SHORT_WAIT):
+                    waited += SHORT_WAIT
+                    if waited % LONG_WAIT == 0:
+                        folder = self._records.folder
+                        logger.warning("no images of step %d for %.0f s; is %s slow?", step, waited, folder)
             if self._error:
                 raise self._error
             done = self._in_work.pop(step)

@@ -5,6 +5,7 @@ As for the original ResNets: the moving averages of training lag behind the weig
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,24 +29,27 @@ def main(run: Run, attempt: Attempt) -> None:
     strategy = make_strategy(replace(run.machine, cpu_devices=1), replicas=1)
     network = network_of(run.recipe, len(records.classes))
     load_weights(run.stage_folder("train") / "weights.safetensors", network)
-    store(network, average_statistics(run, records, network))
+    corrupt = attempt.ledger.finished("train").get("corrupt_records", [])
+    store(network, average_statistics(run, records, network, corrupt))
     weights = write_weights(attempt.folder / "weights.safetensors", network)
     seeds = {"training.seed": run.recipe.training.seed}
     attempt.finish([weights], devices=device_names(strategy), seeds=seeds)
 
 
-def average_statistics(run: Run, records: ShardedRecords, network: ResNet) -> list[np.ndarray]:
+def average_statistics(
+    run: Run, records: ShardedRecords, network: ResNet, corrupt: Sequence[str] = ()
+) -> list[np.ndarray]:
     """Mean and variance of each batch normalisation in turn, averaged over `batchnorm.batches` batches.
 
     The batches are those that would come next in training. Each is seen in replicas of `training.replica_batch_size`
-    images, as in training.
+    images, as in training. `corrupt`: the records that training found to be so.
     """
     training, batches = run.recipe.training, run.recipe.batchnorm.batches
     statistics_of = tf.function(lambda images: network(images, training=True)[1], autograph=False)
     sums: list[np.ndarray] = []
     first = Schedule(training, len(records)).steps
     with (
-        training_batches(run.recipe, records, run.machine.workers, first, first + batches) as loader,
+        training_batches(run.recipe, records, run.machine.workers, first, first + batches, corrupt) as loader,
         Progress("averaging statistics", batches, "batches") as progress,
     ):
         for batch in loader:

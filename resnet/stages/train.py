@@ -29,7 +29,7 @@ from resnet.weights.safetensors_files import write_weights
 def main(run: Run, attempt: Attempt) -> None:
     """Build the pieces, train, and write the weights."""
     attempt.begin()
-    recipe, settings = run.recipe, run.recipe.training
+    settings = run.recipe.training
     records = ShardedRecords(run.records, "train")
     strategy, network, step = build(run, len(records.classes))
     schedule = Schedule(settings, len(records))
@@ -40,7 +40,15 @@ def main(run: Run, attempt: Attempt) -> None:
     with (
         TrainingLog(attempt.folder, first) as log,
         Interruption() as interruption,
-        training_batches(recipe, records, run.machine.workers, first, schedule.steps, checkpoints.corrupt) as batches,
+        training_batches(
+            run.recipe,
+            records,
+            run.machine.workers,
+            first,
+            schedule.steps,
+            checkpoints.corrupt,
+            interruption.is_requested,
+        ) as batches,
         page_locked(batches.memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext(),
         Validation(run, Predictor(network, strategy), interruption) as validation,
     ):

@@ -55,6 +55,10 @@ class TrainingLoop:
                     raise KeyboardInterrupt
                 if self.schedule.is_epoch_end(self.done):
                     self._validate()
+            if self.interruption.requested:  # while a batch was waited for
+                if self.done not in {0, *self.checkpoints.steps()}:
+                    self._save()
+                raise KeyboardInterrupt
 
     def _train(self, batch: Batch) -> None:
         learning_rate = self.schedule.learning_rate(batch.step)

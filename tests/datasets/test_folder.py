@@ -286,3 +286,17 @@ def test_filenames_need_not_be_utf_8(dataset_of, source_of, files, tmp_path):
     (found,) = [i for i in range(11) if loaded.train.image(i).filename == f"train/cat/{name}"]
     assert loaded.train.image(found).read() == b"content"
     assert source_of("folder", tmp_path).fingerprint()
+
+
+@pytest.mark.parametrize("names", [("Train", "Val"), ("Train", "test"), ("TRAIN", "validation")])
+def test_names_of_splits_in_capitals_are_no_classes(names, files, tmp_path, outcome_of):
+    root = files(tmp_path / "images", {f"{name}/{number}.jpg": b"?" for name in names for number in range(2)})
+    assert f"has a folder {names[0]}: rename it to {names[0].lower()}, or it counts as a class" in outcome_of(
+        "folder", root
+    )
+
+
+def test_a_class_may_be_called_train_with_a_capital(files, tmp_path, dataset_of):
+    names = ("Bus", "Car", "Train")
+    root = files(tmp_path / "images", {f"{name}/{number}.jpg": b"?" for name in names for number in range(2)})
+    assert [identifier for identifier, _ in dataset_of("folder", root).classes] == list(names)

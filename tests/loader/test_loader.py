@@ -201,3 +201,15 @@ def test_no_slot_is_lost_when_batches_are_dropped_by_the_collector(photo_records
 def test_a_folder_without_records_says_what_to_run(tmp_path):
     with pytest.raises(UserError, match="Run ConvertRecords first"):
         ShardedRecords(Path(tmp_path), "train")
+
+
+def test_a_stream_ends_early_if_it_should_stop_while_a_batch_is_waited_for(photo_records, expected):
+    seen: list[int] = []
+    with training(photo_records, last=10_000, should_stop=lambda: len(seen) >= 2) as loader:
+        for batch in loader:
+            seen.append(batch.step)
+            if len(seen) == 2:
+                for worker in loader.pool.workers:  # so that a batch is waited for, once those at hand are used up
+                    os.kill(worker.process.pid, signal.SIGSTOP)
+    assert seen[:2] == [0, 1]
+    assert len(seen) < 10_000

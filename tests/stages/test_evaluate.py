@@ -15,6 +15,7 @@ from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.stages import ledger_of, run_stage
 from resnet.stages.evaluate import predict_all
+from resnet.training.interruption import Interruption
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import write_weights
 
@@ -78,8 +79,8 @@ def test_a_pass_over_the_images_never_holds_the_logits_of_all_of_them(ledger, pa
         if pass_over == "evaluation":
             predict_all(run, records, FakePredictor())
         else:
-            with Validation(run.recipe, records, 1, FakePredictor()) as validate:
-                validate()
+            with Validation(run, FakePredictor(), Interruption()) as validation:
+                validation()
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -89,7 +89,14 @@ class FakeTraining:
             loop = TrainingLoop(
                 settings, schedule, self.step, self, self.checkpoints, self.log, self.interruption, done
             )
-            loop.run(SimpleNamespace(step=step, images=None, labels=None) for step in range(done, schedule.steps))
+            loop.run(self.batches(range(done, schedule.steps)))
+
+    def batches(self, steps: range) -> Iterator[SimpleNamespace]:
+        for step in steps:
+            if self._interrupt_at == f"wait for {step}":  # the loader then has no more batches
+                self.interruption.requested = True
+                return
+            yield SimpleNamespace(step=step, images=None, labels=None)
 
     def step(self, images, labels, learning_rate) -> tf.Tensor:
         before = sum(event.startswith("step") for event in self.events)
@@ -169,6 +176,12 @@ def test_an_interruption_during_a_step_saves_after_it(interrupted):
     training = interrupted("step 2")
     assert training.events[-1] == "step 2"
     assert training.checkpoints == [1, 3]
+
+
+@pytest.mark.parametrize(("step", "saved"), [(0, []), (1, [1]), (3, [1, 3])])
+def test_an_interruption_while_a_batch_is_waited_for_saves_all_steps_before(interrupted, step, saved):
+    training = interrupted(f"wait for {step}")
+    assert training.checkpoints == saved
 
 
 def test_an_interruption_during_an_epochs_last_step_leaves_the_validation_to_the_next_attempt(interrupted):
