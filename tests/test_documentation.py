@@ -70,3 +70,16 @@ def test_the_overrides_in_the_pages_can_be_used():
     assert len(lists) >= 4
     for overrides in lists:
         load_recipe("imagefolder", [text.replace("=N", "=3") for text in json.loads(overrides)])
+
+
+def test_every_test_that_the_page_on_reliability_names_exists():
+    missing, file = [], Path()
+    for name in re.findall(
+        r"`((?:[a-z_]+/)*test_[a-z0-9_]+(?:\.py)?)`", (ROOT / "docs" / "reliability.md").read_text()
+    ):
+        if name.endswith(".py"):
+            file = ROOT / "tests" / name
+            missing += [name] if not file.exists() else []
+        elif f"def {name}(" not in file.read_text():
+            missing.append(f"{file.name}: {name}")
+    assert not missing

@@ -124,4 +124,13 @@ def _log(path: Path) -> bytes:
     return json.dumps([{key: line[key] for key in sorted(line.keys() - set(TIMES))} for line in lines]).encode()
 
 
-READERS: dict[str, Callable[[Path], bytes]] = {"stage.json": _stage_json, "log.jsonl": _log}
+def _recipe(path: Path) -> bytes:
+    """Without the number of parts, which does not affect results."""
+    return b"".join(line for line in path.read_bytes().splitlines(True) if not line.startswith(b"parts ="))
+
+
+READERS: dict[str, Callable[[Path], bytes]] = {
+    "stage.json": _stage_json,
+    "log.jsonl": _log,
+    "recipe.toml": _recipe,
+}

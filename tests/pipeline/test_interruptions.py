@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -68,10 +70,8 @@ def training(artifacts, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
 
 def with_group(process: subprocess.Popen, number: signal.Signals) -> None:
     """Send a signal to every process of the group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def checkpoints(artifacts: Path) -> list[int]:
@@ -82,8 +82,9 @@ def checkpoints(artifacts: Path) -> list[int]:
 def wait_for(process: subprocess.Popen, happened: Callable[[], object]) -> None:
     deadline = time.monotonic() + 120
     while not happened():
-        assert process.poll() is None, "luigi ended before that"
         assert time.monotonic() < deadline
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"luigi ended before that, with exit code {process.wait(0.05)}")
 
 
 def wait_for_all(process: subprocess.Popen) -> None:
@@ -95,6 +96,7 @@ def wait_for_all(process: subprocess.Popen) -> None:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
             return
+        select.select([], [], [], 0.05)
     pytest.fail("processes are left")
 
 
