@@ -30,17 +30,19 @@ FORMER_KEYS = {"doubtful": "decode_warnings", "damaged_records": "corrupt_record
 
 class Results:
     """All that the report shows of a run. `stages` has each stage's stage.json, by the stage's name.
+    `log_has_changed`: whether the training log differs from what training wrote.
 
     Raises UserError if one of the files lacks something, or is damaged.
     """
 
-    def __init__(self, run: Run, stages: Mapping[str, dict[str, Any]]):
+    def __init__(self, run: Run, stages: Mapping[str, dict[str, Any]], log_has_changed: bool = False):
         self.run = run
         self.stages = {name: _with_todays_keys(record) for name, record in stages.items()}
         for name, record in self.stages.items():
             stage_records.check(name, record, run.stage_folder(name) / "stage.json")
         self.log = read_log(run.stage_folder("train") / "log.jsonl")
-        self.unreadable_log_lines: int = getattr(self.log, "unreadable", 0)  # where the reader counts them
+        self.unreadable_log_lines = self.log.unreadable
+        self.log_has_changed = log_has_changed
         self.classes = dict(read_classes(run.records))
         self.predictions = self._read_predictions(run.stage_folder("evaluate") / "predictions.csv")
 
@@ -88,6 +90,7 @@ def render(results: Results, pictures: Mapping[str, Path]) -> str:
         facts=stages["train"],
         seconds=results.log[-1]["seconds"] if results.log else 0.0,
         unreadable_log_lines=results.unreadable_log_lines,
+        log_has_changed=results.log_has_changed,
         published=published_errors(recipe),
         on_imagenet=results.is_on_imagenet,
         confused=confused_pairs(results.predictions),

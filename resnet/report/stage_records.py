@@ -85,5 +85,5 @@ def check(stage: str, record: dict[str, Any], path: Path) -> None:
         name = ".".join(map(str, problem["loc"]))
         raise UserError(
             f"{path} cannot be used: {name}: {problem['msg'][0].lower()}{problem['msg'][1:]}. "
-            f"Restore the file from a copy, or delete it: then `luigi` runs {STAGES[stage].title} again."
+            f"Restore the file from a copy, or delete it: then `luigi` finishes {STAGES[stage].title} again."
         ) from None

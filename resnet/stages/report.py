@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,16 @@ from resnet.report.page import Results, render
 from resnet.run import Run
 from resnet.stage_table import STAGES
 
+logger = logging.getLogger(__name__)
+
 
 def main(run: Run, attempt: Attempt) -> None:
     """Draw the figures, and write the page."""
     attempt.begin()
-    results = Results(run, {name: attempt.ledger.finished(name) for name in STAGES["report"].inputs})
+    ledger = attempt.ledger
+    if log_has_changed := ledger.has_changed("train", "log.jsonl"):
+        logger.warning("%s has changed since training", run.stage_folder("train") / "log.jsonl")
+    results = Results(run, {name: ledger.finished(name) for name in STAGES["report"].inputs}, log_has_changed)
     pictures = draw(results, attempt.folder / "figures")
     page = attempt.folder / "report.html"
     with atomic(page, "w") as file:

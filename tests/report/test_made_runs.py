@@ -162,3 +162,13 @@ def test_the_page_says_how_many_lines_of_the_log_cannot_be_read(made_run):
     assert "training log" not in render(results, {})
     results.unreadable_log_lines = 3
     assert "3 lines of the training log cannot be read." in render(results, {})
+
+
+def test_the_page_says_that_the_log_has_changed_since_training(made_run, capsys):
+    ledger = made_run()
+    log = ledger.run.stage_folder("train") / "log.jsonl"
+    path = log.with_name("stage.json")
+    written = {"size": log.stat().st_size, "sha256": "of what training wrote", "byproduct": True}
+    write_state(path, read_state(path) | {"outputs": {"log.jsonl": written}})
+    assert "The training log has changed since training." in reported(ledger)
+    assert f"{log} has changed since training" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_what_is_shown_and_missing_or_of_another_type_is_one_message(stage_recor
     with pytest.raises(UserError) as error:
         check(stage, record, Path("runs/a/stage.json"))
     assert str(error.value).startswith(f"runs/a/stage.json cannot be used: {name}: ")
-    assert "or delete it: then `luigi` runs " in str(error.value)
+    assert "or delete it: then `luigi` finishes " in str(error.value)
 
 
 @pytest.mark.parametrize("interval", [[], [1.0], [1.0, 2.0, 3.0], ["low", "high"]])
