@@ -94,11 +94,12 @@ class Campaign:
         if not self._send(process, kill, artifacts.name):
             process.wait()
             return
-        self.kills[kill.name, stage] += 1
         if kill.target == "worker" and (code := process.wait()):
             self._note(artifacts, f"exit code {code} although only a worker was killed")
         left = _wait_for_end(artifacts.name)
-        process.wait()
+        if not process.wait() and kill.target != "worker" and not kill.through_pipe:  # its exit code is that of tee
+            return  # it was done as the signal came
+        self.kills[kill.name, stage] += 1
         print(
             f"{sum(self.kills.values()):4} {kill.name} after {moment:.1f} s, {stage}: exit code {process.returncode}",
             flush=True,
@@ -191,6 +192,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="decides how and when")
     parser.add_argument("--folder", type=Path, help="where to work; kept (default: a temporary folder)")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGHUP):  # nohup and `&` of a shell have them ignored, also by what is started
+        signal.signal(number, signal.SIG_DFL)
     memory = _shared_memory()
     with tempfile.TemporaryDirectory(prefix="campaign-") as temporary:
         campaign = Campaign(options.folder or Path(temporary), options.seed)
