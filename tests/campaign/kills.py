@@ -58,8 +58,8 @@ KILLS = (
 class Campaign:
     """`seconds` is how long the pipeline takes when nobody kills it."""
 
-    def __init__(self, folder: Path, seed: int):
-        self.pipeline, self.random, self.seed = Pipeline(folder), random.Random(seed), seed
+    def __init__(self, folder: Path, seed: int, task: str = "FullRun"):
+        self.pipeline, self.random, self.seed = Pipeline(folder, task), random.Random(seed), seed
         started = time.monotonic()
         reference = folder / "reference"
         self.pipeline.run(reference)

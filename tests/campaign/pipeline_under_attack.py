@@ -26,10 +26,10 @@ UNCOMPARED = ("begun.json", "report.html", ".png", ".lock", "run.json")
 
 
 class Pipeline:
-    """The images, and the commands that take them from conversion to report."""
+    """The images, and the commands that take them from conversion to report, or to another task."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.images = folder, folder / "images"
+    def __init__(self, folder: Path, task: str = "FullRun"):
+        self.folder, self.images, self._task = folder, folder / "images", task
         for split, count, seed in (("train", 48, 0), ("val", 20, 1)):
             for i, (encoded, label) in enumerate(photographs(count, seed)):
                 place = self.images / split / ("china", "flower")[label]
@@ -42,7 +42,7 @@ class Pipeline:
         if not without_recipe:
             options += ["--recipe", "imagefolder", "--data", str(self.images)]
             options += ["--override", json.dumps([*SETTINGS, *overrides])]
-        return [str(LUIGI), "--module", "pipeline", "FullRun", *options]
+        return [str(LUIGI), "--module", "pipeline", self._task, *options]
 
     def start(
         self,
