@@ -1,8 +1,8 @@
 """Damages each file that a run reads, and looks whether a wrong byte is ever used in silence.
 
-    python tests/campaign/corruption.py --flips 2 --seed 0
+    python tests/campaign/corruption.py --each 2 --flips 2 --seed 0
 
-Every file of a finished and of an interrupted run gets other bytes (one flipped, half of it, none), each time in a copy
+Every kind of file of a finished and of an interrupted run gets other bytes (one flipped, half of it, none), each time in a copy
 of its own. Then the real `luigi` goes on, with what depends on the file to be made again. What is right:
 
     named    the command stops with an error, or goes on with a warning, that names the file
@@ -59,12 +59,14 @@ class Campaign:
         if (checkpoints.parent / "weights.safetensors").exists():
             raise RuntimeError("the training was over before it could be interrupted")
 
-    def run(self, flips: int) -> None:
-        """Damage every file: empty it, halve it, and flip a byte of it `flips` times."""
+    def run(self, each: int, flips: int) -> None:
+        """Damage `each` files of every kind: empty them, halve them, and flip a byte of them `flips` times."""
         for tree in (self.finished, self.interrupted):
+            tried: Counter[str] = Counter()
             for path in sorted(path for path in tree.rglob("*") if path.is_file() and path.stat().st_size):
                 name = str(path.relative_to(tree))
-                if self._is_read(tree, name):
+                if self._is_read(tree, name) and tried[_kind(name)] < each:
+                    tried[_kind(name)] += 1
                     for damage in ("empty", "half", *["flipped"] * flips):
                         self._try(tree, name, damage)
 
@@ -133,13 +135,14 @@ def _kind(name: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--each", type=int, default=2, help="files of each kind, such as shards")
     parser.add_argument("--flips", type=int, default=2, help="bytes to flip in each file, one at a time")
     parser.add_argument("--seed", type=int, default=0, help="decides which bytes")
     parser.add_argument("--folder", type=Path, help="where to work; kept (default: a temporary folder)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="campaign-") as temporary:
         campaign = Campaign(options.folder or Path(temporary), options.seed)
-        campaign.run(options.flips)
+        campaign.run(options.each, options.flips)
     print("\nby kind of file, damage and outcome:")
     for (kind, damage, outcome), number in sorted(campaign.outcomes.items()):
         print(f"{number:4} {kind:30} {damage:8} {outcome}")
