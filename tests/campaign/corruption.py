@@ -2,8 +2,9 @@
 
     python tests/campaign/corruption.py --each 2 --flips 2 --seed 0
 
-Every kind of file of a finished and of an interrupted run gets other bytes (one flipped, half of it, none), each time in a copy
-of its own. Then the real `luigi` goes on, with what depends on the file to be made again. What is right:
+Some files of every kind, of a finished and of an interrupted run, get other bytes (one flipped, half of them, none),
+each time in a copy of its own. Then the real `luigi` goes on, with what depends on the file to be made again. What is
+right:
 
     named    the command stops with an error, or goes on with a warning, that names the file
     healed   the file was made again, and every artifact is that of a run that nobody damaged
