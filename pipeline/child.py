@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -47,4 +48,6 @@ def run_stage(stage: str, options: list[str], on_news: Callable[[dict[str, Any]]
 def _unexplained(stage: str, code: int) -> str:
     if code == -9:
         return f"python -m resnet {stage} was killed: by hand, or by the kernel because memory ran out (see dmesg)"
+    if code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP):
+        return f"python -m resnet {stage} was stopped before it had begun; the same command continues"
     return f"python -m resnet {stage} ended with exit code {code}: see its messages above"

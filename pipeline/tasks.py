@@ -1,4 +1,4 @@
-"""The pipeline's tasks. A stage's task is complete when the run's ledger says so: see resnet/ledger.py.
+"""The pipeline's tasks. A stage's task is complete when the run's ledger says so: see resnet/ledger/.
 
 Images -> ConvertRecords -> Train -> BatchNormStatistics -> Evaluate -> Report        FullRun = all of them
 """
@@ -64,6 +64,8 @@ class RunTask(luigi.Task):
             self.experiment = self._experiment()
         except UserError as error:
             stop(str(error))
+        except OSError as error:
+            stop(f"{error.filename} cannot be read: {error.strerror}")
         self.ledger = ledger_of(self.experiment)
 
     def _experiment(self) -> Run:

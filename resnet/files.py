@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import platform
 import secrets
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from resnet.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 LEFTOVER = ".partial"  # how the name of a temporary file ends
 
@@ -111,3 +114,12 @@ def with_retries(
             on_retry(error, seconds)
         pause(seconds)
     return operation()
+
+
+def tried_again(operation: Callable[[], Result], path: Path) -> Result:
+    """`with_retries`, with a warning about `path` before each further attempt."""
+
+    def warn(error: OSError, seconds: float) -> None:
+        logger.warning("%s: %s; the next attempt is in %.0f s", path, error.strerror, seconds)
+
+    return with_retries(operation, warn)

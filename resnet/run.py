@@ -61,22 +61,24 @@ class Run:
         if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise UserError(f"--run {name!r}: use letters, digits, '.', '_' and '-' only")
         folder = Path(artifacts).expanduser().absolute()
-        stored = None if recipe else _Stored.of(folder / "runs" / (name or _run_name(Path(default_recipe).stem)))
-        if stored:
-            name, recipe_name = stored.folder.name, stored.recipe_name
-            settings = load_recipe(str(stored.recipe), overrides, lenient=True)[1]
-            data = data or stored.data
+        name = name or _run_name(Path(recipe or default_recipe).stem)
+        stored = _Stored.of(folder / "runs" / name)
+        own = None if recipe else stored
+        if own:
+            own.check()
+            recipe_name, settings = own.recipe_name, load_recipe(str(own.recipe), overrides, lenient=True)[1]
         else:
             recipe_name, settings = load_recipe(recipe or default_recipe, overrides)
+        data = data or (stored.data if stored else "")
         return cls(
-            name or _run_name(recipe_name),
+            name,
             settings,
             recipe_name,
             folder,
             Path(data).expanduser().absolute() if data else None,
             machine or Machine(),
             frozenset(map(stage_named, discard)),
-            stored.note(settings, default_recipe, overrides) if stored else "",
+            own.note(settings, default_recipe, overrides) if own else "",
         )
 
     @cached_property
@@ -128,6 +130,7 @@ class _Stored:
     recipe: Path
     recipe_name: str
     data: str
+    checksums: tuple[str, ...] = ()  # that the recipe may have; none in a run of an earlier version
 
     @classmethod
     def of(cls, folder: Path) -> _Stored | None:
@@ -138,9 +141,13 @@ class _Stored:
         facts = read_json(origin, {"recipe", "data", "recipe.toml"}, "Delete it, and give --recipe and --data.")
         if facts is None:  # of an earlier version
             return cls(folder, own, folder.name, "")
-        if sha256(own) not in facts["recipe.toml"]:
-            raise corrupt(own, "it differs from what the run stored", f"Give a recipe; this one with --recipe {own}.")
-        return cls(folder, own, facts["recipe"], facts["data"])
+        return cls(folder, own, facts["recipe"], facts["data"], tuple(facts["recipe.toml"]))
+
+    def check(self) -> None:
+        """Raise Corrupt if the recipe is not the one that the run stored."""
+        if self.checksums and sha256(self.recipe) not in self.checksums:
+            way_on = f"Give a recipe; this one with --recipe {self.recipe}."
+            raise corrupt(self.recipe, "it differs from what the run stored", way_on)
 
     def note(self, settings: Recipe, default_recipe: str, overrides: Sequence[str]) -> str:
         """A sentence where these settings are not those that a new run would have."""

@@ -48,6 +48,7 @@ class Dataset(Section):
     name: str = setting(
         "",
         "Names the folder of records; empty: the name of the data folder, or of the source.",
+        affects_results=False,
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$",
     )
     validation_fraction: float = setting(

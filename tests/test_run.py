@@ -62,9 +62,10 @@ def test_overrides_change_the_stored_recipe(stored, tmp_path):
     assert (changed.batchnorm.batches, changed.training.epochs) == (3, 3)
 
 
-def test_a_recipe_that_is_given_counts(stored, tmp_path):
+def test_a_recipe_that_is_given_counts_and_the_data_folder_stays(stored, tmp_path):
     given = Run.of("imagefolder", name="mine", artifacts=tmp_path)
     assert given.recipe.training.epochs == 60
+    assert given.data == stored.data
     assert given.note == ""
 
 

@@ -172,7 +172,7 @@ def test_the_error_about_an_invalid_choice_lists_the_valid_ones():
     assert all(source in message for source in ("imagenet", "folder", "idx", "digits"))
 
 
-def test_only_expected_counts_limits_parts_and_checkpoints_do_not_affect_results():
+def test_only_names_expected_counts_limits_parts_and_checkpoints_do_not_affect_results():
     left_out = {
         f"{section}.{key}"
         for section, values in Recipe()
@@ -180,6 +180,7 @@ def test_only_expected_counts_limits_parts_and_checkpoints_do_not_affect_results
     }
     expectations = {"dataset.train_images", "dataset.validation_images"}
     assert left_out == expectations | {
+        "dataset.name",
         "records.max_rejected",
         "records.max_corrupt",
         "records.parts",

@@ -24,7 +24,7 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         action="append",
         default=[],
         metavar="STAGE",
-        help="let the results of this stage, and of those that depend on it, move to the trash",
+        help="let the results of this stage, and of those that depend on it, move to the trash; several with commas",
     )
     machine = argparse.ArgumentParser(add_help=False)
     machine.add_argument("--workers", type=int, default=0, help="worker processes (default: one per core)")
@@ -41,7 +41,7 @@ def run_of(options: argparse.Namespace) -> Run:
         name=options.run,
         artifacts=options.artifacts,
         data=options.data,
-        discard=options.discard,
+        discard=[name.strip() for names in options.discard for name in names.split(",")],
         machine=_machine_of(options) if hasattr(options, "workers") else None,
     )
 

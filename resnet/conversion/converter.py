@@ -18,25 +18,29 @@ from resnet.run import Run
 
 
 class Converter:
-    """`part` selects some of the shards: see `plan`."""
+    """`part` selects some of the shards: see `plan`. `same_listing`: see `survey`."""
 
-    def __init__(self, run: Run, dataset: Dataset, part: slice = slice(None)):
-        self._run, self._dataset = run, dataset
+    def __init__(self, run: Run, dataset: Dataset, same_listing: bool, part: slice = slice(None)):
+        self._run, self._dataset, self._same_listing = run, dataset, same_listing
         self._planned = plan(dataset, run.recipe.records, part)
 
     @cached_property
     def _survey(self) -> Survey:
-        return survey(self._run, self._dataset, self._planned)
+        return survey(self._run, self._dataset, self._planned, self._same_listing)
 
     def changed_files(self) -> list[Path]:
         """The files of the shards whose images have changed."""
         return [path for planned in self._survey.changed for path in Shard(self._run.records, planned.name).files()]
 
+    @property
+    def kept_all(self) -> bool:
+        """Whether every shard was there, made from the images of today."""
+        return not self._survey.to_write
+
     def write(self) -> dict[str, dict[str, Any]]:
         """Write the shards that are to be written; return every shard's summary by name, in order."""
         workers = self._run.machine.workers
-        kept, changed, missing = self._survey
-        summaries, todo = dict(kept), [*changed, *missing]
+        summaries, todo = dict(self._survey.kept), self._survey.to_write
         if todo:
             require_space(self._run.records, todo)
             total, left = (sum(len(shard.members) for shard in some) for some in (self._planned, todo))

@@ -27,3 +27,12 @@ def link_shards(folder: Path, dataset: Dataset) -> dict[str, dict[str, Any]]:
             left_whole = {"in place": len(index)}
             summaries[shard.name] = shard.link(file.path, index, file.sha256, left_whole=left_whole, **nothing)
     return summaries
+
+
+def superseded(folder: Path, dataset: Dataset) -> list[Path]:
+    """The files of earlier shards that are none of today's: of other files, or of another number of them."""
+    names = {
+        shard_name(split, number, len(files)) for split, files in dataset.files.items() for number in range(len(files))
+    }
+    earlier = {path.stem for path in (folder / "index").glob("*.npy")}
+    return [path for name in sorted(earlier - names) for path in Shard(folder, name).files()]

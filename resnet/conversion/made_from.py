@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from resnet.datasets.source import Image
-from resnet.files import with_retries
+from resnet.errors import UserError
+from resnet.files import TRANSIENT, with_retries
 
-STAMPS = 16  # of the same images in several places: local copies of several hosts
+STAMPS = 16  # of the same images in several places, such as local copies of several hosts
 
 
 def stamp_of(images: Iterable[Image]) -> str:
@@ -34,7 +35,7 @@ class Reader:
         self._warn, self._pause = warn, pause
 
     def read(self, image: Image) -> bytes:
-        """The image file. Raises OSError, or MemoryError."""
+        """The image file. Raises OSError; UserError for a disk that stays away; MemoryError."""
 
         def on_retry(error: OSError, pause: float) -> None:
             self._warn(f"{image.filename}: {error.strerror}; trying again in {pause:.0f} s")
@@ -45,6 +46,11 @@ class Reader:
         except OSError as error:
             if error.errno == errno.ENOMEM:
                 raise MemoryError from None
+            if error.errno in TRANSIENT:
+                raise UserError(
+                    f"{image.filename} cannot be read: {error.strerror}. Check the disk of the images, and run the "
+                    "same command again; if only this file cannot be read, remove it. Finished shards are kept."
+                ) from None
             self._content.update(b"cannot be read")
             raise
         self._content.update(hashlib.sha256(content).digest())

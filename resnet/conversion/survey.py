@@ -23,17 +23,25 @@ class Survey(NamedTuple):
 
     kept: dict[str, dict[str, Any]]  # their summaries, by name
     changed: list[PlannedShard]  # they are there, made from other images
-    missing: list[PlannedShard]  # they are not there, or have images that could not be read and may have been mended
+    unfinished: list[PlannedShard]  # they are not there, or have images that could not be read and may have been mended
+
+    @property
+    def to_write(self) -> list[PlannedShard]:
+        return [*self.changed, *self.unfinished]
 
 
-def survey(run: Run, dataset: Dataset, planned: list[PlannedShard]) -> Survey:
-    """Compare the shards with their images. Images whose stamp is another one are read again, in parallel."""
+def survey(run: Run, dataset: Dataset, planned: list[PlannedShard], same_listing: bool) -> Survey:
+    """Compare the shards with their images. Images whose stamp is another one are read again, in parallel.
+
+    `same_listing`: whether the images have the names and sizes that they had. Shards of earlier versions do not say
+    what they were made from: they are kept only then.
+    """
     found, to_look = Survey({}, [], []), []
     for shard in planned:
         summary = Shard(run.records, shard.name).summary()
         if summary is None or (summary["rejected"] and not run.recipe.records.max_rejected):
-            found.missing.append(shard)
-        elif summary.get("list") != shard.digest:
+            found.unfinished.append(shard)
+        elif summary.get("list") != shard.digest or not ("made_from" in summary or same_listing):
             found.changed.append(shard)
         else:
             found.kept[shard.name] = summary

@@ -30,13 +30,18 @@ def begin(setup: Sequence[bytes], owner: Owner) -> Callable[[Sequence[bytes]], S
             compile_kernels()
             return []
         job = ShardJob.unpack(parts[1:])
-        if parts[0] == LOOK:
-            return [json.dumps(read_again(_named(job, owner), owner.warn)).encode()]
         try:
+            if parts[0] == LOOK:
+                return [json.dumps(read_again(_named(job, owner), owner.warn)).encode()]
             return [json.dumps(write_shard(folder, job, classes, max_megapixels, owner)).encode()]
         except OSError as error:
             place = error.filename or folder / job.name
             raise UserError(f"cannot write {place}: {error.strerror}. Finished shards are kept.") from None
+        except MemoryError:
+            raise UserError(
+                f"memory ran out at the images of {job.name}. Fewer workers in luigi.cfg need less. "
+                "Finished shards are kept."
+            ) from None
 
     return do
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from resnet.provenance import provenance
 if TYPE_CHECKING:
     from resnet.ledger.ledger import Ledger
 
-STAMPS = 16  # of the same images in several places: local copies of several hosts
+STAMPS = 16  # of the same images in several places, such as local copies of several hosts
 
 
 class Attempt:
@@ -27,13 +28,15 @@ class Attempt:
         self.folder = ledger.run.stage_folder(stage)
         self.number = 1
         self._begun: dict[str, Any] = {}
+        self._stamps: list[str] = []
+        self._started = time.monotonic()
 
-    def begin(self, changed: Callable[[], Sequence[Path]] = tuple) -> None:
+    def begin(self, find_changed: Callable[[], Sequence[Path]] = tuple) -> None:
         """Prepare the stage's folder, and keep what an earlier attempt at the same settings and inputs left.
 
-        Moves everything else to the trash folder, and says so: all of it, or, of a stage that was finished with the
-        same settings, what `changed` names. Raises UserError if that is more than a minute of work and must not be
-        discarded; then nothing has changed.
+        Moves everything else to the trash folder, and says so: all of it, or, where the settings and inputs are the
+        same, the files that `find_changed` returns. Raises UserError if that is more than a minute of work and must not
+        be discarded; then nothing has changed.
         """
         make_folder(self.folder)
         remove_leftovers(self.folder)  # of writers that were killed: nobody else writes here now
@@ -43,24 +46,30 @@ class Attempt:
         if not self.ledger.matches(self._stage, earlier):
             displacing.displace(self.ledger, self._stage, earlier)
             earlier = None
-        self._begun = self.ledger.identity(self._stage) | {"start": _now(), "attempts": 1}
+        self._begun = self.ledger.identity(self._stage) | {"start": _now(), "attempts": 1, "worked_seconds": 0.0}
         if earlier:
-            self._continue(earlier, changed)
+            self._continue(earlier)
+            displacing.displace_files(self.ledger, self._stage, earlier, find_changed(), "the images have changed")
+        self._begun["attempt_start"] = _now()
         self.number = self._begun["attempts"]
         write_state(self.folder / "begun.json", self._begun)
         (self.folder / "stage.json").unlink(missing_ok=True)
         (self.folder / displacing.STALE).unlink(missing_ok=True)
-        if self._stage != "convert":
+        if self._stage != "convert" or not self._run.stored_recipe.exists():
             self._run.store()
 
-    def _continue(self, earlier: dict[str, Any], changed: Callable[[], Sequence[Path]]) -> None:
-        self._begun |= {"start": earlier["start"], "attempts": earlier.get("attempts", 0) + 1}
-        if "end" in earlier or "finished_seconds" in earlier:  # it was complete once, and what it has is worth keeping
-            self._begun["finished_seconds"] = displacing.work_seconds(self.folder, earlier)
-            files = changed()
-            displacing.displace_files(self.ledger, self._stage, earlier, files, "the images have changed")
-            if "source" in earlier and not files:  # the same images as before, whatever their times
-                self._begun["source"] = earlier["source"] | self._begun["source"]
+    def _continue(self, earlier: dict[str, Any]) -> None:
+        """Take over what an earlier attempt at the same settings and inputs says of itself."""
+        self._begun |= {
+            "start": earlier["start"],
+            "attempts": earlier.get("attempts", 0) + 1,
+            "worked_seconds": displacing.work_seconds(self.folder, earlier),
+        }
+        self._stamps = earlier.get("source", {}).get("stamps", [])
+        if "outputs" in earlier and earlier["digest"] != content_digest(earlier["outputs"]):
+            self._begun["former_digest"] = {content_digest(earlier["outputs"]): earlier["digest"]}
+        elif "former_digest" in earlier:
+            self._begun["former_digest"] = earlier["former_digest"]
 
     def finish(
         self,
@@ -68,12 +77,14 @@ class Attempt:
         *,
         byproducts: Iterable[Path] = (),
         checksums: dict[str, str] | None = None,
+        same_images: bool = False,
         **facts: Any,
     ) -> None:
         """Write stage.json, last of all. `facts` go into it.
 
-        `outputs` decide the digest that the stages downstream depend on. `byproducts` (logs, pictures: whatever has
-        times in it) only have to exist. `checksums` (SHA-256 by name) saves reading large files again.
+        `outputs` decide the digest that the stages downstream depend on. `byproducts` (logs, lists for people: whatever
+        has times in it) may get lost later. `checksums` (SHA-256 by name) saves reading large files again.
+        `same_images`: whether all that the earlier attempt converted was found to be made from the images of today.
         """
         files = {}
         for path, counts in [(path, True) for path in outputs] + [(path, False) for path in byproducts]:
@@ -81,13 +92,17 @@ class Attempt:
             files[name] = {"size": path.stat().st_size, "sha256": (checksums or {}).get(name) or sha256(path)}
             if not counts:
                 files[name]["byproduct"] = True
-        begun = {key: value for key, value in self._begun.items() if key != "finished_seconds"}
+        done = {key: value for key, value in self._begun.items() if key != "attempt_start"} | facts
+        done["worked_seconds"] += time.monotonic() - self._started
         if self.ledger.source and self._stage == "convert":
-            stamps = [*begun["source"].get("stamps", []), self.ledger.source.stamp]
-            begun["source"] |= {"stamps": list(dict.fromkeys(stamps))[-STAMPS:]}
-        done = begun | facts | {"digest": content_digest(files), "end": _now(), **provenance(), "outputs": files}
+            stamps = [*(self._stamps if same_images else ()), self.ledger.source.stamp]
+            done["source"] = done["source"] | {"stamps": list(dict.fromkeys(stamps))[-STAMPS:]}
+        # The same outputs keep the digest that an earlier version gave them: what was made from them stays up to date.
+        content = content_digest(files)
+        digest = done.get("former_digest", {}).get(content, content)
+        done |= {"digest": digest, "end": _now(), **provenance(), "outputs": files}
         write_state(self.folder / "stage.json", done)
-        displacing.unmark(self.ledger, self._stage)
+        displacing.unmark(self.ledger, self._stage, digest)
 
 
 def _now() -> str:

@@ -3,15 +3,15 @@ work without `--discard`. What was made from it stays where it is, and is marked
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnet.checked_json import Corrupt
 from resnet.errors import UserError
-from resnet.files import make_folder
+from resnet.files import LEFTOVER, make_folder
 from resnet.ledger.state_files import read_state
 from resnet.progress import time_text
 from resnet.stage_table import STAGES, chain
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 GUARDED_SECONDS = 60.0
 STALE = "stale.txt"  # beside a stage.json whose stage must run again
+NO_WORK = {".lock", "begun.json", "stage.json", STALE}
 
 
 def require_discardable(ledger: Ledger, stage: str) -> None:
@@ -30,81 +31,96 @@ def require_discardable(ledger: Ledger, stage: str) -> None:
     for name in chain(stage):
         earlier = ledger.record(name) or ledger.begun(name)
         if earlier and (differences := ledger.differences(name, earlier)):
-            _require_discardable(ledger, name, earlier, differences)
+            _guard(ledger, name, work_seconds(ledger.run.stage_folder(name), earlier), differences)
 
 
 def displace(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> None:
-    """Move everything that an earlier attempt (None: nobody knows which) left in the stage's folder to the trash."""
+    """Move everything that an earlier attempt left in the stage's folder to the trash.
+
+    None: nobody knows which attempt, as its stage.json and begun.json are gone.
+    """
     folder = ledger.run.stage_folder(stage)
     entries = [entry for entry in sorted(folder.iterdir()) if entry.name != ".lock"]  # this very process has that one
     if not entries:
         return
-    differences = ledger.differences(stage, earlier) if earlier else []
     if earlier:
-        _require_discardable(ledger, stage, earlier, differences)
-    target = _move_to_trash(ledger, stage, entries)
-    why = f" ({', '.join(differences)})" if differences else ""
-    logger.info("moved the earlier %s results%s to %s", STAGES[stage].title, why, target)
-    _mark_downstream(ledger, stage, earlier, f"{target}{why}")
+        differences = ledger.differences(stage, earlier)
+    else:
+        differences = ["nothing says with which settings it was made: begun.json and stage.json are missing"]
+    _guard(ledger, stage, work_seconds(folder, earlier), differences)
+    _move(ledger, stage, earlier, entries, ", ".join(differences))
 
 
 def displace_files(ledger: Ledger, stage: str, earlier: dict[str, Any], files: Sequence[Path], why: str) -> None:
-    """Move those files of a finished stage that are made again to the trash. `why` is a sentence."""
+    """Move those files of an earlier attempt that are made again to the trash. `why` is a sentence.
+
+    Guarded is their part of the work, by size.
+    """
     if not files:
         return
-    _require_discardable(ledger, stage, earlier, [why])
-    target = _move_to_trash(ledger, stage, [path for path in files if path.is_symlink() or path.exists()])
-    logger.info("%s: moved %s files to %s", why, f"{len(files):,}", target)
-    _mark_downstream(ledger, stage, earlier, f"{target} ({why})")
+    folder = ledger.run.stage_folder(stage)
+    part = sum(map(_size, files)) / max(sum(map(_size, _work(folder))), 1)
+    _guard(ledger, stage, part * work_seconds(folder, earlier), [why])
+    _move(ledger, stage, earlier, [path for path in files if path.is_symlink() or path.exists()], why)
 
 
-def work_seconds(folder: Path, earlier: dict[str, Any]) -> float:
-    """How much time an attempt took, or has taken so far: to its newest file, if it was interrupted."""
-    if "finished_seconds" in earlier:
-        return earlier["finished_seconds"]
-    start = datetime.fromisoformat(earlier["start"]).timestamp()
-    if "end" in earlier:
-        return datetime.fromisoformat(earlier["end"]).timestamp() - start
-    return max((path.stat().st_mtime for path in folder.rglob("*") if path.is_file()), default=start) - start
+def work_seconds(folder: Path, earlier: dict[str, Any] | None) -> float:
+    """How much time went into what is in a stage's folder. The time between attempts does not count."""
+    if earlier and "end" in earlier:
+        return earlier["worked_seconds"] if "worked_seconds" in earlier else _since(earlier["start"], earlier["end"])
+    times = [path.lstat().st_mtime for path in _work(folder)]
+    if not times:
+        return 0.0
+    if earlier is None:
+        return max(times) - min(times)
+    start = datetime.fromisoformat(earlier.get("attempt_start", earlier["start"])).timestamp()
+    return earlier.get("worked_seconds", 0.0) + max(max(times) - start, 0.0)
 
 
-def unmark(ledger: Ledger, stage: str) -> None:
+def unmark(ledger: Ledger, stage: str, digest: str) -> None:
     """Take the mark off what fits again: the stage was made again with the same result."""
-    for folder, name in _downstream(ledger, stage):
-        if (folder / STALE).exists() and not ledger.why_incomplete(name):
+    for folder, name in _downstream(ledger, stage, digest):
+        record = read_state(folder / "stage.json") if (folder / STALE).exists() else None
+        if record and record["inputs"].get(stage, digest) == digest:
             (folder / STALE).unlink()
+            logger.info("%s is not stale any more: %s has the same result again", folder, name)
 
 
-def _require_discardable(ledger: Ledger, stage: str, earlier: dict[str, Any], differences: Iterable[str]) -> None:
+def _guard(ledger: Ledger, stage: str, seconds: float, differences: Iterable[str]) -> None:
     run = ledger.run
-    seconds = work_seconds(run.stage_folder(stage), earlier)
     if seconds <= GUARDED_SECONDS or any(name in run.discard for name in chain(stage)):
         return
-    other = "another name for the records (--override dataset.name=NAME)" if stage == "convert" else "another --run"
-    keep = (
-        f"; keep the run's own settings (leave out --recipe and --override: they are in {run.stored_recipe})"
-        if run.stored_recipe.exists()
-        else ""
-    )
+    ways = ["another name for the records: --override dataset.name=NAME" if stage == "convert" else "another --run"]
+    if run.stored_recipe.exists() and any(", now " in difference for difference in differences):
+        ways.append(f"the run's own settings: leave out --recipe and --override (they are in {run.stored_recipe})")
+    ways.append(f"let it move to the trash, with all that depends on it: --discard {stage}")
     raise UserError(
         f"{stage} would be made again, and {time_text(seconds)} of work in {run.stage_folder(stage)} displaced:"
         + "".join(f"\n  {difference}" for difference in differences)
-        + f"\nGive {other}{keep}; or let it move to the trash, with all that depends on it: --discard {stage}"
+        + "\nThe ways on:"
+        + "".join(f"\n  {way}" for way in ways)
     )
 
 
-def _move_to_trash(ledger: Ledger, stage: str, entries: Iterable[Path]) -> Path:
+def _move(ledger: Ledger, stage: str, earlier: dict[str, Any] | None, entries: Sequence[Path], why: str) -> None:
     run, folder = ledger.run, ledger.run.stage_folder(stage)
     trash = run.artifacts / "trash"
     make_folder(trash)
     owner = run.records_name if stage == "convert" else run.name
     stem = f"{datetime.now().strftime('%Y%m%d-%H%M%S')}-{owner}-{stage}"
     target = next(path for n in range(1000) if not (path := trash / (f"{stem}-{n}" if n else stem)).exists())
-    target.mkdir()
-    for entry in entries:
-        make_folder((target / entry.relative_to(folder)).parent)
-        entry.rename(target / entry.relative_to(folder))
-    return target
+    _mark_downstream(ledger, stage, earlier, f"{target} ({why})")
+    try:
+        for entry in sorted(entries, key=lambda entry: entry.name in NO_WORK):  # what says what it is comes last
+            make_folder((target / entry.relative_to(folder)).parent)
+            entry.rename(target / entry.relative_to(folder))
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise UserError(
+            f"{folder} is on another disk than {trash}: move what is in it away by hand, and run the same command again"
+        ) from None
+    logger.info("moved the earlier %s results (%s) to %s", STAGES[stage].title, why, target)
 
 
 def _mark_downstream(ledger: Ledger, stage: str, earlier: dict[str, Any] | None, displaced: str) -> None:
@@ -112,26 +128,46 @@ def _mark_downstream(ledger: Ledger, stage: str, earlier: dict[str, Any] | None,
         f"The results in this folder are stale: they depend on {stage}, whose results moved to {displaced}.\n"
         "They belong to what is there, not to what is beside this folder. Run the stage again to replace them.\n"
     )
-    for folder, _ in _downstream(ledger, stage, earlier):
+    for folder, _ in _downstream(ledger, stage, (earlier or {}).get("digest")):
         if (folder / "stage.json").exists():
-            (folder / STALE).write_text(text, encoding="utf-8", errors="surrogateescape")
-            logger.info("%s is stale: it depends on %s", folder, stage)
+            try:
+                (folder / STALE).write_text(text, encoding="utf-8", errors="surrogateescape")
+                logger.info("%s is stale: it depends on %s", folder, stage)
+            except OSError as error:  # a run of somebody else's
+                logger.warning("%s is stale, and cannot be marked so: %s", folder, error.strerror)
 
 
-def _downstream(ledger: Ledger, stage: str, earlier: dict[str, Any] | None = None) -> Iterator[tuple[Path, str]]:
-    """The folders of the stages that depend on this one: in this run, and in all runs on the displaced records."""
+def _downstream(ledger: Ledger, stage: str, digest: str | None) -> Iterator[tuple[Path, str]]:
+    """Folders that depend on a stage, and on which stage: of this run, and of all runs on records of this digest."""
     later = [name for name in STAGES if name != stage and stage in chain(name)]
-    runs = [ledger.run.folder]
-    if stage == "convert" and earlier and "digest" in earlier:
-        runs = [run for run in (ledger.run.artifacts / "runs").glob("*") if _is_trained_on(run, earlier["digest"])]
-    for run in runs:
+    runs = {ledger.run.folder}
+    if stage == "convert" and digest:
+        runs |= {run for run in (ledger.run.artifacts / "runs").glob("*") if _is_trained_on(run, digest)}
+    for run in sorted(runs):
         for name in later:
-            yield run / name, name
+            yield run / name, stage
 
 
 def _is_trained_on(run: Path, records: str) -> bool:
     try:
         train = read_state(run / "train" / "stage.json")
-    except Corrupt:
+    except UserError:
         return False
     return train is not None and train["inputs"].get("convert") == records
+
+
+def _work(folder: Path) -> list[Path]:
+    """The files that a stage has written so far."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    return [path for path in found if path.name not in NO_WORK and not path.name.endswith(LEFTOVER)]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _since(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

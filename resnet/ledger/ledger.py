@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -22,6 +23,8 @@ from resnet.stage_table import STAGES
 
 if TYPE_CHECKING:
     from resnet.datasets.source import Fingerprint
+
+logger = logging.getLogger(__name__)
 
 KILLED_SECONDS = 10.0  # a killed process may take a moment to end and release its lock
 SHOWN = 3  # differences in a reason
@@ -130,7 +133,13 @@ class Ledger:
     @cached_property
     def source(self) -> Fingerprint | None:
         """The fingerprint of the images, None while they cannot be seen."""
-        return self._fingerprint()
+        try:
+            return self._fingerprint()
+        except (UserError, OSError) as error:
+            if self.record("convert") is None:
+                raise
+            logger.warning("the images cannot be looked at, and the records are used as they are: %s", error)
+            return None
 
     @property
     def _listing(self) -> str | None:
@@ -195,9 +204,14 @@ class Ledger:
                     )
 
     def has_changed(self, stage: str, name: str) -> bool:
-        """Whether a file of a finished stage differs from what the stage wrote."""
-        output = self.finished(stage)["outputs"].get(name)
-        return output is not None and sha256(self.run.stage_folder(stage) / name) != output["sha256"]
+        """Whether a file of a finished stage is missing or differs from what the stage wrote."""
+        output, path = self.finished(stage)["outputs"].get(name), self.run.stage_folder(stage) / name
+        return output is not None and (not path.exists() or sha256(path) != output["sha256"])
+
+    def is_listing_unchanged(self) -> bool:
+        """Whether the names and sizes of the images are those that the records were made from."""
+        earlier = self.record("convert") or self.begun("convert")
+        return earlier is not None and _source_of(earlier)["listing"] == self._listing
 
     def part_is_done(self, part: int) -> bool:
         """Whether a part of the conversion is there, for the settings and images wanted now."""
@@ -222,6 +236,8 @@ class Ledger:
                 locks.enter_context(locked(self.run.records, wait=math.inf))
             else:
                 locks.enter_context(locked(self.run.records, shared=True, wait=math.inf))
+                for needed in (name for name in STAGES[stage].inputs if name != "convert"):
+                    locks.enter_context(locked(self.run.stage_folder(needed), shared=True, wait=KILLED_SECONDS))
                 locks.enter_context(locked(self.run.stage_folder(stage), wait=KILLED_SECONDS))
             self.require_inputs(stage)
             if self.why_incomplete(stage):
@@ -249,13 +265,15 @@ class Ledger:
 
     def _conversion_has_begun(self) -> bool:
         self.require_own_records()
-        has_begun = not self.record("convert") and self.matches("convert", self.begun("convert"))
-        return has_begun or not self.why_incomplete("convert")
+        if self.record("convert"):
+            return not self.why_incomplete("convert")
+        begun = self.begun("convert")
+        return self.matches("convert", begun) and self._listing in (None, _source_of(begun or {})["listing"])
 
 
 def _source_of(convert: dict[str, Any]) -> dict[str, Any]:
     """Which images a conversion is of. Earlier versions recorded their listing only, as an input."""
-    return convert.get("source") or {"listing": convert["inputs"].get("source")}
+    return convert.get("source") or {"listing": convert.get("inputs", {}).get("source")}
 
 
 def _affecting(stage: str, recipe: Recipe) -> dict[str, dict[str, Any]]:
@@ -277,6 +295,8 @@ def _with_defaults(stage: str, wanted: dict[str, Any], recorded: dict[str, Any])
 
 def _missing_or_changed(folder: Path, outputs: dict[str, Any]) -> str:
     for name, output in outputs.items():
+        if "byproduct" in output:
+            continue
         try:
             size = (folder / name).stat().st_size
         except OSError:

@@ -13,15 +13,11 @@ from resnet.checked_json import checksum, corrupt, read_json, write_json
 
 REQUIRED = {"version", "settings", "inputs"}
 IDENTITY = ("stage", "version", "settings", "inputs")
-WAYS_ON = {
-    "stage.json": "Restore it from a copy, or delete it: the stage is then finished again from what is beside it.",
-    "begun.json": "Restore it from a copy, or give up what is beside it with --discard: it moves to the trash.",
-}
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
     """The content of a state file; None if there is none. Raises Corrupt."""
-    way_on = WAYS_ON.get(path.name, "Delete it.")
+    way_on = _way_on(path)
     content = read_json(path, REQUIRED, way_on)
     if content and "outputs" in content and content.get("digest") not in _digests(content):
         raise corrupt(path, "its digest does not match", way_on)
@@ -41,9 +37,19 @@ def content_digest(outputs: Mapping[str, Mapping[str, Any]]) -> str:
     return checksum({name: output["sha256"] for name, output in outputs.items() if "byproduct" not in output})
 
 
+def _way_on(path: Path) -> str:
+    if path.parent.name == "parts":
+        return "Delete it: the part is then looked at again."
+    if path.name == "stage.json" and path.with_name("begun.json").exists():
+        return "Restore it from a copy, or delete it: the stage is then finished again from what is beside it."
+    return "Restore it from a copy, or let what is beside it move to the trash: --discard, with the stage's name."
+
+
 def _digests(content: dict[str, Any]) -> tuple[str, ...]:
     """Today's digest of a finished stage, and that of earlier versions, which covered its identity too."""
     try:
+        if "former_digest" in content:
+            return (*content["former_digest"].values(), content_digest(content["outputs"]))
         covered = {key: content[key] for key in IDENTITY} | {
             "outputs": {name: file["sha256"] for name, file in content["outputs"].items() if "byproduct" not in file}
         }

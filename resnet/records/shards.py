@@ -30,8 +30,6 @@ from resnet.records.tfrecord import FOOTER, HEADER, CorruptRecord, check, frame
 
 logger = logging.getLogger(__name__)
 
-logger = logging.getLogger(__name__)
-
 INDEX_TYPE = np.dtype([("offset", "<i8"), ("length", "<i4"), ("label", "<i4")])
 SPLITS = ("train", "validation")
 FORMER_KEYS = {"doubtful": "decode_warnings"}  # in summaries that earlier versions wrote

@@ -121,4 +121,6 @@ def _with_todays_keys(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _duration(record: dict[str, Any]) -> float:
-    return (datetime.fromisoformat(record["end"]) - datetime.fromisoformat(record["start"])).total_seconds()
+    """Seconds of work; from start to end in records of earlier versions."""
+    between = datetime.fromisoformat(record["end"]) - datetime.fromisoformat(record["start"])
+    return record.get("worked_seconds", between.total_seconds())

@@ -51,6 +51,7 @@ class AnyStage(Declared):
     attempts: int
     start: Time
     end: Time
+    worked_seconds: float = 0.0
 
 
 class Converted(AnyStage):

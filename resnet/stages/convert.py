@@ -5,9 +5,11 @@ A shard is either complete or not there. A second attempt makes only those that 
 
 from __future__ import annotations
 
+from functools import partial
+
 from resnet import datasets
 from resnet.conversion.converter import Converter
-from resnet.conversion.in_place import link_shards
+from resnet.conversion.in_place import link_shards, superseded
 from resnet.conversion.outcome import Outcome
 from resnet.datasets.source import Dataset
 from resnet.errors import UserError
@@ -20,21 +22,23 @@ from resnet.run import Run
 def main(run: Run, attempt: Attempt) -> None:
     """List the images, write the shards, and account for every image."""
     dataset = load(run, attempt.ledger)
-    folder, recipe, converter = attempt.folder, run.recipe, Converter(run, dataset)
-    attempt.begin(tuple if recipe.records.in_place else converter.changed_files)
+    folder, records = attempt.folder, run.recipe.records
+    converter = Converter(run, dataset, attempt.ledger.is_listing_unchanged())
+    attempt.begin(partial(superseded, folder, dataset) if records.in_place else converter.changed_files)
     make_folder(folder / "index")
-    summaries = link_shards(folder, dataset) if recipe.records.in_place else converter.write()
+    summaries = link_shards(folder, dataset) if records.in_place else converter.write()
     outcome = Outcome(summaries, dataset.ignored)
     lists = outcome.write_lists(folder)
-    outcome.check_rejected(recipe.records.max_rejected, folder)
+    outcome.check_rejected(records.max_rejected, folder)
     outcome.print(folder)
     classes = write_classes(folder, dataset.classes)
     attempt.finish(
         [*(folder / name for name in outcome.checksums), classes],
         byproducts=lists,
         checksums=outcome.checksums,
+        same_images=not records.in_place and converter.kept_all,
         **outcome.facts(),
-        seeds={"records.seed": recipe.records.seed, "dataset.split_seed": recipe.dataset.split_seed},
+        seeds={"records.seed": records.seed, "dataset.split_seed": run.recipe.dataset.split_seed},
     )
 
 
@@ -49,13 +53,19 @@ def convert_part(run: Run, ledger: Ledger, part: int) -> None:
     if ledger.part_is_done(part):
         return
     dataset = load(run, ledger)
-    with ledger.part(part, Converter(run, dataset).changed_files):
+    same_listing = ledger.is_listing_unchanged()
+    with ledger.part(part, Converter(run, dataset, same_listing).changed_files):
         make_folder(run.records / "index")
-        Converter(run, dataset, slice(part, None, parts)).write()
+        Converter(run, dataset, same_listing, slice(part, None, parts)).write()
 
 
 def load(run: Run, ledger: Ledger) -> Dataset:
-    """List the images. They may be downloaded for that."""
+    """List the images. They may be downloaded for that.
+
+    Otherwise the ledger keeps the fingerprint from before: what changes while they are listed is noticed next time.
+    """
+    not_there_yet = ledger.source is None
     dataset = datasets.load(run.recipe.dataset, run.data, run.artifacts)
-    ledger.forget_images()
+    if not_there_yet:
+        ledger.forget_images()
     return dataset

@@ -27,7 +27,7 @@ def main(run: Run, attempt: Attempt) -> None:
     page = attempt.folder / "report.html"
     with atomic(page, "w") as file:
         file.write(render(results, pictures))
-    attempt.finish([], byproducts=[page, *pictures.values()])
+    attempt.finish([page, *pictures.values()])
     print(f"report: {page}")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet.errors import UserError
-from resnet.files import make_folder
+from resnet.files import make_folder, tried_again
 from resnet.model.network import ResNet
 from resnet.training.schedule import Schedule
 from resnet.weights.safetensors_files import (
@@ -128,7 +129,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps that there are checkpoints of, in rising order."""
-        found = (re.fullmatch(r"step-(\d{8,})\.safetensors", path.name) for path in self._folder.iterdir())
+        names = tried_again(lambda: os.listdir(self._folder), self._folder)
+        found = (re.fullmatch(r"step-(\d{8,})\.safetensors", name) for name in names)
         return sorted(int(match[1]) for match in found if match)
 
     def _path(self, step: int) -> Path:

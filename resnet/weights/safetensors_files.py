@@ -11,7 +11,7 @@ import errno
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from resnet.errors import UserError
-from resnet.files import atomic, with_retries
+from resnet.files import atomic, tried_again
 from resnet.model.network import ResNet
 
 logger = logging.getLogger(__name__)
@@ -45,13 +45,13 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], facts: Mapping[
         with atomic(path) as file:
             file.write(content)
 
-    _tried_again(write, path)
+    tried_again(write, path)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and facts of a safetensors file. Raises UnreadableTensors, or UserError while its disk is away."""
     try:
-        content = _tried_again(path.read_bytes, path)  # not by mapping it: a bad sector would kill the process
+        content = tried_again(path.read_bytes, path)  # not by mapping it: a bad sector would kill the process
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         facts, digest = _facts_and_digest(header.get("__metadata__", {}))
@@ -92,13 +92,6 @@ def _facts_and_digest(metadata: dict[str, str]) -> tuple[dict[str, Any], str | N
         return metadata, None
     facts = json.loads(metadata[FACTS])
     return facts, facts.pop(DIGEST)
-
-
-def _tried_again(operation: Callable[[], Result], path: Path) -> Result:
-    def warn(error: OSError, seconds: float) -> None:
-        logger.warning("%s: %s; the next attempt is in %.0f s", path, error.strerror, seconds)
-
-    return with_retries(operation, warn)
 
 
 def values(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray]:

@@ -110,7 +110,11 @@ def made(artifacts: Path) -> dict[str, str]:
             continue
         if "/checkpoints/" in name and path != max(path.parent.iterdir()):
             continue  # which of the older ones there are depends on when it was interrupted
-        found[name] = hashlib.sha256(READERS.get(path.name, Path.read_bytes)(path)).hexdigest()
+        try:
+            content = READERS.get(path.name, Path.read_bytes)(path)
+        except (ValueError, KeyError, TypeError):  # it is damaged
+            content = path.read_bytes()
+        found[name] = hashlib.sha256(content).hexdigest()
     return found
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from resnet.conversion.made_from import Reader, read_again, stamp_of, with_stamps
+from resnet.errors import UserError
 
 
 @dataclass
@@ -46,6 +47,11 @@ def test_an_image_on_a_disk_that_is_away_for_a_moment_is_read_again_with_a_warni
 def test_an_image_that_cannot_be_read_is_not_tried_again(monkeypatch):
     with pytest.raises(PermissionError):
         Reader(pytest.fail, pytest.fail).read(Failing(errors=[errno.EACCES]))
+
+
+def test_a_disk_that_stays_away_is_no_fault_of_the_image():
+    with pytest.raises(UserError, match=r"cat/5\.jpg cannot be read: Stale file handle. Check the disk"):
+        Reader(lambda words: None, lambda seconds: None).read(Failing(errors=[errno.ESTALE] * 9))
 
 
 def test_memory_that_runs_out_while_a_file_is_read_is_no_fault_of_the_image():

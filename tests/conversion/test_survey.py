@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import os
 import shutil
-from datetime import datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 from conversions import convert, data_files, identities, rewritten, stage_json, why_incomplete
 
+from resnet import datasets
 from resnet.errors import UserError
 from resnet.ledger.state_files import read_state, write_state
 from resnet.records.shards import Shard, ShardedRecords
@@ -60,9 +64,8 @@ def touch_all(images: Path) -> None:
 
 
 def have_taken(run: Run, hours: float) -> None:
-    record = read_state(run.records / "stage.json")
-    start = datetime.fromisoformat(record["end"]) - timedelta(hours=hours)
-    write_state(run.records / "stage.json", record | {"start": start.isoformat()})
+    path = run.records / "stage.json"
+    write_state(path, read_state(path) | {"worked_seconds": 3600.0 * hours})
 
 
 def test_touched_images_are_looked_at_once_and_nothing_is_made_again(run, images, capfd):
@@ -182,3 +185,137 @@ def test_a_disk_without_room_for_the_records_is_said_before_anything_is_written(
     with pytest.raises(UserError, match=r"the records need about .* GB, but the disk of .* has 0\.0 GB free"):
         convert(run)
     assert not list(run.records.glob("train-*"))
+
+
+def test_one_changed_shard_of_an_hour_of_work_makes_way_if_it_is_less_than_a_minute_of_it(run, images, image_files):
+    have_taken(run, 0.05)  # three minutes, for five shards
+    (images / "cat" / "0.jpg").write_bytes(image_files["grey JPEG"])
+    convert(again(run))
+    assert why_incomplete(again(run)) == ""
+
+
+def test_a_conversion_without_stage_json_displaces_and_marks_nothing_unasked_either(run, images):
+    have_taken(run, 1)
+    begun = read_state(run.records / "begun.json")
+    write_state(run.records / "begun.json", begun | {"worked_seconds": 3600.0})
+    (run.records / "stage.json").unlink()
+    (images / "cat" / "0.jpg").unlink()
+    with pytest.raises(UserError, match="the images have changed"):
+        convert(again(run))
+    assert data_files(run.records)
+
+
+def test_a_stamp_is_forgotten_when_its_image_was_replaced_even_if_its_shard_was_lost(
+    images, run_on, tmp_path, records_of
+):
+    """Otherwise the first image, restored with its time, would count as converted."""
+    raw = images / "cat" / "raw.bmp"
+    raw.write_bytes(BMP)
+    run = run_on(images, tmp_path / "artifacts")
+    convert(run)
+    first = (raw.read_bytes(), raw.stat())
+    raw.write_bytes(BMP[:-1] + b"\xff")
+    (shard,) = shards_with(run, "cat/raw.bmp", records_of)
+    (run.records / shard).unlink()
+    convert(again(run))
+    changed = stage_json(run)["digest"]
+    raw.write_bytes(first[0])
+    os.utime(raw, ns=(first[1].st_atime_ns, first[1].st_mtime_ns))
+    assert why_incomplete(again(run)) == "the images may have changed: their times differ"
+    convert(again(run))
+    assert stage_json(run)["digest"] != changed
+
+
+def as_an_earlier_version(run: Run) -> None:
+    """What earlier versions wrote: no word of what shards were made from, and the listing as an input."""
+    for path in (run.records / "index").glob("*.json"):
+        summary = json.loads(path.read_text())
+        path.write_text(
+            json.dumps({key: value for key, value in summary.items() if key not in ("made_from", "checksum")})
+        )
+    record = read_state(run.records / "stage.json")
+    record["inputs"] = {"source": record.pop("source")["listing"]}
+    outputs = {name: file["sha256"] for name, file in record["outputs"].items() if "byproduct" not in file}
+    covered = {key: record[key] for key in ("stage", "version", "settings", "inputs")} | {"outputs": outputs}
+    record["digest"] = hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
+    (run.records / "stage.json").write_text(json.dumps(record))
+    (run.records / "begun.json").unlink()
+
+
+def test_records_of_an_earlier_version_are_kept_with_their_digest_while_the_images_have_their_names_and_sizes(
+    run, images
+):
+    as_an_earlier_version(run)
+    digest, before = stage_json(run)["digest"], identities(run.records)
+    assert why_incomplete(again(run)) == ""
+    (run.records / "classes.txt").unlink()
+    convert(again(run))
+    assert stage_json(run)["digest"] == digest
+    assert rewritten(before, identities(run.records)) == set()
+
+
+def test_records_of_an_earlier_version_are_made_again_when_an_image_has_another_size(run, images, image_files):
+    as_an_earlier_version(run)
+    digest = stage_json(run)["digest"]
+    (images / "cat" / "0.jpg").write_bytes(image_files["grey JPEG"])
+    convert(again(run))
+    assert stage_json(run)["digest"] != digest
+    assert why_incomplete(again(run)) == ""
+
+
+def test_an_image_that_appears_while_images_are_listed_is_noticed_next_time(run, images, image_files, monkeypatch):
+    load = datasets.load
+
+    def listed_and_then_changed(*arguments):
+        loaded = load(*arguments)
+        (images / "cat" / "late.jpg").write_bytes(image_files["JPEG"])
+        return loaded
+
+    touch_all(images)
+    monkeypatch.setattr(datasets, "load", listed_and_then_changed)
+    convert(again(run))
+    assert why_incomplete(again(run)) == "the images have changed"
+
+
+def test_records_are_used_as_they_are_while_the_disk_of_the_images_fails(run, monkeypatch, capsys):
+    def fails(*_):
+        raise OSError(errno.ESTALE, "Stale file handle", "/images")
+
+    monkeypatch.setattr(datasets, "open_source", fails)
+    assert why_incomplete(again(run)) == ""
+    assert "the images cannot be looked at, and the records are used as they are" in capsys.readouterr().err
+
+
+def test_lists_for_people_may_get_lost(run):
+    for name in ("rejected.csv", "decode_warnings.csv", "ignored.csv"):
+        (run.records / name).unlink()
+    assert why_incomplete(again(run)) == ""
+
+
+@pytest.fixture
+def tfrecords(converted, tmp_path) -> Callable[[str, int], Path]:
+    """tfrecords("a/tfr", 2): a folder with so many of the converted training shards, renamed, and the validation."""
+
+    def make(name: str, count: int) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        for i in range(count):
+            shutil.copy(converted.records / f"train-{i:05d}-of-00003", folder / f"train-{i:05d}-of-{count:05d}")
+        for i in range(2):
+            shutil.copy(converted.records / f"validation-{i:05d}-of-00002", folder)
+        return folder
+
+    return make
+
+
+def test_records_in_place_of_another_number_of_files_leave_none_of_the_earlier_ones(tfrecords, tmp_path):
+    def run_of(data: Path) -> Run:
+        overrides = ["dataset.source=tfrecords", "records.in_place=true", "dataset.first_label=0"]
+        return Run.of("imagefolder", overrides, artifacts=tmp_path / "a", data=data, discard=["convert"])
+
+    first = run_of(tfrecords("a/tfr", 3))
+    convert(first)
+    second = run_of(tfrecords("b/tfr", 2))
+    convert(second)
+    assert len(ShardedRecords(second.records, "train")) == stage_json(second)["images"]["train"]
+    assert len(list((second.artifacts / "trash").iterdir())) == 1

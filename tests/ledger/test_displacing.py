@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+import os
+import time
 
 import pytest
 from ledgers import begin, finish, finish_all
 
 from resnet.errors import UserError
 from resnet.ledger import Ledger
-from resnet.ledger.displacing import STALE, require_discardable
+from resnet.ledger.displacing import STALE, require_discardable, work_seconds
 from resnet.ledger.state_files import read_state, write_state
 from resnet.stage_table import STAGES
 
 
 def took(ledger: Ledger, stage: str, seconds: float) -> None:
-    """Have a finished or interrupted stage take so long."""
+    """Have the attempts at a finished or interrupted stage take so long."""
     for name in ("stage.json", "begun.json"):
         path = ledger.run.stage_folder(stage) / name
         if content := read_state(path):
-            end = datetime.fromisoformat(content["end"]) if "end" in content else datetime.now(timezone.utc)
-            write_state(path, content | {"start": (end - timedelta(seconds=seconds)).isoformat()})
+            write_state(path, content | {"worked_seconds": seconds})
 
 
 def stale(ledger: Ledger) -> list[str]:
@@ -36,7 +36,7 @@ def test_finished_work_of_more_than_a_minute_is_not_displaced_and_the_message_ha
     message = str(caught.value)
     assert "train would be made again, and 2 h 10 min of work in" in message
     assert "training.epochs was 40, now 60\n  training.learning_rate was 0.1, now 0.2" in message
-    for way_on in ("another --run", "leave out --recipe and --override", "--discard train"):
+    for way_on in ("\n  another --run", "leave out --recipe and --override", "--discard train"):
         assert way_on in message
     assert finished.record("train") == before
     assert stale(finished) == []
@@ -72,6 +72,74 @@ def test_an_interrupted_training_is_work_too(ledger_for):
     (folder / "checkpoint").write_bytes(b"weights")
     took(ledger, "train", 7800)
     with pytest.raises(UserError, match="2 h 10 min of work"):
+        begin(ledger_for("training.epochs=60"), "train")
+
+
+def test_time_in_which_nobody_worked_is_no_work(ledger_for):
+    """A training stopped after a moment, and continued with other settings two hours later."""
+    ledger = ledger_for()
+    folder = begin(ledger, "train").folder
+    (folder / "checkpoint").write_bytes(b"weights")
+    for name in (".lock", "begun.json"):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() + 7200, time.time() + 7200))
+    assert work_seconds(folder, ledger.begun("train")) < 60
+    begin(ledger_for("training.epochs=60"), "train")
+
+
+def test_the_work_of_all_attempts_counts(ledger_for):
+    ledger = ledger_for()
+    for hours in (1, 2):
+        attempt = begin(ledger, "train")
+        (attempt.folder / "checkpoint").write_bytes(b"weights")
+        hour = time.time() + 3600
+        os.utime(attempt.folder / "checkpoint", (hour, hour))
+        assert work_seconds(attempt.folder, ledger.begun("train")) == pytest.approx(3600 * hours, abs=30)
+
+
+def test_results_that_nothing_says_the_settings_of_are_guarded_too(ledger_for):
+    folder = begin(ledger_for(), "train").folder
+    for name, seconds in (("first", 0), ("last", 7200)):
+        (folder / name).write_bytes(b"weights")
+        os.utime(folder / name, (seconds, seconds))
+    (folder / "begun.json").unlink()
+    with pytest.raises(UserError, match=r"begun\.json and stage\.json are missing"):
+        begin(ledger_for(), "train")
+    begin(ledger_for(discard=["train"]), "train")
+
+
+def test_the_advice_for_a_corrupt_stage_json_fits_what_is_beside_it(finished):
+    folder = finished.run.stage_folder("train")
+    (folder / "stage.json").write_bytes(b"{")
+    with pytest.raises(UserError, match="or delete it: the stage is then finished again"):
+        finished.record("train")
+    (folder / "begun.json").unlink()
+    with pytest.raises(UserError, match="or let what is beside it move to the trash: --discard"):
+        finished.record("train")
+
+
+def test_a_mark_that_cannot_be_written_in_somebody_elses_run_is_said(finished, ledger_for, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+    begin(ledger_for("training.epochs=60"), "train")
+    assert "is stale, and cannot be marked so: Permission denied" in capsys.readouterr().err
+
+
+def test_the_marks_of_all_runs_go_when_records_are_the_same_again(finished, ledger_for):
+    another = finish_all(ledger_for(name="another"))
+    begin(ledger_for("records.seed=1"), "convert")
+    finish(ledger_for("records.seed=1"), "convert")
+    assert stale(finished) == stale(another) == []
+
+
+def test_results_on_another_disk_than_the_trash_are_left_with_a_message(finished, ledger_for, monkeypatch):
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("pathlib.Path.rename", refuse)
+    with pytest.raises(UserError, match=r"is on another disk than .*: move what is in it away by hand"):
         begin(ledger_for("training.epochs=60"), "train")
 
 

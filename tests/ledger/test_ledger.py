@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ledgers import begin, finish
 
-from resnet.errors import UserError
+from resnet.errors import LockedElsewhere, UserError
 from resnet.ledger import Ledger
 from resnet.ledger.state_files import read_state, write_state
 from resnet.run import Machine
@@ -129,9 +129,10 @@ def test_a_deleted_artifact_makes_its_stage_and_all_later_ones_incomplete(finish
         assert finished.why_incomplete(later).endswith(f"{output} is missing")
 
 
-def test_a_deleted_byproduct_makes_its_stage_incomplete(finished):
-    (finished.run.stage_folder("report") / "log.txt").unlink()
-    assert finished.why_incomplete("report") == f"{finished.run.stage_folder('report') / 'log.txt'} is missing"
+def test_a_lost_byproduct_leaves_its_stage_complete(finished):
+    (finished.run.stage_folder("train") / "log.txt").unlink()
+    assert incomplete(finished) == set()
+    assert finished.has_changed("train", "log.txt")
 
 
 def test_a_truncated_artifact_makes_its_stage_incomplete(finished):
@@ -263,3 +264,18 @@ def test_a_setting_that_earlier_versions_did_not_record_counts_as_the_same(ledge
     assert ledger.why_incomplete("convert") == ""
     finish(ledger, "convert")
     assert ledger_for("dataset.classes=9").why_incomplete("convert") == "dataset.classes was 10, now 9"
+
+
+def test_two_names_of_one_folder_of_records_are_the_same_records(ledger_for, tmp_path):
+    pets = write_photographs(tmp_path / "pets")
+    finish(ledger_for(recipe="imagefolder", data=pets), "convert")
+    assert ledger_for("dataset.name=pets", recipe="imagefolder", data=pets).why_incomplete("convert") == ""
+
+
+def test_a_stage_cannot_be_made_again_while_another_reads_its_results(finished, ledger_for, monkeypatch):
+    monkeypatch.setattr("resnet.ledger.ledger.KILLED_SECONDS", 0.0)
+    begin(finished, "evaluate")
+    with finished.stage("evaluate"):
+        other = ledger_for("batchnorm.batches=3")
+        with pytest.raises(LockedElsewhere, match=r"has locked .*/batchnorm"), other.stage("batchnorm"):
+            pytest.fail("it began")

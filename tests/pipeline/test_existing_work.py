@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,7 @@ TWO_EPOCHS = json.dumps([*SMALL, "training.epochs=2"])
 
 def have_taken(path: Path, hours: float) -> None:
     """Have a finished stage say that it took so long."""
-    record = read_state(path)
-    start = datetime.fromisoformat(record["end"]) - timedelta(hours=hours)
-    write_state(path, record | {"start": start.isoformat()})
+    write_state(path, read_state(path) | {"worked_seconds": 3600.0 * hours})
 
 
 @pytest.fixture(scope="module")
