@@ -34,7 +34,9 @@ def read_json(path: Path, required: set[str], way_on: str) -> dict[str, Any] | N
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}. Make it readable, or give another folder with --artifacts."
+        ) from None
     except ValueError as error:
         raise corrupt(path, str(error), way_on) from None
     if not isinstance(content, dict) or not set(content) >= required:

@@ -63,3 +63,8 @@ def _lock(descriptor: int, folder: Path, kind: int, wait: float) -> None:
                 logger.info("waiting for another process (%s) that has locked %s", owner, folder)
                 said = True
             time.sleep(0.1)
+        except OSError as error:  # ENOLCK, ENOTSUP: some network file systems
+            raise UserError(
+                f"{folder} cannot be locked: {error.strerror}. Give a folder on a file system that has locks with "
+                "--artifacts."
+            ) from None

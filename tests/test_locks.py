@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -131,3 +132,12 @@ def test_a_long_wait_for_a_lock_is_reported_with_its_owner(tmp_path, lock_owner,
     with pytest.raises(LockedElsewhere), locked(tmp_path, wait=0.3):
         pass
     assert f"waiting for another process (pid {lock_owner.pid}) that has locked {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(UserError, match="cannot be locked: No locks available. Give a folder on"), locked(tmp_path):
+        pass
