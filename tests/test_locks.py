@@ -139,5 +139,5 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with pytest.raises(UserError, match="cannot be locked: No locks available. Give a folder on"), locked(tmp_path):
+    with pytest.raises(UserError, match=r"cannot be locked: No locks available\. Give a folder on"), locked(tmp_path):
         pass
