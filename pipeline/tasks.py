@@ -20,6 +20,7 @@ from resnet import datasets
 from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 from resnet.ledger import Ledger
+from resnet.recipes import split_override
 from resnet.run import Run
 from resnet.stage_table import STAGES
 from resnet.stages import ledger_of, require_ready
@@ -33,10 +34,9 @@ class Overrides(luigi.ListParameter):
 
     def parse(self, text: str) -> tuple[str, ...]:
         try:
-            overrides = super().parse(text)
-        except ValueError:
-            return (text,)
-        return tuple(map(str, overrides)) if isinstance(overrides, (list, tuple)) else (str(overrides),)
+            return tuple(split_override(text))
+        except UserError as error:
+            stop(str(error))
 
 
 class RunTask(luigi.Task):

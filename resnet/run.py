@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -61,7 +62,7 @@ class Run:
         if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise UserError(f"--run {name!r}: use letters, digits, '.', '_' and '-' only")
         folder = Path(artifacts).expanduser().absolute()
-        name = name or _run_name(Path(recipe or default_recipe).stem)
+        is_named, name = bool(name), name or _run_name(Path(recipe or default_recipe).stem)
         stored = _Stored.of(folder / "runs" / name)
         own = None if recipe else stored
         if own:
@@ -70,6 +71,9 @@ class Run:
         else:
             recipe_name, settings = load_recipe(recipe or default_recipe, overrides)
         data = data or (stored.data if stored else "")
+        note = own.note(settings, default_recipe, overrides) if own else ""
+        if is_named and not recipe and not stored:
+            note = f"run {name} is new, with the recipe {recipe_name}{_nearest_run(folder, name)}"
         return cls(
             name,
             settings,
@@ -78,7 +82,7 @@ class Run:
             Path(data).expanduser().absolute() if data else None,
             machine or Machine(),
             frozenset(map(stage_named, discard)),
-            own.note(settings, default_recipe, overrides) if own else "",
+            note,
         )
 
     @cached_property
@@ -154,6 +158,12 @@ class _Stored:
         if settings == load_recipe(default_recipe, overrides)[1]:
             return ""
         return f"run {self.folder.name} goes on with its own recipe, {self.recipe}"
+
+
+def _nearest_run(artifacts: Path, name: str) -> str:
+    runs = [path.parent.name for path in (artifacts / "runs").glob("*/recipe.toml")]
+    found = difflib.get_close_matches(name, runs, n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def _run_name(recipe_name: str) -> str:

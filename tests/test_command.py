@@ -94,3 +94,21 @@ def test_ctrl_c_during_an_import_ends_with_one_line(module, how):
     assert ended.returncode == 130
     assert ended.stderr.count("\n") == 1
     assert "interrupted; the same command continues" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "given", [['["training.epochs=3", "model.depth=32"]'], ["training.epochs=3", "model.depth=32"]]
+)
+def test_overrides_are_a_json_list_or_one_by_one(capsys, given):
+    assert main(["recipe", *(f"--override={text}" for text in given)]) == 0
+    printed = capsys.readouterr().out
+    assert "epochs = 3" in printed
+    assert "depth = 32" in printed
+
+
+@pytest.mark.parametrize("text", ["[training.epochs=3]", '["training.epochs=3"', "['training.epochs=3']"])
+def test_overrides_that_are_nearly_a_json_list_are_refused_with_the_way_to_write_them(capsys, text):
+    assert main(["recipe", "--override", text]) == 1
+    said = capsys.readouterr().err
+    assert f"--override {text}: this is no JSON list" in said
+    assert "with both kinds of quotes" in said

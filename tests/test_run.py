@@ -72,6 +72,12 @@ def test_a_recipe_that_is_given_counts_and_the_data_folder_stays(stored, tmp_pat
 def test_a_new_run_takes_the_default_recipe(stored, tmp_path):
     new = Run.of(name="another", artifacts=tmp_path, default_recipe="fashion-mnist")
     assert (new.recipe_name, new.name) == ("fashion-mnist", "another")
+    assert new.note == "run another is new, with the recipe fashion-mnist"
+
+
+def test_a_name_that_is_nearly_that_of_a_run_is_said_to_be_new(stored, tmp_path):
+    note = Run.of(name="mien", artifacts=tmp_path).note
+    assert note == "run mien is new, with the recipe digits; did you mean mine?"
 
 
 def test_the_run_of_the_default_recipe_is_named_like_it_and_goes_on_too(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from resnet.errors import UserError
+from resnet.recipes import split_override
 from resnet.run import Machine, Run
 
 
@@ -14,7 +15,9 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
     recipe.add_argument(
         "--recipe", default="", help="name of a shipped recipe, or a .toml file (default: the run's own, or digits)"
     )
-    recipe.add_argument("--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="repeatable")
+    recipe.add_argument(
+        "--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="or a JSON list; repeatable"
+    )
     run = argparse.ArgumentParser(add_help=False)
     run.add_argument("--data", default="", help="root of the images")
     run.add_argument("--run", default="", help="name of the run (default: the recipe's)")
@@ -37,7 +40,7 @@ def run_of(options: argparse.Namespace) -> Run:
     """The run that the options of the groups recipe, run and, where it has them, machine describe."""
     return Run.of(
         options.recipe,
-        options.override,
+        [override for text in options.override for override in split_override(text)],
         name=options.run,
         artifacts=options.artifacts,
         data=options.data,

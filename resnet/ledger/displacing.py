@@ -30,7 +30,9 @@ def require_discardable(ledger: Ledger, stage: str) -> None:
     """Raise UserError where running a stage, with all that it needs, would displace guarded work without --discard."""
     for name in chain(stage):
         earlier = ledger.record(name) or ledger.begun(name)
-        if earlier and (differences := ledger.differences(name, earlier)):
+        # An input that is to be made again may come out as it was.
+        are_inputs_known = not any(ledger.why_incomplete(needed) for needed in STAGES[name].inputs)
+        if earlier and (differences := ledger.differences(name, earlier, with_inputs=are_inputs_known)):
             _guard(ledger, name, work_seconds(ledger.run.stage_folder(name), earlier), differences)
 
 
@@ -47,7 +49,11 @@ def displace(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> None
         differences = ledger.differences(stage, earlier)
     else:
         differences = ["nothing says with which settings it was made: begun.json and stage.json are missing"]
-    _guard(ledger, stage, work_seconds(folder, earlier), differences)
+    seconds = work_seconds(folder, earlier)
+    for run, worked in _trained_elsewhere(ledger, stage, earlier):
+        differences.append(f"run {run.name} was trained on these records, in {time_text(worked)}")
+        seconds += worked
+    _guard(ledger, stage, seconds, differences)
     _move(ledger, stage, earlier, entries, ", ".join(differences))
 
 
@@ -79,11 +85,28 @@ def work_seconds(folder: Path, earlier: dict[str, Any] | None) -> float:
 
 def unmark(ledger: Ledger, stage: str, digest: str) -> None:
     """Take the mark off what fits again: the stage was made again with the same result."""
-    for folder, name in _downstream(ledger, stage, digest):
-        record = read_state(folder / "stage.json") if (folder / STALE).exists() else None
-        if record and record["inputs"].get(stage, digest) == digest:
+    records = digest if stage == "convert" else (ledger.record("convert") or {"digest": ""})["digest"]
+    for folder, _ in _downstream(ledger, stage, digest):
+        if (folder / STALE).exists() and _digest_if_it_fits(folder.parent, folder.name, records):
             (folder / STALE).unlink()
-            logger.info("%s is not stale any more: %s has the same result again", folder, name)
+            logger.info("%s is not stale any more: %s has the same result again", folder, stage)
+
+
+def _digest_if_it_fits(run: Path, stage: str, records: str) -> str | None:
+    """The digest of a finished stage, if it was made from the results that its inputs have now."""
+    if stage == "convert":
+        return records
+    record = read_state(run / stage / "stage.json")
+    fits = record and all(_digest_if_it_fits(run, name, records) == used for name, used in record["inputs"].items())
+    return record["digest"] if record and fits else None
+
+
+def _trained_elsewhere(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> Iterator[tuple[Path, float]]:
+    """The other runs that were trained on the records of a conversion, and how much work that was."""
+    if stage == "convert" and earlier and "digest" in earlier:
+        for run in sorted((ledger.run.artifacts / "runs").glob("*")):
+            if run != ledger.run.folder and _is_trained_on(run, earlier["digest"]):
+                yield run, work_seconds(run / "train", read_state(run / "train" / "stage.json"))
 
 
 def _guard(ledger: Ledger, stage: str, seconds: float, differences: Iterable[str]) -> None:

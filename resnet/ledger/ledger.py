@@ -85,7 +85,7 @@ class Ledger:
             return "its parts are done; they are not combined yet"
         return "it was interrupted" if self.begun(stage) else "it has not run yet"
 
-    def differences(self, stage: str, earlier: dict[str, Any]) -> list[str]:
+    def differences(self, stage: str, earlier: dict[str, Any], *, with_inputs: bool = True) -> list[str]:
         """What is wanted now and an earlier attempt (stage.json or begun.json) did not have: version, settings, inputs.
 
         Other images are no such difference: conversion finds out which shards they concern.
@@ -102,7 +102,7 @@ class Ledger:
             if (was := recorded[section][key]) != value
         ]
         for name, digest in self._inputs(stage).items():
-            if digest is not None and earlier["inputs"].get(name) != digest:
+            if with_inputs and digest is not None and earlier["inputs"].get(name) != digest:
                 found.append(f"{name} has changed since")
         return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet.checked_json import checksum, corrupt, read_json, write_json
+from resnet.stage_table import STAGES
 
 REQUIRED = {"version", "settings", "inputs"}
 IDENTITY = ("stage", "version", "settings", "inputs")
@@ -42,7 +43,8 @@ def _way_on(path: Path) -> str:
         return "Delete it: the part is then looked at again."
     if path.name == "stage.json" and path.with_name("begun.json").exists():
         return "Restore it from a copy, or delete it: the stage is then finished again from what is beside it."
-    return "Restore it from a copy, or let what is beside it move to the trash: --discard, with the stage's name."
+    stage = path.parent.name if path.parent.name in STAGES else "convert"
+    return f"Restore it from a copy, or let what is beside it move to the trash: --discard {stage}"
 
 
 def _digests(content: dict[str, Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from the defaults of `resnet.settings`.
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,19 @@ def load_recipe(recipe: str, overrides: Sequence[str] = (), *, lenient: bool = F
         return path.stem, Recipe.model_validate(values)
     except ValidationError as error:
         raise UserError("\n".join(f"{where}: {line}" for line in _sentences(error))) from None
+
+
+def split_override(text: str) -> list[str]:
+    """The overrides in one `--override`: one as it is, or a JSON list of several. Raises UserError."""
+    if not text.lstrip().startswith("["):
+        return [text]
+    try:
+        return [str(override) for override in json.loads(text)]
+    except ValueError:
+        raise UserError(
+            f"--override {text}: this is no JSON list. Write it as --override '[\"section.key=value\", ...]', "
+            "with both kinds of quotes."
+        ) from None
 
 
 def shipped_recipes() -> list[str]:

@@ -166,6 +166,37 @@ def test_a_stage_that_runs_again_loses_the_mark(finished, ledger_for):
     assert stale(finished) == ["evaluate", "report"]
 
 
+def test_another_result_leaves_all_marks(finished, ledger_for):
+    finish(ledger_for("training.epochs=60"), "train", content="another result")
+    assert stale(finished) == ["batchnorm", "evaluate", "report"]
+
+
+def test_a_stage_that_is_stale_for_another_reason_keeps_its_mark(finished, ledger_for):
+    finish(ledger_for("training.epochs=60"), "train", content="another result")
+    finish(ledger_for("training.epochs=60", "records.seed=1"), "convert")  # with the same records
+    assert stale(finished) == ["batchnorm", "evaluate", "report"]
+
+
+def test_records_that_another_run_was_trained_on_for_long_are_not_displaced_by_other_settings(finished, ledger_for):
+    took(finished, "train", 7800)
+    other = ledger_for("records.train_shards=5", name="other")
+    with pytest.raises(UserError) as caught:
+        begin(other, "convert")
+    assert "records.train_shards was 4, now 5" in str(caught.value)
+    assert "run digits was trained on these records, in 2 h 10 min" in str(caught.value)
+    assert "--override dataset.name=NAME" in str(caught.value)
+
+
+def test_a_training_is_not_judged_before_its_records_are_made_again(finished, ledger_for):
+    """Another run's records took the place of its own, which come out as they were."""
+    took(finished, "train", 7800)
+    displaced = ledger_for("records.seed=1", name="other", discard=["convert"])
+    finish(displaced, "convert", content="other records")
+    require_discardable(ledger_for(), "report")
+    finish(ledger_for(), "convert")
+    assert finished.why_incomplete("report") == ""
+
+
 def test_the_marks_go_when_the_result_turns_out_to_be_the_same(finished, ledger_for):
     finish(ledger_for("training.epochs=60"), "train")
     assert stale(finished) == []
