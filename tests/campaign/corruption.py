@@ -64,7 +64,8 @@ class Campaign:
         """Damage `each` files of every kind: empty them, halve them, and flip a byte of them `flips` times."""
         for tree in (self.finished, self.interrupted):
             tried: Counter[str] = Counter()
-            for path in sorted(path for path in tree.rglob("*") if path.is_file() and path.stat().st_size):
+            files = [path for path in tree.rglob("*") if path.is_file() and path.stat().st_size]
+            for path in sorted(files, reverse=True):  # the newest checkpoint first
                 name = str(path.relative_to(tree))
                 if self._is_read(tree, name) and tried[_kind(name)] < each:
                     tried[_kind(name)] += 1
