@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet.conversion.messages import WRITE
-from resnet.conversion.plan import plan
+from resnet.conversion.plan import PlannedShard, plan
 from resnet.conversion.processes import in_parallel, pool_of, wait_for_kernels
 from resnet.conversion.space import require_space
 from resnet.conversion.survey import Survey, survey
@@ -21,8 +21,11 @@ class Converter:
     """`part` selects some of the shards: see `plan`. `same_listing`: see `survey`."""
 
     def __init__(self, run: Run, dataset: Dataset, same_listing: bool, part: slice = slice(None)):
-        self._run, self._dataset, self._same_listing = run, dataset, same_listing
-        self._planned = plan(dataset, run.recipe.records, part)
+        self._run, self._dataset, self._same_listing, self._part = run, dataset, same_listing, part
+
+    @cached_property
+    def _planned(self) -> list[PlannedShard]:
+        return plan(self._dataset, self._run.recipe.records, self._part)
 
     @cached_property
     def _survey(self) -> Survey:

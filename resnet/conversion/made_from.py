@@ -15,8 +15,6 @@ from resnet.datasets.source import Image
 from resnet.errors import UserError
 from resnet.files import TRANSIENT, with_retries
 
-STAMPS = 16  # of the same images in several places, such as local copies of several hosts
-
 
 def stamp_of(images: Iterable[Image]) -> str:
     """Changes whenever one of the images may have changed. Reads none of them."""
@@ -70,11 +68,6 @@ def read_again(images: Iterable[Image], warn: Callable[[str], None]) -> dict[str
         except OSError:  # noted by the reader
             continue
     return reader.facts()
-
-
-def with_stamps(facts: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Facts of the same content, seen at other times or in another place too."""
-    return facts | {"stamps": list(dict.fromkeys([*facts["stamps"], *more["stamps"]]))[-STAMPS:]}
 
 
 def _stamp(image: Image) -> bytes:

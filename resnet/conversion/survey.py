@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from resnet.conversion.made_from import stamp_of, with_stamps
+from resnet.conversion.made_from import stamp_of
 from resnet.conversion.messages import LOOK
 from resnet.conversion.plan import PlannedShard
 from resnet.conversion.processes import in_parallel, pool_of
-from resnet.datasets.source import Dataset, Image
+from resnet.datasets.source import Dataset, Image, with_stamps
 from resnet.progress import Progress
 from resnet.records.shards import Shard
 from resnet.run import Run
@@ -54,18 +54,19 @@ def survey(run: Run, dataset: Dataset, planned: list[PlannedShard], same_listing
 
 def _look(run: Run, dataset: Dataset, shards: list[PlannedShard], found: Survey) -> None:
     """Keep the shards whose images turn out to be the same, and add the stamp, so that they are not read again."""
-    total = sum(len(shard.members) for shard in shards)
+    total, changed_before = sum(len(shard.members) for shard in shards), len(found.changed)
     with pool_of(run, dataset) as pool, Progress("looking at images again", total, "images") as progress:
         for shard, facts in in_parallel(pool, LOOK, shards, 2 * run.machine.workers):
             summary = found.kept[shard.name]
-            if facts["content"] == summary["made_from"]["content"]:
-                summary["made_from"] = with_stamps(summary["made_from"], facts)
+            made_from = summary["made_from"]
+            if facts["content"] == made_from["content"]:
+                made_from["stamps"] = with_stamps(made_from["stamps"], facts["stamps"])
                 Shard(run.records, shard.name).write_summary(summary)
             else:
                 del found.kept[shard.name]
                 found.changed.append(shard)
             progress.advance(len(shard.members))
-    same = len(shards) - sum(shard in found.changed for shard in shards)
+    same = len(shards) - (len(found.changed) - changed_before)
     logger.info("the times of images differ; %d of %d shards have the same images and are kept", same, len(shards))
 
 

@@ -17,6 +17,8 @@ import numpy as np
 from resnet.errors import UserError
 from resnet.images.decoding import png
 
+STAMPS = 16  # that are remembered of the same images: several hosts may have copies of their own
+
 
 class MissingData(UserError):
     """There are no images where the source looks for them."""
@@ -124,6 +126,11 @@ def stamp_of_part(path: Path, offset: int, size: int) -> str:
     """The stamp of an image that is part of a file: size and time of the file, and where the part is."""
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns} {offset} {size}"
+
+
+def with_stamps(stamps: Iterable[str], more: Iterable[str]) -> list[str]:
+    """The stamps of the same images, seen at several times or in several places; the newest STAMPS of them."""
+    return list(dict.fromkeys([*stamps, *more]))[-STAMPS:]
 
 
 class IndexedFile(NamedTuple):

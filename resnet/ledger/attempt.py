@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnet.datasets.source import with_stamps
 from resnet.files import make_folder, remove_leftovers, sha256
 from resnet.ledger import displacing
 from resnet.ledger.state_files import content_digest, write_state
@@ -15,8 +16,6 @@ from resnet.provenance import provenance
 
 if TYPE_CHECKING:
     from resnet.ledger.ledger import Ledger
-
-STAMPS = 16  # of the same images in several places, such as local copies of several hosts
 
 
 class Attempt:
@@ -95,8 +94,8 @@ class Attempt:
         done = {key: value for key, value in self._begun.items() if key != "attempt_start"} | facts
         done["worked_seconds"] += time.monotonic() - self._started
         if self.ledger.source and self._stage == "convert":
-            stamps = [*(self._stamps if same_images else ()), self.ledger.source.stamp]
-            done["source"] = done["source"] | {"stamps": list(dict.fromkeys(stamps))[-STAMPS:]}
+            stamps = with_stamps(self._stamps if same_images else (), [self.ledger.source.stamp])
+            done["source"] = done["source"] | {"stamps": stamps}
         # The same outputs keep the digest that an earlier version gave them: what was made from them stays up to date.
         content = content_digest(files)
         digest = done.get("former_digest", {}).get(content, content)

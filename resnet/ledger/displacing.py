@@ -28,12 +28,12 @@ NO_WORK = {".lock", "begun.json", "stage.json", STALE}
 
 def require_discardable(ledger: Ledger, stage: str) -> None:
     """Raise UserError where running a stage, with all that it needs, would displace guarded work without --discard."""
+    inputs_stay = True  # one that is made again may come out as it was, or not
     for name in chain(stage):
         earlier = ledger.record(name) or ledger.begun(name)
-        # An input that is to be made again may come out as it was.
-        are_inputs_known = not any(ledger.why_incomplete(needed) for needed in STAGES[name].inputs)
-        if earlier and (differences := ledger.differences(name, earlier, with_inputs=are_inputs_known)):
+        if earlier and (differences := ledger.differences(name, earlier, with_inputs=inputs_stay)):
             _guard(ledger, name, work_seconds(ledger.run.stage_folder(name), earlier), differences)
+        inputs_stay = inputs_stay and not ledger.why_incomplete(name)
 
 
 def displace(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> None:

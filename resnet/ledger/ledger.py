@@ -19,7 +19,7 @@ from resnet.ledger.state_files import read_state, write_state
 from resnet.locks import locked
 from resnet.run import Run
 from resnet.settings import Recipe
-from resnet.stage_table import STAGES
+from resnet.stage_table import STAGES, chain
 
 if TYPE_CHECKING:
     from resnet.datasets.source import Fingerprint
@@ -66,9 +66,18 @@ class Ledger:
 
     def why_incomplete(self, stage: str) -> str:
         """Empty when the stage is complete, otherwise the reason why it is not."""
-        for needed in STAGES[stage].inputs:
-            if reason := self.why_incomplete(needed):
-                return f"it depends on {needed}, which is incomplete: {reason}"
+        needed, reason = self._first_incomplete(stage)
+        return reason if needed in ("", stage) else f"it depends on {needed}, which is incomplete: {reason}"
+
+    def _first_incomplete(self, stage: str) -> tuple[str, str]:
+        """The first of a stage and all that it depends on that is incomplete, and why; empty where all are complete."""
+        for name in chain(stage):
+            if reason := self._why_itself_incomplete(name):
+                return name, reason
+        return "", ""
+
+    def _why_itself_incomplete(self, stage: str) -> str:
+        """Why a stage is incomplete, whatever it depends on."""
         done = self.record(stage)
         if done is None:
             return self._why_unfinished(stage)
@@ -175,18 +184,17 @@ class Ledger:
         )
 
     def require_inputs(self, stage: str) -> None:
-        """Raise UserError, naming the stage to run first, where an input is incomplete."""
-        for needed in STAGES[stage].inputs:
-            if reason := self.why_incomplete(needed):
-                shared = (
-                    f" Runs on one data set share {self.run.records}: if another run needs other records, give one of "
-                    "the two a name of its own, --override dataset.name=NAME."
-                    if needed == "convert" and self.record("convert")
-                    else ""
-                )
-                raise UserError(
-                    f"{stage} depends on {needed}, which is incomplete: {reason}. Run {needed} first.{shared}"
-                )
+        """Raise UserError, naming the stage to run first, where something that the stage depends on is incomplete."""
+        needed, reason = self._first_incomplete(stage)
+        if needed in ("", stage):
+            return
+        shared = (
+            f" Runs on one data set share {self.run.records}: if another run needs other records, give one of the two "
+            "a name of its own, --override dataset.name=NAME."
+            if needed == "convert" and self.record("convert")
+            else ""
+        )
+        raise UserError(f"{stage} depends on {needed}, which is incomplete: {reason}. Run {needed} first.{shared}")
 
     def verify_inputs(self, stage: str) -> None:
         """Raise UserError, naming the file, where a stage would read a byte that is not as it was written.

@@ -47,7 +47,7 @@ def main(run: Run, attempt: Attempt) -> None:
             first,
             schedule.steps,
             checkpoints.corrupt,
-            interruption.is_requested,
+            lambda: interruption.requested,
         ) as batches,
         page_locked(batches.memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext(),
         Validation(run, Predictor(network, strategy), interruption) as validation,

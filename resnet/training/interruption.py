@@ -33,10 +33,6 @@ class Interruption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def is_requested(self) -> bool:
-        """Whether there was a signal."""
-        return self.requested
-
     def _request(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.requested:
             raise KeyboardInterrupt

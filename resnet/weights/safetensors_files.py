@@ -10,10 +10,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,11 +23,8 @@ from resnet.errors import UserError
 from resnet.files import atomic, tried_again
 from resnet.model.network import ResNet
 
-logger = logging.getLogger(__name__)
-
 FACTS, DIGEST = "facts", "sha256"
 EARLIER_FACTS = {"step", "keep", "network"}  # which earlier versions wrote
-Result = TypeVar("Result")
 
 
 class UnreadableTensors(UserError):

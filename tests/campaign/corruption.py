@@ -2,9 +2,9 @@
 
     python tests/campaign/corruption.py --each 2 --flips 2 --seed 0
 
-Some files of every kind, of a finished and of an interrupted run, get other bytes (one flipped, half of them, none),
-each time in a copy of its own. Then the real `luigi` goes on, with what depends on the file to be made again. What is
-right:
+Some files of every kind get other bytes (one flipped, half of them, none), each time in a copy of its own: of a
+finished run, of one interrupted in training, and of one interrupted in a conversion in parts. Then the real `luigi` goes
+on, with what depends on the file to be made again. What is right:
 
     named    the command stops with an error, or goes on with a warning, that names the file
     healed   the file was made again, and every artifact is that of a run that nobody damaged
@@ -16,6 +16,7 @@ Anything else is a failure: an artifact that differs, a traceback, an error that
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import signal
@@ -30,24 +31,41 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pipeline_under_attack import Pipeline, made
 
 LATER = {"train": ("batchnorm", "evaluate", "report"), "batchnorm": ("evaluate", "report"), "evaluate": ("report",)}
+PARTS = ("records.parts=2",)
 # What no stage reads: pictures and pages, lists for people, locks, and what a finished stage keeps in case it is lost.
 FOR_PEOPLE = ("report.html", ".png", ".lock", ".csv", "events")
 
 
 class Campaign:
-    """Keeps a finished and an interrupted run, to damage copies of."""
+    """Keeps a finished run and two interrupted ones, to damage copies of."""
 
     def __init__(self, folder: Path, seed: int):
         self.pipeline, self.random = Pipeline(folder), random.Random(seed)
-        self.finished, self.interrupted = folder / "finished", folder / "interrupted"
+        self.finished, self.interrupted, self.converting = (
+            folder / name for name in ("finished", "interrupted", "converting")
+        )
         self.pipeline.run(self.finished)
         self.expected = made(self.finished)
-        self._interrupt()
+        self._interrupt_training()
+        self._interrupt_conversion()
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
         self.failures: list[str] = []
         self.seconds = 0.0
 
-    def _interrupt(self) -> None:
+    def _interrupt_conversion(self) -> None:
+        """Stop a run when one of its two parts is made."""
+        process = self.pipeline.start(self.converting, PARTS)
+        parts = self.converting / "records/images/parts"
+        while not list(parts.glob("*.json")):
+            if process.poll() is not None:
+                raise RuntimeError(self.pipeline.said(self.converting))
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if (parts.parent / "stage.json").exists():
+            raise RuntimeError("the conversion was over before it could be interrupted")
+
+    def _interrupt_training(self) -> None:
         """Stop a run in the middle of its training."""
         process = self.pipeline.start(self.interrupted)
         checkpoints = self.interrupted / "runs/attacked/train/checkpoints"
@@ -62,7 +80,7 @@ class Campaign:
 
     def run(self, each: int, flips: int) -> None:
         """Damage `each` files of every kind: empty them, halve them, and flip a byte of them `flips` times."""
-        for tree in (self.finished, self.interrupted):
+        for tree in (self.finished, self.interrupted, self.converting):
             tried: Counter[str] = Counter()
             files = [path for path in tree.rglob("*") if path.is_file() and path.stat().st_size]
             for path in sorted(files, reverse=True):  # the newest checkpoint first
@@ -75,6 +93,8 @@ class Campaign:
     def _is_read(self, tree: Path, name: str) -> bool:
         if "tensorboard" in name or (name.endswith(FOR_PEOPLE) and not name.endswith("predictions.csv")):
             return False
+        if tree == self.converting:
+            return name.startswith("records/") and not name.endswith(".partial")
         in_training = name.startswith("runs/attacked/train/")
         if tree == self.interrupted:  # goes on training: reads its own state and the training records
             return in_training or "train-" in name
@@ -87,7 +107,9 @@ class Campaign:
         self._damage(artifacts / name, damage)
         self._remove_later(artifacts, name)
         started = time.monotonic()
-        process = self.pipeline.start(artifacts, without_recipe=name.endswith(("recipe.toml", "run.json")))
+        overrides = PARTS if tree == self.converting else ()
+        is_own_recipe = tree == self.finished and name.endswith(("recipe.toml", "run.json"))
+        process = self.pipeline.start(artifacts, overrides, without_recipe=is_own_recipe)
         code = process.wait()
         self.seconds += time.monotonic() - started
         outcome = self._judge(artifacts, name, code)
@@ -116,7 +138,7 @@ class Campaign:
             return "TRACEBACK"
         if code:
             return "named" if is_named else "ERROR WITHOUT THE NAME"
-        found = made(artifacts)
+        found = {key: digest for key, digest in made(artifacts).items() if "/parts/" not in key}
         different = {key for key in found.keys() | self.expected.keys() if found.get(key) != self.expected.get(key)}
         if not different:
             return "healed"
@@ -128,6 +150,8 @@ class Campaign:
 def _kind(name: str) -> str:
     """What sort of file it is, for the table."""
     parts = Path(name)
+    if parts.parent.name == "parts":
+        return "part"
     if name.startswith("records/"):
         if parts.parent.name == "index":
             return "index of a shard" if parts.suffix == ".npy" else "summary of a shard"

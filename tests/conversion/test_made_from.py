@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from resnet.conversion.made_from import Reader, read_again, stamp_of, with_stamps
+from resnet.conversion.made_from import Reader, read_again, stamp_of
 from resnet.errors import UserError
 
 
@@ -71,10 +71,3 @@ def test_an_image_that_cannot_be_read_any_more_has_changed():
         read_again([Failing(errors=[errno.EACCES])], pytest.fail)["content"]
         != read_again([Failing()], pytest.fail)["content"]
     )
-
-
-def test_the_stamps_of_the_same_images_in_several_places_are_kept_up_to_a_limit():
-    facts = {"content": "a", "stamps": ["0"]}
-    for number in range(1, 30):
-        facts = with_stamps(facts, {"content": "a", "stamps": [str(number)]})
-    assert facts["stamps"] == [str(number) for number in range(14, 30)]

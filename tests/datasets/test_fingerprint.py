@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_imagenet import KIT, TRAIN_TAR, kit_files, kit_tar
 
-from resnet.datasets.source import FileImage, PixelImage
+from resnet.datasets.source import FileImage, PixelImage, with_stamps
 from resnet.datasets.tfrecords import RecordImage
 
 
@@ -139,3 +139,11 @@ def test_the_stamp_of_pixels_changes_with_a_pixel_and_with_the_shape():
     changed[1, 1] = 1
     assert PixelImage("a", pixels).stamp() == PixelImage("b", pixels.copy()).stamp()
     assert len({PixelImage("a", some).stamp() for some in (pixels, changed, pixels.reshape(3, 2))}) == 3
+
+
+def test_the_stamps_of_the_same_images_in_several_places_are_kept_up_to_a_limit():
+    stamps = ["0"]
+    for number in range(1, 30):
+        stamps = with_stamps(stamps, [str(number)])
+    assert stamps == [str(number) for number in range(14, 30)]
+    assert with_stamps(stamps, ["20"]) == stamps
