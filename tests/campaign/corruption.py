@@ -3,8 +3,8 @@
     python tests/campaign/corruption.py --each 2 --flips 2 --seed 0
 
 Some files of every kind get other bytes (one flipped, half of them, none), each time in a copy of its own: of a
-finished run, of one interrupted in training, and of one interrupted in a conversion in parts. Then the real `luigi` goes
-on, with what depends on the file to be made again. What is right:
+finished run, of one interrupted in training, and of one interrupted in a conversion in parts. Then the real `luigi`
+goes on, with what depends on the file to be made again. What is right:
 
     named    the command stops with an error, or goes on with a warning, that names the file
     healed   the file was made again, and every artifact is that of a run that nobody damaged
