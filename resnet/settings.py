@@ -8,11 +8,12 @@ affect results, so they are not here: see `resnet.run.Machine`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 def setting(default: Any, help: str, unit: str = "", *, affects_results: bool = True, **bounds: Any) -> Any:
@@ -118,6 +119,17 @@ class Model(Section):
     stride_in: Literal["1x1", "3x3"] = setting(
         "1x1", 'Which convolution of a bottleneck has the stride: the 1x1 as published, or the 3x3 ("v1.5").'
     )
+    normalization: Literal["unit", "torch", "caffe"] = setting(
+        "unit",
+        "How pixels enter the network. unit: divided by 255; torch: then also minus ImageNet's mean, divided by its "
+        "deviation (torchvision, timm); caffe: 0 to 255 minus ImageNet's mean (He et al.'s released networks, Keras).",
+    )
+    epsilon: float = setting(1e-5, "Added to the variance in batch normalisation; Keras's ResNets have 1.001e-5.", gt=0)
+
+    @property
+    def stages(self) -> int:
+        """How many stages of blocks the network has."""
+        return 4 if self.depth in (18, 34, 50, 101, 152) else 3
 
 
 class Augmentation(Section):
@@ -159,6 +171,19 @@ class Training(Section):
         1e-4, "Added to the gradient as weight_decay x weight (Caffe's and torch's convention).", ge=0
     )
     seed: int = setting(0, "Decides the initial weights, the sampling order and the augmentation.", ge=0)
+    # It does not count as a setting of the stage, because the content of the weights does: see `resnet.ledger`.
+    start_from: str = setting(
+        "",
+        "Fine-tuning: the weights to start from, a file (of torchvision, timm, Keras or this project) or the name of a "
+        "run; empty: random weights.",
+        affects_results=False,
+    )
+    freeze: list[Literal["stem", "stage1", "stage2", "stage3", "stage4"]] = setting(
+        [], "Fine-tuning: layers that keep the weights and batch-norm statistics that they start with."
+    )
+    backbone_factor: float = setting(
+        1.0, "Factor that multiplies the learning rate of all layers but the classifier.", ge=0
+    )
     checkpoint_steps: int = setting(1000, "Steps between checkpoints.", "steps", affects_results=False, ge=1)
     keep_epochs: list[Epoch] = setting(
         [], "Epochs whose checkpoints are kept, besides the newest three.", "epochs", affects_results=False
@@ -176,6 +201,8 @@ class Training(Section):
             )
         if sorted(set(self.drop_epochs)) != self.drop_epochs:
             raise ValueError(f"drop_epochs must rise: {self.drop_epochs}")
+        if self.freeze and not self.start_from:
+            raise ValueError("freeze keeps weights as they are, so start_from must name trained ones")
         return self
 
     @property
@@ -198,7 +225,24 @@ class Evaluation(Section):
     views: list[Literal["1-crop"]] = setting(
         ["1-crop"], "Which crops of each validation image the network sees.", min_length=1
     )
-    shorter_side: int = setting(256, "Length of the shorter side before the centre crop.", "pixels", ge=8)
+    image_size: int = setting(
+        0, "Height and width of the crop; 0: model.image_size, which training uses.", "pixels", ge=0
+    )
+    crop_fraction: float = setting(
+        224 / 256,
+        "The crop's size divided by the shorter side, where shorter_side is not set.",
+        affects_results=False,
+        gt=0,
+        le=1,
+    )
+    shorter_side: int = setting(
+        0, "Length of the shorter side before the centre crop; 0: the crop's size / crop_fraction.", "pixels", ge=0
+    )
+    interpolation: Literal["opencv-linear", "pillow-bilinear", "pillow-bicubic"] = setting(
+        "opencv-linear",
+        "How images are resized. opencv-linear: as in training; pillow-bilinear and pillow-bicubic: with Pillow's "
+        "antialiasing, as torchvision and timm evaluate.",
+    )
 
 
 class Recipe(Section):
@@ -211,6 +255,19 @@ class Recipe(Section):
     training: Training = Training()
     batchnorm: BatchNorm = BatchNorm()
     evaluation: Evaluation = Evaluation()
+
+    @property
+    def evaluation_size(self) -> int:
+        """Height and width of the images that the network is evaluated on, in pixels."""
+        return self.evaluation.image_size or self.model.image_size
+
+    @model_validator(mode="after")
+    def _shorter_side_follows(self) -> Recipe:
+        """Resolve evaluation.shorter_side, so that what is recorded and shown is what is done."""
+        if not self.evaluation.shorter_side:
+            length = math.floor(self.evaluation_size / self.evaluation.crop_fraction)  # rounded as in timm
+            self.__dict__["evaluation"] = self.evaluation.model_copy(update={"shorter_side": length})
+        return self
 
     @model_validator(mode="after")
     def _crops_fit(self) -> Recipe:
@@ -227,10 +284,13 @@ class Recipe(Section):
             raise ValueError(
                 f"augmentation.padding ({self.augmentation.padding}) must be less than model.image_size ({size})"
             )
-        if self.evaluation.shorter_side < size:
+        if self.evaluation.shorter_side < self.evaluation_size:
+            name = "evaluation.image_size" if self.evaluation.image_size else "model.image_size"
             raise ValueError(
-                f"evaluation.shorter_side ({self.evaluation.shorter_side}) is less than model.image_size ({size})"
+                f"evaluation.shorter_side ({self.evaluation.shorter_side}) is less than {name} ({self.evaluation_size})"
             )
+        if "stage4" in self.training.freeze and self.model.stages < 4:
+            raise ValueError(f"training.freeze: ResNet-{self.model.depth} has no stage4")
         return self
 
     def toml(self) -> str:
@@ -238,11 +298,25 @@ class Recipe(Section):
         return tomli_w.dumps(self.model_dump())
 
 
+def without_derived(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a resolved recipe without the one that follows from others, so that it can follow other ones."""
+    evaluation = values.get("evaluation", {})
+    own = {section: settings for section, settings in values.items() if section in ("model", "evaluation")}
+    try:
+        following = Recipe.model_validate(own | {"evaluation": evaluation | {"shorter_side": 0}})
+    except ValidationError:  # which whoever validates the whole recipe reports
+        return values
+    if evaluation.get("shorter_side") != following.evaluation.shorter_side:
+        return values
+    return values | {"evaluation": {key: value for key, value in evaluation.items() if key != "shorter_side"}}
+
+
 def declared() -> Iterator[tuple[str, str, Any, str, str]]:
     """Every setting as (section, key, default, unit, help), in the order of declaration."""
     for section, value in Recipe():
+        defaults = type(value)()
         for key, field in type(value).model_fields.items():
-            yield section, key, getattr(value, key), field.json_schema_extra["unit"], field.description or ""
+            yield section, key, getattr(defaults, key), field.json_schema_extra["unit"], field.description or ""
 
 
 def settings_page() -> str:

@@ -15,6 +15,7 @@ COUPLED = {
     "model.image_size",
     "augmentation.scale_min",
     "augmentation.scale_max",
+    "evaluation.image_size",
     "evaluation.shorter_side",
     "training.batch_size",
     "training.replica_batch_size",
@@ -107,8 +108,33 @@ def test_any_crop_that_fits_and_any_even_split_of_the_batch_is_accepted(size, ma
 
 
 @pytest.mark.parametrize(
+    ("overrides", "length"),
+    [
+        ([], 256),
+        (["model.image_size=64"], 73),
+        (["evaluation.image_size=160"], 182),
+        (["evaluation.crop_fraction=0.95"], 235),  # as timm rounds it
+        (["evaluation.image_size=288", "evaluation.crop_fraction=1.0"], 288),
+        (["model.image_size=64", "evaluation.shorter_side=256"], 256),
+    ],
+)
+def test_the_shorter_side_follows_the_size_of_the_crop_unless_it_is_set(overrides, length):
+    _, recipe = load_recipe("imagenet-resnet50", overrides)
+    assert recipe.evaluation.shorter_side == length
+    assert f"shorter_side = {length}\n" in recipe.toml()
+
+
+def test_the_shorter_side_of_a_stored_recipe_follows_an_override_unless_it_was_set(tmp_path):
+    for overrides, length in [([], 73), (["evaluation.shorter_side=300"], 300)]:
+        (tmp_path / "stored.toml").write_text(load_recipe("imagenet-resnet50", overrides)[1].toml())
+        _, recipe = load_recipe(str(tmp_path / "stored.toml"), ["model.image_size=64"], lenient=True)
+        assert recipe.evaluation.shorter_side == length
+
+
+@pytest.mark.parametrize(
     ("override", "named"),
     [
+        ("training.freeze=['stem']", ["freeze", "start_from"]),
         ("augmentation.scale_min=500", ["scale_min", "500", "scale_max", "480"]),
         ("model.image_size=300", ["augmentation.scale_min", "256", "model.image_size", "300"]),
         ("evaluation.shorter_side=200", ["evaluation.shorter_side", "200", "model.image_size", "224"]),
@@ -172,7 +198,7 @@ def test_the_error_about_an_invalid_choice_lists_the_valid_ones():
     assert all(source in message for source in ("imagenet", "folder", "idx", "digits"))
 
 
-def test_only_names_expected_counts_limits_parts_and_checkpoints_do_not_affect_results():
+def test_settings_that_do_not_affect_results_are_these():
     left_out = {
         f"{section}.{key}"
         for section, values in Recipe()
@@ -186,6 +212,8 @@ def test_only_names_expected_counts_limits_parts_and_checkpoints_do_not_affect_r
         "records.parts",
         "training.checkpoint_steps",
         "training.keep_epochs",
+        "training.start_from",  # the content of the weights is an input
+        "evaluation.crop_fraction",  # evaluation.shorter_side follows it
     }
 
 
@@ -202,7 +230,7 @@ def test_every_setting_is_declared_once_with_a_default_and_a_sentence_of_help():
         (section, key) for section, values in Recipe() for key in type(values).model_fields
     ]
     for section, key, default, unit, text in every:
-        assert default == value_of(Recipe(), f"{section}.{key}")
+        assert default == getattr(type(getattr(Recipe(), section))(), key)
         assert isinstance(unit, str)
         assert text.endswith("."), f"{section}.{key}: {text!r}"
         assert len(text) > 10

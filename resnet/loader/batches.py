@@ -51,8 +51,8 @@ def validation_batches(
     return Loader(
         records,
         sampler,
-        CenterCrop(recipe.evaluation.shorter_side),
-        recipe.model.image_size,
+        CenterCrop.of(recipe.evaluation),
+        recipe.evaluation_size,
         first_step=0,
         last_step=sampler.steps * passes,
         workers=workers,

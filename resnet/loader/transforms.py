@@ -14,6 +14,7 @@ import numpy as np
 
 from resnet.images.regions import Box, StoredImage, open_image
 from resnet.loader.color import color_map
+from resnet.loader.pillow_resize import resize_and_crop
 from resnet.loader.random_streams import AUGMENTATION
 from resnet.loader.views import X, Y, area_box, center_box, scale_box
 
@@ -45,10 +46,18 @@ class CenterCrop:
     """Evaluation: scale the shorter side, take the centre. Nothing is random."""
 
     shorter_side: int
+    interpolation: str = "opencv-linear"
     streams: ClassVar[tuple[int, ...]] = ()
 
+    @classmethod
+    def of(cls, evaluation: settings.Evaluation) -> CenterCrop:
+        return cls(evaluation.shorter_side, evaluation.interpolation)
+
     def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> None:
-        resize(image, center_box(image.width, image.height, out.shape[0], self.shorter_side), out)
+        if self.interpolation == "opencv-linear":
+            resize(image, center_box(image.width, image.height, out.shape[0], self.shorter_side), out)
+        else:
+            resize_and_crop(image, self.shorter_side, self.interpolation, out)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 EPSILON = 1e-5  # of batch normalisation, as in the released networks of He et al.
+MEAN = np.array([0.485, 0.456, 0.406])  # of ImageNet's red, green and blue between 0 and 1, as in fb.resnet.torch
+DEVIATION = np.array([0.229, 0.224, 0.225])
+CAFFE_MEAN = np.array([123.68, 116.779, 103.939])  # of the networks of Simonyan and Zisserman, and of He et al.
 
 # Mean and variance of each batch normalisation, in the order in which the network applies them.
 Statistics = list[tuple[tf.Tensor, tf.Tensor]]
@@ -38,10 +41,12 @@ class Conv(tf.Module):
 
 class BatchNorm(tf.Module):
     """Fused batch normalisation. In training it normalises by the batch's mean and variance, and reports them;
-    otherwise it uses the stored `mean` and `variance`, which nothing here changes."""
+    otherwise it uses the stored `mean` and `variance`, which nothing here changes. `epsilon` is added to the variance.
+    """
 
-    def __init__(self, name: str, channels: int):
+    def __init__(self, name: str, channels: int, epsilon: float = EPSILON):
         super().__init__()
+        self.epsilon = epsilon
         self.scale = variable(f"{name}/scale", np.ones(channels, np.float32))
         self.offset = variable(f"{name}/offset", np.zeros(channels, np.float32))
         self.mean = variable(f"{name}/mean", np.zeros(channels, np.float32), trainable=False)
@@ -60,7 +65,7 @@ class BatchNorm(tf.Module):
             offset=self.offset,
             mean=mean,
             variance=variance,
-            epsilon=EPSILON,
+            epsilon=self.epsilon,
             is_training=training,
         )
         if batch_statistics is not None:
@@ -78,6 +83,16 @@ class Dense(tf.Module):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         return tf.matmul(x, self.kernel) + self.bias
+
+
+def normalized(images: tf.Tensor, normalization: str) -> tf.Tensor:
+    """Pixels 0 to 255 as the network's float32 input: see `settings.Model.normalization`. The order stays RGB."""
+    x = tf.cast(images, tf.float32)
+    if normalization == "unit":
+        return x * (1 / 255)
+    if normalization == "torch":
+        return (x * (1 / 255) - tf.constant(MEAN, tf.float32)) * tf.constant(1 / DEVIATION, tf.float32)
+    return x - tf.constant(CAFFE_MEAN, tf.float32)
 
 
 def pad(x: tf.Tensor, pixels: int) -> tf.Tensor:

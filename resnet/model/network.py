@@ -3,15 +3,17 @@
 Departures from the paper, each the same for all depths:
 - the shortcut is a projection (1x1 convolution) wherever the shape changes, for the CIFAR networks too (option B
   instead of A): about 3,000 more weights in ResNet-20;
-- the input is divided by 255 and no mean is subtracted, as in the recipe being reproduced. Batch normalisation follows
-  the first convolution, so the scale makes no difference except for epsilon.
+- by default the input is divided by 255 and no mean is subtracted, as in the recipe being reproduced. Batch
+  normalisation follows the first convolution, so the scale makes no difference except for epsilon.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import tensorflow as tf
 
-from resnet.model.layers import BatchNorm, Conv, Dense, Statistics, pad
+from resnet.model.layers import EPSILON, BatchNorm, Conv, Dense, Statistics, normalized, pad
 from resnet.settings import Recipe
 
 BASIC, BOTTLENECK = "basic", "bottleneck"
@@ -32,8 +34,11 @@ class Block(tf.Module):
     A bottleneck that halves the resolution does so in its first 1x1, as published, or in its 3x3 (`stride_in`).
     """
 
-    def __init__(self, name: str, kind: str, inputs: int, width: int, stride: int, stride_in: str, seed: int):
+    def __init__(
+        self, name: str, kind: str, inputs: int, width: int, stride: int, stride_in: str, epsilon: float, seed: int
+    ):
         super().__init__()
+        self.stage = name.split("/")[0]
         self.outputs = width if kind == BASIC else 4 * width
         if kind == BASIC:
             plan = [(3, width, stride), (3, width, 1)]
@@ -44,12 +49,12 @@ class Block(tf.Module):
         channels = inputs
         for i, (kernel, outputs, step) in enumerate(plan, start=1):
             self.convs.append(Conv(f"{name}/conv{i}", channels, outputs, kernel, step, seed))
-            self.norms.append(BatchNorm(f"{name}/norm{i}", outputs))
+            self.norms.append(BatchNorm(f"{name}/norm{i}", outputs, epsilon))
             channels = outputs
         self.projection = None
         if stride != 1 or inputs != self.outputs:
             self.projection = Conv(f"{name}/projection", inputs, self.outputs, 1, stride, seed)
-            self.projection_norm = BatchNorm(f"{name}/projection_norm", self.outputs)
+            self.projection_norm = BatchNorm(f"{name}/projection_norm", self.outputs, epsilon)
 
     def __call__(self, x: tf.Tensor, statistics: Statistics | None) -> tf.Tensor:
         shortcut = x if self.projection is None else self.projection_norm(self.projection(x), statistics)
@@ -61,15 +66,39 @@ class Block(tf.Module):
 def network_of(recipe: Recipe, classes: int) -> ResNet:
     """The recipe's network, with its initial weights."""
     model, training = recipe.model, recipe.training
-    return ResNet(model.depth, classes, stride_in=model.stride_in, seed=training.seed, precision=training.precision)
+    return ResNet(
+        model.depth,
+        classes,
+        stride_in=model.stride_in,
+        normalization=model.normalization,
+        epsilon=model.epsilon,
+        frozen=training.freeze,
+        seed=training.seed,
+        precision=training.precision,
+    )
 
 
 class ResNet(tf.Module):
-    """A network of one of these depths, for square RGB images and `classes` classes."""
+    """A network of one of these depths, for square RGB images and `classes` classes.
 
-    def __init__(self, depth: int, classes: int, *, stride_in: str = "1x1", seed: int = 0, precision: str = "float32"):
+    Training changes neither the weights nor the statistics of `frozen` layers: "stem", "stage1" and so on.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        classes: int,
+        *,
+        stride_in: str = "1x1",
+        normalization: str = "unit",
+        epsilon: float = EPSILON,
+        frozen: Collection[str] = (),
+        seed: int = 0,
+        precision: str = "float32",
+    ):
         super().__init__()
-        self.depth = depth
+        self.depth, self.normalization, self.frozen = depth, normalization, frozenset(frozen)
+        self.stride_in, self.epsilon = stride_in, epsilon
         self.precision = tf.as_dtype(precision)
         self.for_imagenet = depth in IMAGENET_DEPTHS
         if self.for_imagenet:
@@ -79,13 +108,13 @@ class ResNet(tf.Module):
             kind, blocks = BASIC, ((depth - 2) // 6,) * len(CIFAR_WIDTHS)
             widths, stem = CIFAR_WIDTHS, (3, 1)
         self.stem = Conv("stem/conv", 3, widths[0], *stem, seed)
-        self.stem_norm = BatchNorm("stem/norm", widths[0])
+        self.stem_norm = BatchNorm("stem/norm", widths[0], epsilon)
         self.blocks = []
         channels = widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True), start=1):
             for i in range(1, count + 1):
                 stride = 2 if stage > 1 and i == 1 else 1
-                block = Block(f"stage{stage}/block{i}", kind, channels, width, stride, stride_in, seed)
+                block = Block(f"stage{stage}/block{i}", kind, channels, width, stride, stride_in, epsilon, seed)
                 self.blocks.append(block)
                 channels = block.outputs
         self.classifier = Dense("classifier", channels, classes, seed)
@@ -96,22 +125,37 @@ class ResNet(tf.Module):
         In training, also the mean and variance of this batch in each batch normalisation; otherwise an empty list.
         """
         statistics: Statistics = []
-        kept = statistics if training else None
-        x = tf.cast(tf.cast(images, tf.float32) * (1 / 255), self.precision)
-        x = tf.nn.relu(self.stem_norm(self.stem(x), kept))
+
+        def of(layer: str) -> Statistics | None:
+            return statistics if training and layer not in self.frozen else None
+
+        x = tf.cast(normalized(images, self.normalization), self.precision)
+        x = tf.nn.relu(self.stem_norm(self.stem(x), of("stem")))
         if self.for_imagenet:
             # 3x3, stride 2, one pixel around, as in torch. Zeros cannot win: after ReLU nothing is below them.
             x = tf.nn.max_pool2d(pad(x, 1), 3, 2, "VALID")
         for block in self.blocks:
-            x = block(x, kept)
+            x = block(x, of(block.stage))
         return self.classifier(tf.reduce_mean(tf.cast(x, tf.float32), [1, 2])), statistics
 
     @property
+    def settings(self) -> dict[str, int | float | str]:
+        """The settings of [model] that these weights are for."""
+        names = ("depth", "stride_in", "normalization", "epsilon")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def trained(self) -> list[tf.Variable]:
+        """The variables that training changes by gradients: all weights but those of frozen layers."""
+        return [variable for variable in self.trainable_variables if variable.name.split("/")[0] not in self.frozen]
+
+    @property
     def norms(self) -> list[BatchNorm]:
-        """The batch normalisations in the order in which they are applied, which is the order of the statistics."""
-        norms = [self.stem_norm]
+        """The batch normalisations whose statistics training reports, in their order: those of layers not frozen."""
+        norms = [] if "stem" in self.frozen else [self.stem_norm]
         for block in self.blocks:
-            norms += ([block.projection_norm] if block.projection else []) + block.norms
+            if block.stage not in self.frozen:
+                norms += ([block.projection_norm] if block.projection else []) + block.norms
         return norms
 
     def named_variables(self) -> dict[str, tf.Variable]:

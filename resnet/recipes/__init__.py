@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from resnet.errors import UserError
-from resnet.settings import Recipe
+from resnet.settings import Recipe, without_derived
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,7 +37,7 @@ def load_recipe(recipe: str, overrides: Sequence[str] = (), *, lenient: bool = F
     Raises UserError that names the file, the setting, and the nearest valid name.
     """
     path = _find(recipe)
-    values = _known(_read(path), path) if lenient else _read(path)
+    values = without_derived(_known(_read(path), path)) if lenient else _read(path)
     for override in overrides:
         _apply(override, values)
     where = f"recipe {path}" + (f" with {', '.join(overrides)}" if overrides else "")
@@ -140,7 +140,7 @@ def _reject_unknown(values: dict[str, Any], where: str) -> None:
         for key in keys:
             if key not in sections[section]:
                 here = {name: f"{section}.{name}" for name in sections[section]}
-                anywhere = {name: f"{other}.{name}" for other, names in sections.items() for name in names}
+                anywhere = {name: f"{other}.{name}" for other in reversed(sections) for name in sections[other]}
                 if key in anywhere:
                     hint = f"; did you mean {anywhere[key]}?"
                 else:

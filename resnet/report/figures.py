@@ -157,7 +157,7 @@ def as_evaluated(run: Run, records: ShardedRecords, numbers: Sequence[int]) -> n
 
     Raises UserError for a record that cannot be read: like evaluation, a report leaves out none.
     """
-    size, transform = run.recipe.model.image_size, CenterCrop(run.recipe.evaluation.shorter_side)
+    size, transform = run.recipe.evaluation_size, CenterCrop.of(run.recipe.evaluation)
     shown = np.empty((len(numbers), size, size, 3), np.uint8)
     with closing(RecordReader(records.shards)) as reader:
         for number, out in zip(numbers, shown, strict=True):

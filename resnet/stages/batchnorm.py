@@ -31,7 +31,7 @@ def main(run: Run, attempt: Attempt) -> None:
     load_weights(run.stage_folder("train") / "weights.safetensors", network)
     corrupt = attempt.ledger.finished("train").get("corrupt_records", [])
     store(network, average_statistics(run, records, network, corrupt))
-    weights = write_weights(attempt.folder / "weights.safetensors", network)
+    weights = write_weights(attempt.folder / "weights.safetensors", network, records.classes)
     seeds = {"training.seed": run.recipe.training.seed}
     attempt.finish([weights], devices=device_names(strategy), seeds=seeds)
 

@@ -54,7 +54,7 @@ def main(run: Run, attempt: Attempt) -> None:
     ):
         checkpoints.corrupt = batches.corrupt  # a list that grows
         TrainingLoop(settings, schedule, step, validation, checkpoints, log, interruption, first).run(iter(batches))
-    weights = write_weights(attempt.folder / "weights.safetensors", network)
+    weights = write_weights(attempt.folder / "weights.safetensors", network, records.classes)
     logs = [log.path] if log.path.exists() else []  # a full disk may have had no room for it
     devices, seeds = device_names(strategy), {"training.seed": settings.seed}
     attempt.finish([weights], byproducts=logs, devices=devices, seeds=seeds, corrupt_records=batches.corrupt)

@@ -24,7 +24,7 @@ class TrainStep:
     def __init__(self, network: ResNet, strategy: tf.distribute.Strategy, training: Training):
         self._network, self._strategy, self._training = network, strategy, training
         self._replicas = training.replicas // strategy.num_replicas_in_sync  # of each device
-        self._trained = list(network.trainable_variables)
+        self._trained = network.trained
         self.optimizer = Sgd(self._trained, training)
         self._run = tf.function(self._on_all_devices, autograph=False, reduce_retracing=False)
 

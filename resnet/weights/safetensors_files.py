@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,15 @@ def assign(variables: Mapping[str, tf.Variable], tensors: Mapping[str, np.ndarra
         variable.assign(tensors[name])
 
 
-def write_weights(path: Path, network: ResNet) -> Path:
-    """Write a network's weights and statistics; returns the path."""
-    write_tensors(path, values(network.named_variables()), {"network": f"resnet{network.depth}"})
+def write_weights(path: Path, network: ResNet, classes: Sequence[tuple[str, str]] = ()) -> Path:
+    """Write a network's weights and statistics; returns the path.
+
+    The facts are what a reader needs besides: the network's settings, and the identifier and name of each class.
+    """
+    facts: dict[str, Any] = {"network": f"resnet{network.depth}", "settings": network.settings}
+    if classes:
+        facts["classes"] = [list(names) for names in classes]
+    write_tensors(path, values(network.named_variables()), facts)
     return path
 
 

@@ -119,7 +119,7 @@ def test_stage_json_has_times_host_versions_settings_and_outputs(finished):
     assert record["start"] <= record["end"]
     assert {"numpy", "luigi"} <= set(record["packages"])
     assert {"python", "host", "git_commit"} <= set(record)
-    assert record["settings"] == {"evaluation": finished.run.recipe.evaluation.model_dump()}
+    assert record["settings"] == {"evaluation": finished.run.recipe.evaluation.affecting_results()}
     assert set(record["outputs"]) == {"deep/output.bin", "log.txt"}
 
 

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
 from sample_images import jpeg
 
 from resnet.images.decoding import decode, png
@@ -112,3 +113,23 @@ def test_every_view_of_a_stored_file_goes_through_one_function():
             show(encoded, transform, drawn, shown)
             transform(WholeImage(decode(encoded)), drawn, expected)
             np.testing.assert_array_equal(shown, expected)
+
+
+@pytest.mark.parametrize("interpolation", ["pillow-bilinear", "pillow-bicubic"])
+@pytest.mark.parametrize(("width", "height", "shorter_side"), [(500, 375, 256), (301, 555, 235), (90, 60, 64)])
+def test_pillow_views_have_the_pixels_that_torchvision_and_timm_see(
+    picture, interpolation, width, height, shorter_side
+):
+    pixels, size = picture(3, width, height), 56
+    # Resize and CenterCrop of torchvision 0.28 on a Pillow image, in its order and with its rounding.
+    short, long = sorted((width, height))
+    longer_side = int(shorter_side * long / short)
+    resized = (longer_side, shorter_side) if width > height else (shorter_side, longer_side)
+    filters = {"pillow-bilinear": Image.Resampling.BILINEAR, "pillow-bicubic": Image.Resampling.BICUBIC}
+    whole = Image.fromarray(pixels).resize(resized, filters[interpolation])
+    left, top = round((resized[0] - size) / 2.0), round((resized[1] - size) / 2.0)
+    expected = np.asarray(whole.crop((left, top, left + size, top + size)))
+
+    out = np.empty((size, size, 3), np.uint8)
+    CenterCrop(shorter_side, interpolation)(WholeImage(pixels), [], out)
+    np.testing.assert_array_equal(out, expected)

@@ -23,8 +23,14 @@ def test_weights_and_statistics_come_back_bit_for_bit(tmp_path):
         assert read.named_variables()[name].numpy().tobytes() == variable.numpy().tobytes(), name
 
 
-def test_the_file_says_which_network_it_is_for(tmp_path):
-    assert read_facts(write_weights(tmp_path / "weights.safetensors", ResNet(20, 3))) == {"network": "resnet20"}
+def test_the_file_says_which_network_and_classes_it_is_for(tmp_path):
+    network = ResNet(20, 2, normalization="torch", epsilon=1e-3)
+    path = write_weights(tmp_path / "weights.safetensors", network, [("cat", "cat"), ("n02085620", "Chihuahua")])
+    assert read_facts(path) == {
+        "network": "resnet20",
+        "settings": {"depth": 20, "stride_in": "1x1", "normalization": "torch", "epsilon": 1e-3},
+        "classes": [["cat", "cat"], ["n02085620", "Chihuahua"]],
+    }
 
 
 def test_tensors_and_facts_come_back(tmp_path):
