@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from resnet.checked_json import Corrupt
 from resnet.errors import UserError
 from resnet.files import make_folder, sha256
+from resnet.ledger import starting_point
 from resnet.ledger.attempt import Attempt
+from resnet.ledger.starting_point import StartingPoint
 from resnet.ledger.state_files import read_state, write_state
 from resnet.locks import locked
 from resnet.run import Run
@@ -110,7 +112,9 @@ class Ledger:
             for key, value in values.items()
             if (was := recorded[section][key]) != value
         ]
-        for name, digest in self._inputs(stage).items():
+        if stage == "train":
+            found += starting_point.difference(self.starting_point, earlier)
+        for name, digest in self._digests_of_stages(stage).items():
             if with_inputs and digest is not None and earlier["inputs"].get(name) != digest:
                 found.append(f"{name} has changed since")
         return found
@@ -124,18 +128,34 @@ class Ledger:
         return _affecting(stage, self.run.recipe)
 
     def identity(self, stage: str) -> dict[str, Any]:
-        """What makes two attempts at a stage the same: version, settings and inputs. For conversion also the images."""
+        """What makes two attempts at a stage the same: version, settings and inputs. For conversion also the images.
+
+        For a training that starts from trained weights, these are an input, and their place is beside the inputs.
+        """
         identity: dict[str, Any] = {
             "stage": stage,
             "version": STAGES[stage].version,
             "settings": self.settings(stage),
-            "inputs": self._inputs(stage),
+            "inputs": self._digests_of_stages(stage),
         }
+        if stage == "train" and (start := self.starting_point):
+            identity["inputs"][starting_point.INPUT] = start.digest(self.record(stage) or self.begun(stage))
+            identity[starting_point.INPUT] = str(start)
         if stage == "convert":
             identity["source"] = {"data": self.run.data and str(self.run.data), "listing": self._listing}
         return identity
 
-    def _inputs(self, stage: str) -> dict[str, str | None]:
+    @property
+    def starting_point(self) -> StartingPoint | None:
+        """The trained weights that Train starts from; None for random ones."""
+        return StartingPoint.of(self.run)
+
+    def require_start(self) -> None:
+        """Raise UserError where a training is still to begin and there is nothing that it can start from."""
+        if (start := self.starting_point) and not self.matches("train", self.record("train") or self.begun("train")):
+            start.require()
+
+    def _digests_of_stages(self, stage: str) -> dict[str, str | None]:
         records = {name: self.record(name) for name in STAGES[stage].inputs}
         return {name: record["digest"] if record else None for name, record in records.items()}
 
