@@ -21,7 +21,7 @@ from resnet.stage_table import stage_named
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a run: a plain folder name
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".h5", ".keras")  # how the names of files of weights end
-FILE_OR_RUN = f"a file (with a {os.sep} in it, or ending in {', '.join(WEIGHTS)}) nor the name of a run"
+A_FILE = f"a file (with a {os.sep} in it, or ending in {', '.join(WEIGHTS)})"
 TO_BE_SAID = "?"  # training.start_from of a recipe that needs weights and cannot know which
 
 
@@ -186,7 +186,7 @@ def _with_start(recipe: Recipe, recipe_name: str, run: str) -> Recipe:
         path = os.path.abspath(os.path.expanduser(start_from))
         return recipe.model_copy(update={"training": recipe.training.model_copy(update={"start_from": path})})
     if not re.fullmatch(NAME, start_from):
-        raise UserError(f"training.start_from: {start_from!r} is neither {FILE_OR_RUN}.")
+        raise UserError(f"training.start_from: {start_from!r} is neither {A_FILE} nor the name of a run.")
     if start_from == run:
         raise UserError(
             f"training.start_from: run {run} cannot start from itself. Give the new training a name of its own: --run"

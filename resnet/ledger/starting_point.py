@@ -15,7 +15,7 @@ from resnet.checked_json import Corrupt
 from resnet.errors import UserError
 from resnet.files import sha256
 from resnet.ledger.state_files import read_state
-from resnet.run import FILE_OR_RUN, Run, is_weights_file, nearest_run
+from resnet.run import A_FILE, Run, is_weights_file, nearest_run
 
 INPUT = "start_from"  # its name among the inputs in stage.json, where its digest is, and beside them, where its name is
 RANDOM = "random weights"
@@ -49,10 +49,10 @@ class StartingPoint:
         While it cannot be seen, that of an earlier attempt (stage.json or begun.json) that started from the same place.
         """
         try:
-            if not self.run:
+            if not self.run and self.file.is_file():  # a pipe would keep us waiting
                 state = self.file.stat()
                 return _sha256(self.file, state.st_size, state.st_mtime_ns)
-            if record := self._record():
+            if self.run and (record := self._record()):
                 return record["outputs"][self.file.name]["sha256"]
         except (OSError, ValueError, KeyError, Corrupt):  # ValueError: a name with a zero byte
             pass
@@ -62,17 +62,14 @@ class StartingPoint:
         """Raise UserError where the weights are not there, or cannot be read."""
         if self.run and not (self.artifacts / "runs" / self.run).is_dir():
             raise UserError(
-                f"training.start_from: {self.run!r} is neither {FILE_OR_RUN} in {self.artifacts / 'runs'}"
-                f"{nearest_run(self.artifacts, self.run) or '.'}"
+                f"training.start_from: {self.run!r} is neither {A_FILE} nor the name of a run in "
+                f"{self.artifacts / 'runs'}{nearest_run(self.artifacts, self.run) or '.'}"
             )
         if self.run and self._record() is None:
             raise UserError(f"training.start_from: run {self.run} has no finished weights yet. {self._way_on}")
-        try:
-            with open(self.file, "rb"):
-                return
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-        way_on = self._way_on if self.run else f"Give {FILE_OR_RUN.replace(' nor ', ' or ')}."
+        if not (reason := self._why_unreadable()):
+            return
+        way_on = self._way_on if self.run else f"Give {A_FILE} or the name of a run."
         raise UserError(f"training.start_from: {self.file} cannot be read: {reason}. {way_on}")
 
     def require_same(self, digest: str) -> None:
@@ -85,6 +82,16 @@ class StartingPoint:
             f"{self.file} is corrupt: it differs from what batchnorm wrote. Delete it, and make it again: "
             f"{BATCHNORM} --run {self.run}"
         )
+
+    def _why_unreadable(self) -> str:
+        """Empty where the file can be read."""
+        try:
+            if self.file.exists() and not self.file.is_file():
+                return "it is not a file"
+            with open(self.file, "rb"):
+                return ""
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or str(error)
 
     def _record(self) -> dict[str, Any] | None:
         return read_state(self.file.with_name("stage.json"))
