@@ -48,6 +48,16 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and facts of a safetensors file. Raises UnreadableTensors, or UserError while its disk is away."""
     try:
         content = tried_again(path.read_bytes, path)  # not by mapping it: a bad sector would kill the process
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EIO):
+            raise UnreadableTensors(f"{path} is not a complete safetensors file: {error.strerror}") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}. The same command tries it again.") from None
+    return tensors_in(content, path)
+
+
+def tensors_in(content: bytes, path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors and facts in the content of a safetensors file of this project. Raises UnreadableTensors."""
+    try:
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         facts, digest = _facts_and_digest(header.get("__metadata__", {}))
@@ -55,10 +65,6 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             raise ValueError("its SHA-256 does not match")
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UnreadableTensors(f"{path} is not a complete safetensors file: {error}") from None
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.EIO):
-            raise UnreadableTensors(f"{path} is not a complete safetensors file: {error.strerror}") from None
-        raise UserError(f"{path} cannot be read: {error.strerror}. The same command tries it again.") from None
     return tensors, facts
 
 
