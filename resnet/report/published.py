@@ -49,8 +49,8 @@ def agreement(scores: Mapping[str, Any], expected: Published) -> str:
 
 def is_imagenet(recipe: Recipe, images: int, classes: int) -> bool:
     """Whether validation images are ImageNet's 50,000, from its archives or from TFRecords of others."""
-    complete = (images, classes) == (IMAGENET_IMAGES, IMAGENET_CLASSES)
-    return recipe.dataset.source == "imagenet" or (recipe.dataset.source == "tfrecords" and complete)
+    is_complete = (images, classes) == (IMAGENET_IMAGES, IMAGENET_CLASSES)
+    return recipe.dataset.source in ("imagenet", "tfrecords") and is_complete
 
 
 def _table() -> list[Published]:

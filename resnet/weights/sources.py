@@ -111,6 +111,8 @@ def _content(path: Path) -> bytes:
 
 def _foreign(content: bytes, path: Path) -> tuple[dict[str, Stored], list[Layout]]:
     """The tensors of a file that is not ours, and the layouts that they can have."""
+    if _safetensors_header(content):  # before PICKLE: its first byte is of a length, and may be any
+        return plain_names(read_safetensors(content, path)), [TORCH]
     if content.startswith(HDF5):
         return read_hdf5(content, path), [KERAS, KERAS_2016]
     if content.startswith(ZIP):
@@ -123,8 +125,6 @@ def _foreign(content: bytes, path: Path) -> tuple[dict[str, Stored], list[Layout
         return plain_names(read_pickle(content, path)), [TORCH]
     if content.startswith(PICKLE):
         return plain_names(read_pickle(content, path)), [TORCH]
-    if content[8:9] == b"{":
-        return plain_names(read_safetensors(content, path)), [TORCH]
     begins = f"it begins with {content[:24]!r}" if content else "it is empty"
     raise UserError(f"{path} is not a file of weights: {begins}. Give a .safetensors, .pth, .bin, .h5 or .keras file.")
 
