@@ -11,21 +11,21 @@ import io
 import json
 import logging
 import re
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
 from resnet.errors import UserError
 from resnet.files import tried_again
 from resnet.settings import Model
-from resnet.weights.fitting import WANTED, fitted, nearest, variable_names
+from resnet.weights.fitting import WANTED, fitted, nearest, variable_shapes
 from resnet.weights.keras_files import CONFIG, WEIGHTS, read_archive, read_hdf5
 from resnet.weights.keras_names import KERAS, KERAS_2016
 from resnet.weights.layouts import Layout, Settings, Stored, Theirs, has_bottlenecks
-from resnet.weights.safetensors_files import tensors_in
+from resnet.weights.safetensors_files import UnreadableTensors, tensors_in
 from resnet.weights.torch_files import read_pickle, read_safetensors
 from resnet.weights.torch_names import TORCH, plain_names
 
@@ -96,17 +96,18 @@ def require_settings(source: Source, model: Model) -> None:
 
 def _content(path: Path) -> bytes:
     """All bytes of a file."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder. Give a file of weights in it.")
     try:
-        if path.exists() and not path.is_file():
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UserError(f"{path} is a folder. Give a file of weights in it.")
+        if not stat.S_ISREG(status.st_mode):
             raise UserError(f"{path} is not a regular file. Give a file of weights.")
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise UserError(f"{path} has {size / 1e9:.0f} GB, far more than a ResNet needs. {WANTED}")
+        if status.st_size > LARGEST:
+            raise UserError(f"{path} has {status.st_size / 1e9:.0f} GB, far more than a ResNet needs. {WANTED}")
         return tried_again(path.read_bytes, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}. Give the path of a file of weights.") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        reason = getattr(error, "strerror", error)
+        raise UserError(f"{path} cannot be read: {reason}. Give the path of a file of weights.") from None
 
 
 def _foreign(content: bytes, path: Path) -> tuple[dict[str, Stored], list[Layout]]:
@@ -121,32 +122,39 @@ def _foreign(content: bytes, path: Path) -> tuple[dict[str, Stored], list[Layout
         if {CONFIG, WEIGHTS} <= set(archive.namelist()):
             return read_archive(archive, path), [KERAS, KERAS_2016]
         return plain_names(read_pickle(content, path)), [TORCH]
+    if _is_safetensors(content):  # before pickles: the length of its header can begin with any byte
+        return plain_names(read_safetensors(content, path)), [TORCH]
     if content.startswith(PICKLE):
         return plain_names(read_pickle(content, path)), [TORCH]
-    if content[8:9] == b"{":
-        return plain_names(read_safetensors(content, path)), [TORCH]
     begins = f"it begins with {content[:24]!r}" if content else "it is empty"
     raise UserError(f"{path} is not a file of weights: {begins}. Give a .safetensors, .pth, .bin, .h5 or .keras file.")
 
 
 def _own(content: bytes, path: Path) -> tuple[Layout, int, dict[str, Stored], list[tuple[str, str]]] | None:
     """What one of our own files holds: its layout, depth, tensors and classes. None if the file is not ours."""
-    if b"stem/conv/kernel" not in _safetensors_header(content):
+    if not (_is_safetensors(content) and b"stem/conv/kernel" in content[8 : 8 + _header_length(content)]):
         return None
-    tensors, facts = tensors_in(content, path)
+    try:
+        tensors, facts = tensors_in(content, path)
+    except UnreadableTensors as error:
+        raise UserError(f"{error}. Get the file again.") from None
     settings = _own_settings(facts, path)
     depth = int(settings["depth"])
 
     def table(_: int) -> dict[str, Theirs]:
-        return {name: Theirs(name) for name in variable_names(depth)}
+        return {name: Theirs(name) for name in variable_shapes(depth, 1)}
 
     stored = {name: Stored(array.shape, array.dtype.name, array.copy) for name, array in tensors.items()}
     return Layout(OWN, (depth,), table, lambda _: settings), depth, stored, _own_classes(facts, path)
 
 
-def _safetensors_header(content: bytes) -> bytes:
-    """The header of a safetensors file, JSON that names its tensors; empty for another file."""
-    return content[8 : 8 + int.from_bytes(content[:8], "little")] if content[8:9] == b"{" else b""
+def _is_safetensors(content: bytes) -> bool:
+    """Whether it begins as such a file does: with the length of a header, less than a terabyte, and JSON."""
+    return content[8:9] == b"{" and _header_length(content) < 1 << 40
+
+
+def _header_length(content: bytes) -> int:
+    return int.from_bytes(content[:8], "little")
 
 
 def _own_settings(facts: dict[str, Any], path: Path) -> Settings:
@@ -157,19 +165,22 @@ def _own_settings(facts: dict[str, Any], path: Path) -> Settings:
             "weights.safetensors of a finished run, in its folder batchnorm."
         )
     try:
-        if "settings" not in facts:
-            facts = {"settings": {"depth": int(re.sub("^resnet", "", facts["network"]))}}
-        settings = dict(facts["settings"])
+        settings = dict(facts.get("settings") or {"depth": int(re.sub("^resnet", "", facts["network"]))})
         depth = Model.model_validate(settings).depth
-    except (ValidationError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: its header is for a network that this version does not have ({error})") from None
-    return {name: value for name, value in settings.items() if name != "stride_in" or has_bottlenecks(depth)} | {
-        "depth": depth
-    }
+    except (ValueError, TypeError):
+        said = str(facts.get("settings") or facts["network"])[:200]
+        raise UserError(
+            f"{path} is for a network that this version does not have: {said}. Give other weights."
+        ) from None
+    if not has_bottlenecks(depth):
+        settings.pop("stride_in", None)
+    return settings
 
 
 def _own_classes(facts: dict[str, Any], path: Path) -> list[tuple[str, str]]:
     try:
         return [(str(identifier), str(name)) for identifier, name in facts.get("classes", [])]
     except (ValueError, TypeError):
-        raise UserError(f"{path}: the classes in its header are not pairs of identifier and name") from None
+        raise UserError(
+            f"{path}: the classes in its header are not pairs of identifier and name. Get the file again."
+        ) from None
