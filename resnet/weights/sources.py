@@ -10,22 +10,22 @@ import hashlib
 import io
 import json
 import logging
-import re
 import stat
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from resnet.errors import UserError
 from resnet.files import tried_again
 from resnet.settings import Model
-from resnet.weights.fitting import WANTED, fitted, nearest, variable_shapes
+from resnet.weights.fitting import WANTED, fitted, nearest
 from resnet.weights.keras_files import CONFIG, WEIGHTS, read_archive, read_hdf5
 from resnet.weights.keras_names import KERAS, KERAS_2016
-from resnet.weights.layouts import Layout, Settings, Stored, Theirs, has_bottlenecks
-from resnet.weights.safetensors_files import UnreadableTensors, tensors_in
+from resnet.weights.layouts import Layout, Settings, Stored
+from resnet.weights.own_files import OWN, is_own, read_own
+from resnet.weights.safetensors_files import is_safetensors
 from resnet.weights.torch_files import read_pickle, read_safetensors
 from resnet.weights.torch_names import TORCH, plain_names
 
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 HDF5, ZIP, PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"  # how files of these formats begin
 LARGEST = 4 << 30  # bytes; ResNet-152 with an optimizer's state has 0.7 GB
-OWN = "this project"
 
 
 class Source(NamedTuple):
@@ -51,13 +50,13 @@ class Source(NamedTuple):
 def read_source(path: Path) -> Source:
     """Read a file of weights. Raises UserError if it is not a complete one of a ResNet that this project has."""
     content = _content(path)
-    own = _own(content, path)
-    if own:
-        layout, depth, stored, classes = own
+    if is_own(content):
+        stored, layout, classes = read_own(content, path)
+        layouts = [layout]
     else:
         stored, layouts = _foreign(content, path)
-        layout, depth = nearest(stored, layouts, path)
         classes = []
+    layout, depth = nearest(stored, layouts, path)
     tensors = fitted(stored, layout, depth, path)
     outputs = len(tensors["classifier/bias"])
     if classes and len(classes) != outputs:
@@ -122,65 +121,9 @@ def _foreign(content: bytes, path: Path) -> tuple[dict[str, Stored], list[Layout
         if {CONFIG, WEIGHTS} <= set(archive.namelist()):
             return read_archive(archive, path), [KERAS, KERAS_2016]
         return plain_names(read_pickle(content, path)), [TORCH]
-    if _is_safetensors(content):  # before pickles: the length of its header can begin with any byte
+    if is_safetensors(content):  # before pickles: the length of its header can begin with any byte
         return plain_names(read_safetensors(content, path)), [TORCH]
     if content.startswith(PICKLE):
         return plain_names(read_pickle(content, path)), [TORCH]
     begins = f"it begins with {content[:24]!r}" if content else "it is empty"
     raise UserError(f"{path} is not a file of weights: {begins}. Give a .safetensors, .pth, .bin, .h5 or .keras file.")
-
-
-def _own(content: bytes, path: Path) -> tuple[Layout, int, dict[str, Stored], list[tuple[str, str]]] | None:
-    """What one of our own files holds: its layout, depth, tensors and classes. None if the file is not ours."""
-    if not (_is_safetensors(content) and b"stem/conv/kernel" in content[8 : 8 + _header_length(content)]):
-        return None
-    try:
-        tensors, facts = tensors_in(content, path)
-    except UnreadableTensors as error:
-        raise UserError(f"{error}. Get the file again.") from None
-    settings = _own_settings(facts, path)
-    depth = int(settings["depth"])
-
-    def table(_: int) -> dict[str, Theirs]:
-        return {name: Theirs(name) for name in variable_shapes(depth, 1)}
-
-    stored = {name: Stored(array.shape, array.dtype.name, array.copy) for name, array in tensors.items()}
-    return Layout(OWN, (depth,), table, lambda _: settings), depth, stored, _own_classes(facts, path)
-
-
-def _is_safetensors(content: bytes) -> bool:
-    """Whether it begins as such a file does: with the length of a header, less than a terabyte, and JSON."""
-    return content[8:9] == b"{" and _header_length(content) < 1 << 40
-
-
-def _header_length(content: bytes) -> int:
-    return int.from_bytes(content[:8], "little")
-
-
-def _own_settings(facts: dict[str, Any], path: Path) -> Settings:
-    """The settings of [model] in the header of one of our files. One of an earlier version has only the depth."""
-    if "settings" not in facts and "network" not in facts:
-        raise UserError(
-            f"{path} does not say which network it is for: it looks like a checkpoint of training. Give the "
-            "weights.safetensors of a finished run, in its folder batchnorm."
-        )
-    try:
-        settings = dict(facts.get("settings") or {"depth": int(re.sub("^resnet", "", facts["network"]))})
-        depth = Model.model_validate(settings).depth
-    except (ValueError, TypeError):
-        said = str(facts.get("settings") or facts["network"])[:200]
-        raise UserError(
-            f"{path} is for a network that this version does not have: {said}. Give other weights."
-        ) from None
-    if not has_bottlenecks(depth):
-        settings.pop("stride_in", None)
-    return settings
-
-
-def _own_classes(facts: dict[str, Any], path: Path) -> list[tuple[str, str]]:
-    try:
-        return [(str(identifier), str(name)) for identifier, name in facts.get("classes", [])]
-    except (ValueError, TypeError):
-        raise UserError(
-            f"{path}: the classes in its header are not pairs of identifier and name. Get the file again."
-        ) from None

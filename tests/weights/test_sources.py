@@ -56,6 +56,8 @@ def test_our_own_file_of_an_earlier_version_knows_only_the_depth(own_network, tm
         ({"step": 7}, "it looks like a checkpoint of training. Give the weights.safetensors of a finished run"),
         ({"network": "resnet21"}, "network that this version does not have"),
         ({"network": "vgg"}, "network that this version does not have"),
+        ({"settings": {}}, "network that this version does not have"),
+        ({"settings": {"epsilon": 1e-3}}, "network that this version does not have"),
         ({"settings": [1]}, "network that this version does not have"),
         ({"settings": {"depth": 20, "shape": "round"}}, "network that this version does not have"),
         ({"settings": {"depth": 18}}, "is not a ResNet-18 as this project stores it"),
@@ -95,6 +97,7 @@ def test_folders_missing_files_and_pipes_are_refused(tmp_path, refusal):
     assert "is a folder" in refusal(tmp_path)
     assert "cannot be read: No such file or directory" in refusal(tmp_path / "missing")
     assert "cannot be read: File name too long" in refusal(tmp_path / ("long" * 100))
+    assert "cannot be read: embedded null byte" in refusal(tmp_path / "zero\0byte")
     os.mkfifo(tmp_path / "pipe")
     assert "is not a regular file" in refusal(tmp_path / "pipe")
     with open(tmp_path / "huge", "wb") as file:
