@@ -30,7 +30,7 @@ def nearest(stored: Mapping[str, Stored], layouts: Sequence[Layout], path: Path)
 
     layout, depth = min(((layout, depth) for layout in layouts for depth in layout.depths), key=differing)
     if not stored.keys() & _expected_names(layout.table(depth)):
-        has = f"it has {_listed(stored)}" if stored else "it has no tensors"
+        has = f"it has {_listed(sorted(stored))}" if stored else "it has no tensors"
         raise UserError(f"{path} has none of the tensors of a ResNet as {layout.name} stores it: {has}. {WANTED}")
     return layout, depth
 
@@ -43,7 +43,7 @@ def fitted(stored: Mapping[str, Stored], layout: Layout, depth: int, path: Path)
     table = layout.table(depth)
     described = f"ResNet-{depth} as {layout.name} stores it"
     _check_names(stored, table, described, path)
-    shapes = _shapes(depth, _outputs(stored, table, path))
+    shapes = variable_shapes(depth, _outputs(stored, table, path))
     _check_shapes(stored, table, shapes, described, path)
     numbers = {name: _float32(tensor) for name, tensor in stored.items()}
     if other := sorted({tensor.dtype for tensor in stored.values()} - {"float32"}):
@@ -59,11 +59,11 @@ def fitted(stored: Mapping[str, Stored], layout: Layout, depth: int, path: Path)
 def _check_names(stored: Mapping[str, Stored], table: Table, described: str, path: Path) -> None:
     expected = _expected_names(table)
     missing = [name for name in expected if name not in stored]
-    left_over = [name for name in stored if name not in expected]
+    left_over = sorted(stored.keys() - expected)
     classifier = {table[name].name for name in ("classifier/kernel", "classifier/bias")}
     if set(missing) == classifier and not left_over:
         raise UserError(
-            f"{path} has no classifier ({_listed(missing)}). Give the file that has it, without \"notop\" in its name."
+            f'{path} has no classifier ({_listed(missing)}). Give the file that has it, without "notop" in its name.'
         )
     problems = [f"{_listed(names)} {what}" for what, names in (("missing", missing), ("left over", left_over)) if names]
     if problems:
@@ -94,24 +94,19 @@ def _outputs(stored: Mapping[str, Stored], table: Table, path: Path) -> int:
     return shape[0]
 
 
-@lru_cache
-def _shapes_for_one_class(depth: int) -> dict[str, tuple[int, ...]]:
-    with tf.Graph().as_default():  # which leaves the devices alone: they are set up after weights are read
-        network = ResNet(depth, 1)
-        return {name: tuple(variable.shape) for name, variable in network.named_variables().items()}
-
-
-def _shapes(depth: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of the variables of ResNet(depth, outputs)."""
+def variable_shapes(depth: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of the variables of ResNet(depth, outputs), by name."""
     return {
         name: (*shape[:-1], outputs) if name.startswith("classifier/") else shape
         for name, shape in _shapes_for_one_class(depth).items()
     }
 
 
-def variable_names(depth: int) -> list[str]:
-    """The names of the variables of a ResNet of this depth."""
-    return list(_shapes_for_one_class(depth))
+@lru_cache
+def _shapes_for_one_class(depth: int) -> dict[str, tuple[int, ...]]:
+    with tf.Graph().as_default():  # which leaves the devices alone: they are set up after weights are read
+        network = ResNet(depth, 1)
+        return {name: tuple(variable.shape) for name, variable in network.named_variables().items()}
 
 
 def _expected_names(table: Table) -> dict[str, None]:

@@ -59,13 +59,27 @@ def tensors_in(content: bytes, path: Path) -> tuple[dict[str, np.ndarray], dict[
     """The tensors and facts in the content of a safetensors file of this project. Raises UnreadableTensors."""
     try:
         tensors = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        header = json.loads(header_of(content))
         facts, digest = _facts_and_digest(header.get("__metadata__", {}))
         if digest is not None and digest != _digest(tensors, facts):
             raise ValueError("its SHA-256 does not match")
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableTensors(f"{path} is not a complete safetensors file: {error}") from None
     return tensors, facts
+
+
+def is_safetensors(content: bytes) -> bool:
+    """Whether it begins as such a file does: with the length of a header, less than a terabyte, and JSON."""
+    return content[8:9] == b"{" and _header_length(content) < 1 << 40
+
+
+def header_of(content: bytes) -> bytes:
+    """The header of a safetensors file, which is JSON."""
+    return content[8 : 8 + _header_length(content)]
+
+
+def _header_length(content: bytes) -> int:
+    return int.from_bytes(content[:8], "little")
 
 
 def read_facts(path: Path) -> dict[str, Any]:

@@ -10,22 +10,22 @@ import hashlib
 import io
 import json
 import logging
-import re
+import stat
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
 from resnet.errors import UserError
 from resnet.files import tried_again
 from resnet.settings import Model
-from resnet.weights.fitting import WANTED, fitted, nearest, variable_names
+from resnet.weights.fitting import WANTED, fitted, nearest
 from resnet.weights.keras_files import CONFIG, WEIGHTS, read_archive, read_hdf5
 from resnet.weights.keras_names import KERAS, KERAS_2016
-from resnet.weights.layouts import Layout, Settings, Stored, Theirs, has_bottlenecks
-from resnet.weights.safetensors_files import tensors_in
+from resnet.weights.layouts import Layout, Settings, Stored
+from resnet.weights.own_files import OWN, is_own, read_own
+from resnet.weights.safetensors_files import is_safetensors
 from resnet.weights.torch_files import read_pickle, read_safetensors
 from resnet.weights.torch_names import TORCH, plain_names
 
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 HDF5, ZIP, PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"  # how files of these formats begin
 LARGEST = 4 << 30  # bytes; ResNet-152 with an optimizer's state has 0.7 GB
-OWN = "this project"
 
 
 class Source(NamedTuple):
@@ -51,13 +50,13 @@ class Source(NamedTuple):
 def read_source(path: Path) -> Source:
     """Read a file of weights. Raises UserError if it is not a complete one of a ResNet that this project has."""
     content = _content(path)
-    own = _own(content, path)
-    if own:
-        layout, depth, stored, classes = own
+    if is_own(content):
+        stored, layout, classes = read_own(content, path)
+        layouts = [layout]
     else:
         stored, layouts = _foreign(content, path)
-        layout, depth = nearest(stored, layouts, path)
         classes = []
+    layout, depth = nearest(stored, layouts, path)
     tensors = fitted(stored, layout, depth, path)
     outputs = len(tensors["classifier/bias"])
     if classes and len(classes) != outputs:
@@ -96,17 +95,18 @@ def require_settings(source: Source, model: Model) -> None:
 
 def _content(path: Path) -> bytes:
     """All bytes of a file."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder. Give a file of weights in it.")
     try:
-        if path.exists() and not path.is_file():
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UserError(f"{path} is a folder. Give a file of weights in it.")
+        if not stat.S_ISREG(status.st_mode):
             raise UserError(f"{path} is not a regular file. Give a file of weights.")
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise UserError(f"{path} has {size / 1e9:.0f} GB, far more than a ResNet needs. {WANTED}")
+        if status.st_size > LARGEST:
+            raise UserError(f"{path} has {status.st_size / 1e9:.0f} GB, far more than a ResNet needs. {WANTED}")
         return tried_again(path.read_bytes, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}. Give the path of a file of weights.") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        reason = getattr(error, "strerror", error)
+        raise UserError(f"{path} cannot be read: {reason}. Give the path of a file of weights.") from None
 
 
 def _foreign(content: bytes, path: Path) -> tuple[dict[str, Stored], list[Layout]]:
@@ -123,53 +123,9 @@ def _foreign(content: bytes, path: Path) -> tuple[dict[str, Stored], list[Layout
         if {CONFIG, WEIGHTS} <= set(archive.namelist()):
             return read_archive(archive, path), [KERAS, KERAS_2016]
         return plain_names(read_pickle(content, path)), [TORCH]
+    if is_safetensors(content):  # before pickles: the length of its header can begin with any byte
+        return plain_names(read_safetensors(content, path)), [TORCH]
     if content.startswith(PICKLE):
         return plain_names(read_pickle(content, path)), [TORCH]
     begins = f"it begins with {content[:24]!r}" if content else "it is empty"
     raise UserError(f"{path} is not a file of weights: {begins}. Give a .safetensors, .pth, .bin, .h5 or .keras file.")
-
-
-def _own(content: bytes, path: Path) -> tuple[Layout, int, dict[str, Stored], list[tuple[str, str]]] | None:
-    """What one of our own files holds: its layout, depth, tensors and classes. None if the file is not ours."""
-    if b"stem/conv/kernel" not in _safetensors_header(content):
-        return None
-    tensors, facts = tensors_in(content, path)
-    settings = _own_settings(facts, path)
-    depth = int(settings["depth"])
-
-    def table(_: int) -> dict[str, Theirs]:
-        return {name: Theirs(name) for name in variable_names(depth)}
-
-    stored = {name: Stored(array.shape, array.dtype.name, array.copy) for name, array in tensors.items()}
-    return Layout(OWN, (depth,), table, lambda _: settings), depth, stored, _own_classes(facts, path)
-
-
-def _safetensors_header(content: bytes) -> bytes:
-    """The header of a safetensors file, JSON that names its tensors; empty for another file."""
-    return content[8 : 8 + int.from_bytes(content[:8], "little")] if content[8:9] == b"{" else b""
-
-
-def _own_settings(facts: dict[str, Any], path: Path) -> Settings:
-    """The settings of [model] in the header of one of our files. One of an earlier version has only the depth."""
-    if "settings" not in facts and "network" not in facts:
-        raise UserError(
-            f"{path} does not say which network it is for: it looks like a checkpoint of training. Give the "
-            "weights.safetensors of a finished run, in its folder batchnorm."
-        )
-    try:
-        if "settings" not in facts:
-            facts = {"settings": {"depth": int(re.sub("^resnet", "", facts["network"]))}}
-        settings = dict(facts["settings"])
-        depth = Model.model_validate(settings).depth
-    except (ValidationError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: its header is for a network that this version does not have ({error})") from None
-    return {name: value for name, value in settings.items() if name != "stride_in" or has_bottlenecks(depth)} | {
-        "depth": depth
-    }
-
-
-def _own_classes(facts: dict[str, Any], path: Path) -> list[tuple[str, str]]:
-    try:
-        return [(str(identifier), str(name)) for identifier, name in facts.get("classes", [])]
-    except (ValueError, TypeError):
-        raise UserError(f"{path}: the classes in its header are not pairs of identifier and name") from None

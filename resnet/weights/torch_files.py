@@ -32,7 +32,7 @@ CONVERT = (
     "import sys, torch, safetensors.torch as s; "
     "w = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
     f"w = next((w[k] for k in {NESTED} if k in w), w); "
-    "s.save_file({k: v.clone() for k, v in w.items()}, sys.argv[2])"
+    "s.save_file({k: v.contiguous().clone() for k, v in w.items()}, sys.argv[2])"
 )
 
 

@@ -43,7 +43,8 @@ def torch_settings(depth: int) -> Settings:
 
 def plain_names(stored: Mapping[str, Stored]) -> dict[str, Stored]:
     """A state dict without what is not of the network: DataParallel's prefix, and counters of batches."""
-    return {name.removeprefix(PARALLEL): value for name, value in stored.items() if not name.endswith(COUNTER)}
+    prefix = PARALLEL if all(name.startswith(PARALLEL) for name in stored) else ""
+    return {name.removeprefix(prefix): value for name, value in stored.items() if not name.endswith(COUNTER)}
 
 
 TORCH = Layout("torchvision or timm", tuple(IMAGENET_DEPTHS), torch_table, torch_settings)
