@@ -73,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         if stage.name == "convert":
             command.add_argument("--part", type=int, help="make only this one of records.parts, counted from 0")
     for row in COMMANDS.values():
-        commands.add_parser(row.name, help=row.help, parents=[groups[name] for name in row.options])
+        command = commands.add_parser(row.name, help=row.help, parents=[groups[name] for name in row.options])
+        if row.name == "import-weights":
+            command.add_argument("file", metavar="FILE", help=".safetensors, .pth, .bin, .h5 or .keras")
     return parser
 
 

@@ -39,13 +39,15 @@ def test_anything_else_is_the_name_of_a_run(tmp_path):
 
 @pytest.mark.parametrize("place", ["..", "my run", "-a", "ü"])
 def test_what_neither_a_file_nor_a_run_can_be_called_is_refused(tmp_path, place):
-    with pytest.raises(UserError, match="is neither a file .* nor the name of a run") as caught:
+    with pytest.raises(UserError, match=r"is neither a file .* nor the name of a run") as caught:
         start_from(tmp_path, place)
     assert repr(place) in str(caught.value)
 
 
 def test_a_run_does_not_start_from_itself(tmp_path):
-    with pytest.raises(UserError, match="run mine cannot start from itself. Give the new training a name of its own"):
+    with pytest.raises(
+        UserError, match=r"^training.start_from: run mine cannot start from itself\. Give the new training a name"
+    ):
         start_from(tmp_path, "mine", name="mine")
 
 

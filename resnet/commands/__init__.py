@@ -17,6 +17,12 @@ class Command(NamedTuple):
 COMMANDS = {
     command.name: command
     for command in (
+        Command(
+            "import-weights",
+            "make a run of weights of torchvision, timm or Keras",
+            ("recipe", "run"),
+            "resnet.commands.import_weights",
+        ),
         Command("recipe", "print a recipe with every setting spelled out", ("recipe",), "resnet.commands.recipe"),
         Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),
     )

@@ -36,8 +36,11 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
     return {"recipe": recipe, "run": run, "machine": machine}
 
 
-def run_of(options: argparse.Namespace) -> Run:
-    """The run that the options of the groups recipe, run and, where it has them, machine describe."""
+def run_of(options: argparse.Namespace, default_recipe: str = "digits") -> Run:
+    """The run that the options of the groups recipe, run and, where it has them, machine describe.
+
+    `default_recipe` is for a new run whose recipe the options do not name.
+    """
     return Run.of(
         options.recipe,
         [override for text in options.override for override in split_override(text)],
@@ -46,6 +49,7 @@ def run_of(options: argparse.Namespace) -> Run:
         data=options.data,
         discard=[name.strip() for names in options.discard for name in names.split(",")],
         machine=_machine_of(options) if hasattr(options, "workers") else None,
+        default_recipe=default_recipe,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """The work on a stage, from `begin` to `finish`. Its folder is locked."""
+    """The work on a stage, from `begin` to `finish`. Its folder is locked. `imported`: where its weights come from,
+    if they are not made here."""
 
-    def __init__(self, ledger: Ledger, stage: str):
-        self.ledger = ledger
+    def __init__(self, ledger: Ledger, stage: str, imported: Mapping[str, str] | None = None):
+        self.ledger, self._imported = ledger, imported
         self._run, self._stage = ledger.run, stage
         self.folder = ledger.run.stage_folder(stage)
         self.number = 1
@@ -42,10 +43,10 @@ class Attempt:
         if self._stage == "convert":
             self.ledger.require_own_records()
         earlier = self.ledger.record(self._stage) or self.ledger.begun(self._stage)
-        if not self.ledger.matches(self._stage, earlier):
+        if not self._continues(earlier):
             displacing.displace(self.ledger, self._stage, earlier)
             earlier = None
-        self._begun = self.ledger.identity(self._stage) | {"start": _now(), "attempts": 1, "worked_seconds": 0.0}
+        self._begun = self._identity() | {"start": _now(), "attempts": 1, "worked_seconds": 0.0}
         if earlier:
             self._continue(earlier)
             displacing.displace_files(self.ledger, self._stage, earlier, find_changed(), "the images have changed")
@@ -56,6 +57,17 @@ class Attempt:
         (self.folder / displacing.STALE).unlink(missing_ok=True)
         if self._stage != "convert" or not self._run.stored_recipe.exists():
             self._run.store()
+
+    def _continues(self, earlier: dict[str, Any] | None) -> bool:
+        if self._imported is None:
+            return self.ledger.matches(self._stage, earlier) and "imported" not in (earlier or {})
+        is_same = earlier is not None and earlier.get("imported") == self._imported
+        return is_same and not self.ledger.differences(self._stage, earlier or {}, with_inputs=False)
+
+    def _identity(self) -> dict[str, Any]:
+        if self._imported is None:
+            return self.ledger.identity(self._stage)
+        return self.ledger.identity_of_import(self._stage, self._imported)
 
     def _continue(self, earlier: dict[str, Any]) -> None:
         """Take over what an earlier attempt at the same settings and inputs says of itself."""
@@ -93,6 +105,8 @@ class Attempt:
                 files[name]["byproduct"] = True
         done = {key: value for key, value in self._begun.items() if key != "attempt_start"} | facts
         done["worked_seconds"] += time.monotonic() - self._started
+        if self._imported is not None:
+            done["inputs"] = self._identity()["inputs"]  # all stages of an import begin before the first is finished
         if self.ledger.source and self._stage == "convert":
             stamps = with_stamps(self._stamps if same_images else (), [self.ledger.source.stamp])
             done["source"] = done["source"] | {"stamps": stamps}

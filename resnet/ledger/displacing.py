@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,9 @@ def require_discardable(ledger: Ledger, stage: str) -> None:
     inputs_stay = True  # one that is made again may come out as it was, or not
     for name in chain(stage):
         earlier = ledger.record(name) or ledger.begun(name)
-        if earlier and (differences := ledger.differences(name, earlier, with_inputs=inputs_stay)):
+        if earlier and "imported" in earlier and (reason := ledger.why_itself_incomplete(name)):
+            _guard_import(ledger, name, earlier["imported"], reason)
+        elif earlier and (differences := ledger.differences(name, earlier, with_inputs=inputs_stay)):
             _guard(ledger, name, work_seconds(ledger.run.stage_folder(name), earlier), differences)
         inputs_stay = inputs_stay and not ledger.why_incomplete(name)
 
@@ -49,6 +51,8 @@ def displace(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> None
         differences = ledger.differences(stage, earlier)
     else:
         differences = ["nothing says with which settings it was made: begun.json and stage.json are missing"]
+    if earlier and "imported" in earlier:
+        _guard_import(ledger, stage, earlier["imported"], ", ".join(differences) or "another import is asked for")
     seconds = work_seconds(folder, earlier)
     for run, worked in _trained_elsewhere(ledger, stage, earlier):
         differences.append(f"run {run.name} was trained on these records, in {time_text(worked)}")
@@ -123,6 +127,21 @@ def _guard(ledger: Ledger, stage: str, seconds: float, differences: Iterable[str
         + "".join(f"\n  {difference}" for difference in differences)
         + "\nThe ways on:"
         + "".join(f"\n  {way}" for way in ways)
+    )
+
+
+def _guard_import(ledger: Ledger, stage: str, imported: Mapping[str, str], why: str) -> None:
+    """Training would take the place of imported weights: that is never what somebody who imported them expects."""
+    run = ledger.run
+    if any(name in run.discard for name in chain(stage)):
+        return
+    raise UserError(
+        f"{run.stage_folder(stage)} has weights imported from {imported['file']}, and {stage} would take their place:\n"
+        f"  {why}\n"
+        "The ways on:\n"
+        f"  import them again: python -m resnet import-weights {imported['file']} --run {run.name}\n"
+        "  the settings that they were imported with: leave out --recipe and --override\n"
+        f"  let them move to the trash, and run {stage} itself: --discard {stage}"
     )
 
 

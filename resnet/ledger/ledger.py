@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,11 +74,11 @@ class Ledger:
     def _first_incomplete(self, stage: str) -> tuple[str, str]:
         """The first of a stage and all that it depends on that is incomplete, and why; empty where all are complete."""
         for name in chain(stage):
-            if reason := self._why_itself_incomplete(name):
+            if reason := self.why_itself_incomplete(name):
                 return name, reason
         return "", ""
 
-    def _why_itself_incomplete(self, stage: str) -> str:
+    def why_itself_incomplete(self, stage: str) -> str:
         """Why a stage is incomplete, whatever it depends on."""
         done = self.record(stage)
         if done is None:
@@ -94,7 +94,10 @@ class Ledger:
         parts = range(self.run.recipe.records.parts) if stage == "convert" else range(0)
         if len(parts) > 1 and all(map(self._part_was_made, parts)):
             return "its parts are done; they are not combined yet"
-        return "it was interrupted" if self.begun(stage) else "it has not run yet"
+        begun = self.begun(stage)
+        if begun and "imported" in begun:
+            return f"the import of {begun['imported']['file']} was interrupted"
+        return "it was interrupted" if begun else "it has not run yet"
 
     def differences(self, stage: str, earlier: dict[str, Any], *, with_inputs: bool = True) -> list[str]:
         """What is wanted now and an earlier attempt (stage.json or begun.json) did not have: version, settings, inputs.
@@ -104,7 +107,10 @@ class Ledger:
         version = STAGES[stage].version
         if earlier["version"] != version:
             return [f"it was made by version {earlier['version']} of the stage, and the code is version {version}"]
-        wanted = self.settings(stage)
+        wanted, inputs = self.settings(stage), self._digests_of_stages(stage)
+        if "imported" in earlier:  # it depends on nothing but what it records
+            wanted = {section: wanted[section] for section in earlier["settings"]}
+            inputs = {name: inputs[name] for name in earlier["inputs"]}
         recorded = _with_defaults(stage, wanted, earlier["settings"])
         found = [
             f"{section}.{key} was {json.dumps(was)}, now {json.dumps(value)}"
@@ -112,9 +118,9 @@ class Ledger:
             for key, value in values.items()
             if (was := recorded[section][key]) != value
         ]
-        if stage == "train":
+        if stage == "train" and "imported" not in earlier:
             found += starting_point.difference(self.starting_point, earlier)
-        for name, digest in self._digests_of_stages(stage).items():
+        for name, digest in inputs.items():
             if with_inputs and digest is not None and earlier["inputs"].get(name) != digest:
                 found.append(f"{name} has changed since")
         return found
@@ -144,6 +150,16 @@ class Ledger:
         if stage == "convert":
             identity["source"] = {"data": self.run.data and str(self.run.data), "listing": self._listing}
         return identity
+
+    def identity_of_import(self, stage: str, imported: Mapping[str, str]) -> dict[str, Any]:
+        """Likewise for a stage whose weights are imported: neither images nor training settings matter to it."""
+        identity = self.identity(stage)
+        inputs = {name: digest for name, digest in identity["inputs"].items() if name in ("train", "batchnorm")}
+        return identity | {
+            "settings": {name: values for name, values in identity["settings"].items() if name == "model"},
+            "inputs": inputs,
+            "imported": dict(imported),
+        }
 
     @property
     def starting_point(self) -> StartingPoint | None:
@@ -273,6 +289,21 @@ class Ledger:
                 yield Attempt(self, stage)
             else:
                 yield None
+
+    @contextlib.contextmanager
+    def importing(self, stages: Sequence[str], imported: Mapping[str, str]) -> Iterator[list[Attempt] | None]:
+        """Lock stages whose weights come from elsewhere. They need no other stage, and no records.
+
+        `imported` says from where. Yields an attempt at each, or None where this import is complete.
+        """
+        with contextlib.ExitStack() as locks:
+            for stage in stages:
+                locks.enter_context(locked(self.run.stage_folder(stage), wait=KILLED_SECONDS))
+            done = all(
+                (self.record(stage) or {}).get("imported") == imported and not self.why_itself_incomplete(stage)
+                for stage in stages
+            )
+            yield None if done else [Attempt(self, stage, imported) for stage in stages]
 
     @contextlib.contextmanager
     def part(self, part: int, changed: Callable[[], Sequence[Path]]) -> Iterator[None]:

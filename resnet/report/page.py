@@ -18,7 +18,7 @@ from resnet.progress import time_text
 from resnet.records.shards import read_classes
 from resnet.report import stage_records
 from resnet.report.names import readable
-from resnet.report.published import Published, published_errors
+from resnet.report.published import Published, agreement, expected_error, is_imagenet, published_errors
 from resnet.run import Run
 from resnet.stage_table import STAGES
 from resnet.training.log_format import read_log
@@ -62,15 +62,23 @@ class Results:
         return metrics["views"]["1-crop"] | {"images": metrics["images"]}
 
     @property
+    def imported(self) -> dict[str, str] | None:
+        """Where the weights come from, if they were not trained here: `file` and `sha256`."""
+        return self.stages["train"].get("imported")
+
+    @property
     def is_on_imagenet(self) -> bool:
-        """Whether the validation images are ImageNet's 50,000, from its archives or from TFRecords of others."""
-        complete = self.stages["convert"]["images"]["validation"] == 50_000 and len(self.classes) == 1000
-        source = self.run.recipe.dataset.source
-        return source == "imagenet" or (source == "tfrecords" and complete)
+        """Whether the validation images are ImageNet's."""
+        return is_imagenet(self.run.recipe, self.stages["convert"]["images"]["validation"], len(self.classes))
 
     def comparable(self) -> list[Published]:
         """The published errors that this run can be compared with: all are on ImageNet."""
         return published_errors(self.run.recipe) if self.is_on_imagenet else []
+
+    def expectation(self) -> tuple[Published, str] | None:
+        """What is published for this very recipe, and whether this run agrees with it."""
+        expected = expected_error(self.run.recipe_name, self.run.recipe) if self.is_on_imagenet else None
+        return (expected, agreement(self.metrics, expected)) if expected else None
 
 
 def render(results: Results, pictures: Mapping[str, Path]) -> str:
@@ -93,6 +101,8 @@ def render(results: Results, pictures: Mapping[str, Path]) -> str:
         log_has_changed=results.log_has_changed,
         published=published_errors(recipe),
         on_imagenet=results.is_on_imagenet,
+        expectation=results.expectation(),
+        imported=results.imported,
         confused=confused_pairs(results.predictions),
         stages=[(STAGES[name].title, record["attempts"], _duration(record)) for name, record in stages.items()],
         pictures=defaultdict(str, encoded),

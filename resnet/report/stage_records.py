@@ -61,7 +61,13 @@ class Converted(AnyStage):
     converted: dict[str, int]
 
 
+class Imported(Declared):
+    file: str
+    sha256: str
+
+
 class Trained(AnyStage):
+    imported: Imported | None = None
     devices: list[str]
     python: str
     packages: dict[str, str]

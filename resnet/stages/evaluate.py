@@ -16,6 +16,7 @@ from resnet.model.network import network_of
 from resnet.predictions_file import write_predictions
 from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
+from resnet.report.published import agreement, expected_error, is_imagenet
 from resnet.run import Run
 from resnet.weights.safetensors_files import load_weights
 
@@ -35,6 +36,15 @@ def main(run: Run, attempt: Attempt) -> None:
     attempt.finish(outputs, devices=device_names(strategy), metrics=metrics)
     errors = f"top-1 error {view['top1_error']:.2f} %, top-5 error {view['top5_error']:.2f} %"
     print(f"evaluate: {errors} on {len(filenames):,} images")
+    if is_imagenet(run.recipe, len(filenames), len(records.classes)):
+        print_expectation(run, view)
+
+
+def print_expectation(run: Run, scores: dict[str, Any]) -> None:
+    """What is published for the run's recipe, and whether the result agrees with it."""
+    if expected := expected_error(run.recipe_name, run.recipe):
+        print(f"evaluate: published by {expected.source}: {expected.top1_error:.2f} % top-1 error")
+        print(f"evaluate: this {agreement(scores, expected)} (95 % interval)")
 
 
 def predict_all(run: Run, records: ShardedRecords, predictor: Predictor) -> tuple[Answers, list[str]]:

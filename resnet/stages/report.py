@@ -36,9 +36,9 @@ def draw(results: Results, folder: Path) -> dict[str, Path]:
     make_folder(folder)
     run, predictions = results.run, results.predictions
     plans: dict[str, Callable[[Path], bool]] = {
-        "curves": lambda path: figures.curves(results.log, path),
+        "curves": lambda path: not results.imported and figures.curves(results.log, path),
         "published": lambda path: figures.published(results.metrics, results.comparable(), path),
-        "augmented": lambda path: figures.augmented_images(run, path),
+        "augmented": lambda path: not results.imported and figures.augmented_images(run, path),
         "confusion": lambda path: figures.confusion_matrix(predictions, path),
         "mistakes": lambda path: figures.mistakes(run, predictions, path),
     }

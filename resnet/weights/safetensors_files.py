@@ -48,18 +48,38 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and facts of a safetensors file. Raises UnreadableTensors, or UserError while its disk is away."""
     try:
         content = tried_again(path.read_bytes, path)  # not by mapping it: a bad sector would kill the process
-        tensors = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        facts, digest = _facts_and_digest(header.get("__metadata__", {}))
-        if digest is not None and digest != _digest(tensors, facts):
-            raise ValueError("its SHA-256 does not match")
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UnreadableTensors(f"{path} is not a complete safetensors file: {error}") from None
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EIO):
             raise UnreadableTensors(f"{path} is not a complete safetensors file: {error.strerror}") from None
         raise UserError(f"{path} cannot be read: {error.strerror}. The same command tries it again.") from None
+    return tensors_in(content, path)
+
+
+def tensors_in(content: bytes, path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors and facts in the content of a safetensors file of this project. Raises UnreadableTensors."""
+    try:
+        tensors = load(content)
+        header = json.loads(header_of(content))
+        facts, digest = _facts_and_digest(header.get("__metadata__", {}))
+        if digest is not None and digest != _digest(tensors, facts):
+            raise ValueError("its SHA-256 does not match")
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableTensors(f"{path} is not a complete safetensors file: {error}") from None
     return tensors, facts
+
+
+def is_safetensors(content: bytes) -> bool:
+    """Whether it begins as such a file does: with the length of a header, less than a terabyte, and JSON."""
+    return content[8:9] == b"{" and _header_length(content) < 1 << 40
+
+
+def header_of(content: bytes) -> bytes:
+    """The header of a safetensors file, which is JSON."""
+    return content[8 : 8 + _header_length(content)]
+
+
+def _header_length(content: bytes) -> int:
+    return int.from_bytes(content[:8], "little")
 
 
 def read_facts(path: Path) -> dict[str, Any]:

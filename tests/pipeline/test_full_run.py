@@ -90,9 +90,8 @@ def test_the_report_is_one_page_that_needs_nothing_else(run):
 
 
 def test_a_run_on_other_images_is_not_compared_with_published_errors(run, options, monkeypatch):
-    monkeypatch.setattr(
-        "resnet.report.page.published_errors", lambda recipe: [Published("He et al.", "1-crop", 24.7, 7.8, "")]
-    )
+    row = Published("ResNet-50", "He et al.", "1-crop", 24.7, 7.8, "", "")
+    monkeypatch.setattr("resnet.report.page.published_errors", lambda recipe: [row])
     ledger = ledger_of(Run.of("imagefolder", SMALL, name="photos", artifacts=options[5], data=options[3]))
     page = render(Results(ledger.run, {name: ledger.finished(name) for name in STAGES["report"].inputs}), {})
     assert "Not comparable:" in page

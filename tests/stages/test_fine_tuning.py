@@ -1,4 +1,4 @@
-"""A training that starts from trained weights, through its stages: what it takes, what stays frozen, and how it resumes."""
+"""A training that starts from trained weights: what it takes, what stays frozen, and how it resumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from resnet.stages import ledger_of, run_stage
 from resnet.weights.safetensors_files import read_tensors, write_weights
 
 FROZEN = ("stem", "stage1")
-PLAIN = tuple(setting for setting in SMALL if not setting.startswith("records."))  # those are of the fixture `converted`
+PLAIN = tuple(setting for setting in SMALL if not setting.startswith("records."))  # `converted` has its own
 TUNING = (*PLAIN, 'training.freeze=["stem", "stage1"]', "training.learning_rate=0.01", "training.checkpoint_steps=1")
 Tensors = dict[str, np.ndarray]
 

@@ -1,0 +1,43 @@
+"""Make a run of weights from elsewhere, to evaluate, use and export them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet.commands.options import run_of
+from resnet.errors import UserError
+from resnet.run import Run
+from resnet.stages import without_startup_notes
+
+if TYPE_CHECKING:
+    from resnet.weights.sources import Source
+
+
+def main(options: argparse.Namespace) -> None:
+    """Read the file, check all of it, and write the run's finished weights."""
+    with without_startup_notes():
+        from resnet.importing import import_weights, usual_recipe
+        from resnet.weights.sources import read_source
+
+    source = read_source(Path(options.file).expanduser().absolute())
+    usual = usual_recipe(source)
+    run = run_of(options, default_recipe=usual or "digits")
+    if not (usual or options.recipe or run.stored_recipe.exists()):
+        raise UserError(f"give the recipe that {source.path} was trained with: --recipe NAME or FILE.toml")
+    is_new = import_weights(source, run)
+    print("\n".join(f"import-weights: {line}" for line in summary(source, run, is_new)))
+
+
+def summary(source: Source, run: Run, is_new: bool) -> list[str]:
+    """What was imported, what it is evaluated with, and how to go on."""
+    model, evaluation, size = run.recipe.model, run.recipe.evaluation, run.recipe.evaluation_size
+    data = "" if run.data else " --data IMAGES"
+    return [
+        f"ResNet-{model.depth} as in {source.layout}, {source.outputs:,} classes, SHA-256 {source.sha256[:8]}...",
+        f"run {run.name}, recipe {run.recipe_name}{'' if is_new else ': up to date'}",
+        f"normalization {model.normalization}, stride in the {model.stride_in}, epsilon {model.epsilon:g}",
+        f"evaluation: shorter side {evaluation.shorter_side}, centre {size}, {evaluation.interpolation}",
+        f"go on with: luigi --module pipeline Report --local-scheduler --run {run.name}{data}",
+    ]
