@@ -111,8 +111,6 @@ def _content(path: Path) -> bytes:
 
 def _foreign(content: bytes, path: Path) -> tuple[dict[str, Stored], list[Layout]]:
     """The tensors of a file that is not ours, and the layouts that they can have."""
-    if _safetensors_header(content):  # before PICKLE: its first byte is of a length, and may be any
-        return plain_names(read_safetensors(content, path)), [TORCH]
     if content.startswith(HDF5):
         return read_hdf5(content, path), [KERAS, KERAS_2016]
     if content.startswith(ZIP):
