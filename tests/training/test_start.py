@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.datasets import load_digits
 
 from resnet.errors import UserError
 from resnet.model.network import ResNet
@@ -82,17 +81,15 @@ def test_weights_of_another_network_change_nothing(trained, tmp_path):
 
 
 class Tuning:
-    """Trains one network for five digits, on images of 8x8 pixels."""
+    """Trains one network for eight kinds of texture."""
 
     def __init__(self):
         self.strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
         with self.strategy.scope():
-            self.network = ResNet(20, 5)
+            self.network = ResNet(20, 8)
             self.step = TrainStep(self.network, self.strategy, Training(batch_size=16, replica_batch_size=16))
         self.changing = [*self.network.variables, *self.step.optimizer.state.values()]
         self._initial = [variable.numpy() for variable in self.changing]
-        # With the images' own statistics: the moving ones lag far behind after so few steps.
-        self._logits = tf.function(lambda images: self.network(images, training=True)[0])
 
     def reset(self) -> None:
         for variable, value in zip(self.changing, self._initial, strict=True):
@@ -101,36 +98,43 @@ class Tuning:
     def train(self, images: np.ndarray, labels: np.ndarray, epochs: int) -> None:
         random = np.random.default_rng(0)
         for _ in range(epochs):
-            order = random.permutation(len(images))[: len(images) // 16 * 16]
-            for rows in order.reshape(-1, 16):
-                self.step(images[rows], labels[rows], 0.05)
+            for rows in random.permutation(len(images)).reshape(-1, 16):
+                self.step(images[rows], labels[rows], 0.03)
 
     def error(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Top-1 error in percent."""
-        return 100 * float(np.mean(self._logits(images).numpy().argmax(1) != labels))
+        """Top-1 error in percent, with the images' own statistics: the moving ones lag behind after so few steps."""
+        logits, _ = self.network(tf.constant(images), training=True)
+        return 100 * float(np.mean(logits.numpy().argmax(1) != labels))
 
 
-def digits(kept: range) -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's images of these digits, and their labels from 0 on."""
-    data = load_digits()
-    rows = np.isin(data.target, kept)
-    images = (data.images[rows] * 15.9).astype(np.uint8)
-    return np.stack([images] * 3, -1), (data.target[rows] - kept[0]).astype(np.int32)
+def textures(kinds: range, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` images of each kind, 16x16 pixels, and labels from 0 on: waves of 8 directions and 2 lengths, in noise."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:16, :16]
+    images, labels = [], []
+    for label, kind in enumerate(kinds):
+        angle, frequency = np.pi * (kind % 8) / 8, (0.9, 1.8)[kind // 8]
+        for _ in range(count):
+            wave = np.sin(frequency * (x * np.cos(angle) + y * np.sin(angle)) + random.uniform(0, 2 * np.pi))
+            grey = 128 + random.uniform(20, 50) * wave
+            images.append(np.clip(grey[:, :, None] + random.normal(0, 40, (16, 16, 3)), 0, 255).astype(np.uint8))
+            labels.append(label)
+    return np.array(images), np.array(labels, np.int32)
 
 
 def test_two_epochs_on_few_images_of_new_classes_go_far_better_from_trained_weights(tmp_path):
-    """Five digits, learned from 32 images of each: from what was learned on the other five, and from scratch."""
+    """Measured: 18 % error, and 84 % from scratch. With eight images of each new class."""
+    known, new = range(0, 16, 2), range(1, 16, 2)
     tuning = Tuning()
-    tuning.train(*digits(range(5)), epochs=3)
-    known = [(str(i), str(i)) for i in range(5)]
-    source = read_source(write_weights(tmp_path / "weights.safetensors", tuning.network, known))
-    images, labels = digits(range(5, 10))
+    tuning.train(*textures(known, 100, seed=0), epochs=3)
+    source = read_source(
+        write_weights(tmp_path / "weights.safetensors", tuning.network, [(str(kind), "") for kind in known])
+    )
     errors = {}
     for start in ("scratch", "trained"):
         tuning.reset()
         if start == "trained":
-            assert take_layers(source, tuning.network, [(str(i), str(i)) for i in range(5, 10)]).new == ["classifier"]
-        tuning.train(images[:160], labels[:160], epochs=2)
-        errors[start] = tuning.error(images[160:], labels[160:])
-    print(errors)
-    assert errors["trained"] < 0.5 * errors["scratch"]
+            assert take_layers(source, tuning.network, [(str(kind), "") for kind in new]).new == ["classifier"]
+        tuning.train(*textures(new, 8, seed=1), epochs=2)
+        errors[start] = tuning.error(*textures(new, 50, seed=2))
+    assert errors["trained"] < 0.5 * errors["scratch"], errors
