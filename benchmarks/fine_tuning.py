@@ -26,9 +26,15 @@ from resnet.stages import run_stage
 
 SIZE = 64  # of the network's images, in pixels
 STRIPS = 6  # of a photograph, side by side: training images come from every other one, validation images from the rest
-NETWORK = ("model.depth=18", f"model.image_size={SIZE}", "model.stride_in=3x3", "model.normalization=torch")
-SHARDS = ("records.train_shards=2", "records.validation_shards=2")
-CROPS = ("augmentation.area_min=0.3",)
+SMALL = ("model.depth=18", f"model.image_size={SIZE}", "records.train_shards=2", "records.validation_shards=2")
+RANDOM = ("training.start_from=", "training.freeze=[]")
+PRETRAINING = (
+    "model.stride_in=3x3",
+    "model.normalization=torch",
+    "training.epochs=8",
+    "training.drop_epochs=[5, 7]",
+    "augmentation.area_min=0.3",
+)
 
 
 def main() -> None:
@@ -43,14 +49,14 @@ def main() -> None:
         print(f"trained on {len(known)} classes: {', '.join(known)}")
         print(f"fine-tuned on {len(new)} others, {options.crops} images of each: {', '.join(new)}")
         start = time.perf_counter()
-        epochs = [f"training.epochs={options.pretrain_epochs}", f"training.drop_epochs=[{options.pretrain_epochs // 2}]"]
-        pretrained = train(root, "known", "pretrained", "imagefolder", *epochs, *CROPS)
-        print(f"  on the known classes after {time.perf_counter() - start:.0f} s: {shown(pretrained)}")
+        known_metrics = train(root, "known", "pretrained", "imagefolder", *PRETRAINING)
+        print(f"  on the known classes after {time.perf_counter() - start:.0f} s: {shown(known_metrics)}")
         for seed in range(options.seeds):
             settings = [f"training.seed={seed}", f"training.epochs={options.epochs}", *options.override]
             tuned = train(root, "new", f"tuned-{seed}", "finetune", "training.start_from=pretrained", *settings)
-            scratch = train(root, "new", f"scratch-{seed}", "finetune", "training.start_from=", *settings)
-            print(f"  seed {seed}, after {options.epochs} epochs: fine-tuned {shown(tuned)}; from scratch {shown(scratch)}")
+            scratch = train(root, "new", f"scratch-{seed}", "finetune", *RANDOM, *settings)
+            print(f"  after {options.epochs} epochs, seed {seed}: fine-tuned {shown(tuned)}")
+            print(f"    from scratch {shown(scratch)}")
 
 
 def write_images(root: Path, photographs: dict[str, np.ndarray], train: int, validation: int) -> None:
@@ -60,7 +66,7 @@ def write_images(root: Path, photographs: dict[str, np.ndarray], train: int, val
         for first, (split, count) in enumerate((("train", train), ("val", validation))):
             (root / split / name).mkdir(parents=True)
             for i in range(count):
-                crop = crop_of(pixels, int(random.integers(first, STRIPS, dtype=int)) // 2 * 2 + first, random)
+                crop = crop_of(pixels, 2 * int(random.integers(STRIPS // 2)) + first, random)
                 cv2.imwrite(str(root / split / name / f"{i:04d}.png"), crop)
 
 
@@ -75,7 +81,7 @@ def crop_of(pixels: np.ndarray, strip: int, random: np.random.Generator) -> np.n
 def train(root: Path, images: str, name: str, recipe: str, *overrides: str) -> dict:
     """Run every stage up to Evaluate; returns the metrics."""
     artifacts = root / "artifacts"
-    run = Run.of(recipe, [*NETWORK, *SHARDS, *overrides], name=name, artifacts=artifacts, data=root / images)
+    run = Run.of(recipe, [*SMALL, *overrides], name=name, artifacts=artifacts, data=root / images)
     for stage in ("convert", "train", "batchnorm", "evaluate"):
         run_stage(stage, run)
     return json.loads((run.stage_folder("evaluate") / "metrics.json").read_text())
@@ -88,10 +94,11 @@ def shown(metrics: dict) -> str:
 
 
 def _photographs(paths: list[Path]) -> dict[str, np.ndarray]:
-    """BGR pixels by name, of 384 pixels height: strips of one size, about."""
+    """BGR pixels of 768x512 by name: strips of one size."""
     hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     found = {path.stem: cv2.imread(str(path)) for path in [*paths, hopper]}
-    found |= {name: image[:, :, ::-1] for name, image in zip(("china", "flower"), load_sample_images().images)}
+    samples = load_sample_images()
+    found |= {Path(name).stem: image[:, :, ::-1] for name, image in zip(samples.filenames, samples.images, strict=True)}
     if unreadable := [name for name, pixels in found.items() if pixels is None]:
         raise SystemExit(f"OpenCV cannot read {', '.join(unreadable)}")
     return {name: cv2.resize(pixels, (768, 512), interpolation=cv2.INTER_AREA) for name, pixels in found.items()}
@@ -101,7 +108,6 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, nargs="*")
     parser.add_argument("--pretrain-crops", type=int, default=200, help="of each class, to train from scratch on")
-    parser.add_argument("--pretrain-epochs", type=int, default=12)
     parser.add_argument("--crops", type=int, default=20, help="of each class, to fine-tune on")
     parser.add_argument("--validation-crops", type=int, default=50, help="of each class")
     parser.add_argument("--epochs", type=int, default=2)

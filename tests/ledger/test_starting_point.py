@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ledgers import begin, finish, finish_all
+from ledgers import begin, finish
 
 from resnet.errors import UserError
 from resnet.ledger import Ledger, starting_point
@@ -14,10 +14,15 @@ from resnet.ledger.displacing import STALE
 from resnet.stages import require_ready
 
 
-def finish_weights(ledger: Ledger, content: str = "trained") -> Path:
-    """Finish a run's BatchNormStatistics; returns the weights."""
+def finish_training(ledger: Ledger) -> Ledger:
     for stage in ("convert", "train"):
         finish(ledger, stage)
+    return ledger
+
+
+def finish_weights(ledger: Ledger, content: str = "trained") -> Path:
+    """Finish a run's BatchNormStatistics; returns the weights."""
+    finish_training(ledger)
     attempt = begin(ledger, "batchnorm")
     weights = attempt.folder / "weights.safetensors"
     weights.write_text(content)
@@ -41,7 +46,7 @@ def tuned(ledger_for, weights):
 
 @pytest.fixture
 def finished_tuning(tuned) -> Ledger:
-    return finish_all(tuned())
+    return finish_training(tuned())
 
 
 @pytest.fixture
@@ -52,9 +57,9 @@ def source(ledger_for) -> Ledger:
     return ledger
 
 
-def test_the_same_bytes_in_another_file_leave_every_stage_complete(finished_tuning, tuned, weights):
+def test_the_same_bytes_in_another_file_leave_the_training_complete(finished_tuning, tuned, weights):
     weights.rename(weights.with_name("renamed.pth"))
-    assert tuned(weights.with_name("renamed.pth")).why_incomplete("report") == ""
+    assert tuned(weights.with_name("renamed.pth")).why_incomplete("train") == ""
 
 
 def test_other_bytes_in_the_same_file_make_the_training_stale(finished_tuning, tuned, weights):
@@ -63,7 +68,7 @@ def test_other_bytes_in_the_same_file_make_the_training_stale(finished_tuning, t
 
 
 def test_setting_it_makes_a_training_from_random_weights_stale(ledger_for, tuned, weights):
-    finish_all(ledger_for(name="tuned"))
+    finish_training(ledger_for(name="tuned"))
     assert tuned().why_incomplete("train") == f"training.start_from was random weights, now {weights}"
 
 
@@ -79,8 +84,14 @@ def test_another_file_makes_the_training_stale(finished_tuning, tuned, weights):
 
 def test_a_finished_training_does_not_need_the_file_any_more(finished_tuning, tuned, weights):
     weights.unlink()
-    assert tuned().why_incomplete("report") == ""
-    require_ready(tuned(), "report")
+    assert tuned().why_incomplete("train") == ""
+    require_ready(tuned(), "train")
+
+
+def test_a_pipe_where_the_file_was_is_not_waited_for(finished_tuning, tuned, weights):
+    weights.unlink()
+    os.mkfifo(weights)
+    assert tuned().why_incomplete("train") == ""
 
 
 def test_an_interrupted_training_goes_on_without_the_file(tuned, weights):
@@ -105,30 +116,30 @@ def test_a_file_is_hashed_once_however_often_luigi_asks(finished_tuning, tuned, 
     monkeypatch.setattr(starting_point, "sha256", lambda path: hashed.append(path) or "digest")
     starting_point._sha256.cache_clear()
     for _ in range(3):
-        tuned().why_incomplete("report")
+        tuned().why_incomplete("train")
     starting_point._sha256.cache_clear()
     assert len(hashed) == 1
 
 
 def test_a_run_counts_by_its_weights_like_a_file_with_the_same_bytes(source, tuned, weights):
-    finish_all(tuned("source"))
+    finish_training(tuned("source"))
     assert tuned("source").finished("train")["start_from"] == "run source"
     assert tuned(weights).why_incomplete("train") == ""
 
 
 def test_a_run_that_has_other_weights_now_makes_the_training_stale(source, tuned):
-    finish_all(tuned("source"))
+    finish_training(tuned("source"))
     finish_weights(source, "trained longer")
     assert tuned("source").why_incomplete("train") == "training.start_from has changed since: run source"
 
 
 def test_a_finished_training_does_not_need_the_run_any_more(source, tuned):
-    finish_all(tuned("source"))
+    finish_training(tuned("source"))
     stage = source.run.stage_folder("batchnorm") / "stage.json"
     stage.write_text("{")
-    assert tuned("source").why_incomplete("report") == ""
+    assert tuned("source").why_incomplete("train") == ""
     stage.unlink()
-    assert tuned("source").why_incomplete("report") == ""
+    assert tuned("source").why_incomplete("train") == ""
 
 
 def test_a_mark_of_stale_results_goes_from_a_training_with_trained_weights_too(finished_tuning, ledger_for):

@@ -108,7 +108,7 @@ class Tuning:
 
 
 def textures(kinds: range, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` images of each kind, 16x16 pixels, and labels from 0 on: waves of 8 directions and 2 lengths, in noise."""
+    """`count` images of each kind, 16x16 pixels, and labels from 0 on: waves in noise, 8 directions and 2 lengths."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:16, :16]
     images, labels = [], []
