@@ -4,8 +4,8 @@
 
 Every photograph is a class: scikit-learn's two, matplotlib's one, and those given, which scikit-image ships, for
 example. Images are crops of it; training and validation images come from disjoint strips. A ResNet-18 is trained from
-scratch on many crops of one half of the classes. The recipe `finetune` then learns the other half from few crops of
-each, twice with the same seed: from those weights, and from random ones. `--seeds` repeats that.
+scratch on many crops of two thirds of the classes. The recipe `finetune` then learns the others from few crops of each,
+twice with the same seed: from those weights, and from random ones. `--seeds` repeats that.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def main() -> None:
     options = _options()
     photographs = _photographs(options.photographs)
     names = sorted(photographs)
-    known, new = names[::2], names[1::2]
+    new = names[::3]
+    known = [name for name in names if name not in new]
     with tempfile.TemporaryDirectory(prefix="fine-tuning-") as folder:
         root = Path(folder)
         write_images(root / "known", {name: photographs[name] for name in known}, options.pretrain_crops, 20)
@@ -107,9 +108,9 @@ def _photographs(paths: list[Path]) -> dict[str, np.ndarray]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, nargs="*")
-    parser.add_argument("--pretrain-crops", type=int, default=200, help="of each class, to train from scratch on")
+    parser.add_argument("--pretrain-crops", type=int, default=150, help="of each class, to train from scratch on")
     parser.add_argument("--crops", type=int, default=20, help="of each class, to fine-tune on")
-    parser.add_argument("--validation-crops", type=int, default=50, help="of each class")
+    parser.add_argument("--validation-crops", type=int, default=40, help="of each class")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--override", action="append", default=[], help="of the recipe finetune")
