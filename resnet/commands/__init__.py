@@ -18,6 +18,9 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("recipe", "print a recipe with every setting spelled out", ("recipe",), "resnet.commands.recipe"),
+        Command(
+            "predict", "classify images with a finished run", ("images", "finished run"), "resnet.commands.predict"
+        ),
         Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),
     )
 }

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet.images.decoding import MAX_PIXELS, Unreadable, decode, decode_strictly, png
-from resnet.images.headers import png_chunks, read_header
+from resnet.images.headers import Header, png_chunks, read_header
 from resnet.images.jpeg import EOI, FRAMES, SOS, Malformed, segments
 from resnet.images.kinds import kind_of
 from resnet.images.reductions import FIRST_FRAME, reductions
@@ -39,13 +39,8 @@ def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Store
 
     Raises Unreadable, also for an image of more than `max_megapixels`, or MemoryError.
     """
-    header = read_header(encoded)
-    if header.size:
-        _check_size(*header.size, max_megapixels)
-    components = _jpeg_components(encoded) if encoded[:3] == JPEG else 0
-    pixels = _decode_jpeg(encoded) if components in (1, 3) else decode(encoded)
+    header, components, pixels = _read(encoded, max_megapixels)
     height, width = pixels.shape[:2]
-    _check_size(width, height, max_megapixels)  # of a file whose header does not say it
     if components in (1, 3):
         indexed, why_not = _indexed(encoded, pixels)
         return Stored(indexed, "JPEG", height, width, left_whole=why_not)
@@ -54,6 +49,25 @@ def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Store
         return Stored(encoded, "PNG", height, width, reduced=(FIRST_FRAME,) if header.frames > 1 else ())
     reduced = reductions(encoded, header, pixels)
     return Stored(png(pixels), "PNG", height, width, converted_from=kind, reduced=reduced)
+
+
+def decode_as_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> np.ndarray:
+    """The pixels that the record of an image file would show, RGB uint8 [height, width, 3], without making the record.
+
+    Raises what `to_stored` raises, for the same files.
+    """
+    return _read(encoded, max_megapixels)[2]
+
+
+def _read(encoded: bytes, max_megapixels: float) -> tuple[Header, int, np.ndarray]:
+    """An image file's header, the components of a JPEG (else 0), and the pixels."""
+    header = read_header(encoded)
+    if header.size:
+        _check_size(*header.size, max_megapixels)
+    components = _jpeg_components(encoded) if encoded[:3] == JPEG else 0
+    pixels = _decode_jpeg(encoded) if components in (1, 3) else decode(encoded)
+    _check_size(pixels.shape[1], pixels.shape[0], max_megapixels)  # of a file whose header does not say it
+    return header, components, pixels
 
 
 def _check_size(width: int, height: int, max_megapixels: float) -> None:
