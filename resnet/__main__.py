@@ -52,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BaseException as error:
         if not is_interruption(error):
             raise
-        return _fail(f"{options.command} was interrupted; the same command continues it", EXIT_INTERRUPTED)
+        way_on = "; the same command continues it" if options.command in STAGES else ""
+        return _fail(f"{options.command} was interrupted{way_on}", EXIT_INTERRUPTED)
 
 
 def _run_stage(options: argparse.Namespace) -> None:

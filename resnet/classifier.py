@@ -48,6 +48,7 @@ class Prediction(NamedTuple):
     file: str | None  # None: the image was an array
     top: list[Answer]  # the likeliest classes, likeliest first; empty where there is an error
     error: str = ""  # why the file could not be read
+    warning: str = ""  # what is not in order with a file that was decoded all the same
 
 
 class Classifier:
@@ -84,7 +85,7 @@ class Classifier:
         for batch, logits in self._computed(sources, workers):
             answers = iter(self._answers(logits, top))
             for seen in batch:
-                yield Prediction(seen.file, [] if seen.error else next(answers), seen.error)
+                yield Prediction(seen.file, [] if seen.error else next(answers), seen.error, seen.warning)
 
     def probabilities(self, images: Iterable[Image]) -> np.ndarray:
         """The probability of each class, float32 [n, classes]. Raises what `logits` raises."""
@@ -129,10 +130,12 @@ class Classifier:
     def _answers(self, logits: np.ndarray, top: int) -> list[list[Answer]]:
         places = likeliest(logits, top)
         probabilities = np.take_along_axis(softmax(logits.astype(np.float64), 1), places, 1)
-        return [
-            [Answer(*self.classes[place], probability) for place, probability in zip(*row, strict=True)]
-            for row in zip(places.tolist(), probabilities.tolist(), strict=True)
-        ]
+
+        def answer(place: int, probability: float) -> Answer:
+            identifier, name = self.classes[place]
+            return Answer(identifier, name, probability)
+
+        return [list(map(answer, *row)) for row in zip(places.tolist(), probabilities.tolist(), strict=True)]
 
 
 def load_classifier(folder: str | os.PathLike[str]) -> Classifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections import Counter
@@ -49,8 +50,8 @@ def _named(name: str, ignored: Counter[str]) -> Iterator[Source]:
 
 def _from_standard_input(ignored: Counter[str]) -> Iterator[Source]:
     """One image, if it begins like one; else the files and folders that it lists."""
-    stream = getattr(sys.stdin, "buffer", None)
-    head = _beginning(stream) if stream else b""
+    stream = sys.stdin.buffer if sys.stdin else io.BytesIO()  # it may be closed
+    head = _beginning(stream)
     if not head:
         yield Missing(STANDARD_INPUT, "standard input is empty")
     elif kind_of(head):

@@ -9,7 +9,6 @@ from resnet.errors import UserError
 from resnet.recipes import split_override
 from resnet.run import Machine, Run, nearest_run, require_weights, runs_in
 
-
 OF_STAGES = ("recipe", "run", "machine")  # the groups of options that every stage has
 
 

@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -24,7 +23,7 @@ from resnet.stages import without_startup_notes
 if TYPE_CHECKING:
     from resnet.classifier import Prediction
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("resnet.predict")  # which messages begin with: the name of the command
 
 
 def main(options: argparse.Namespace) -> None:
@@ -59,6 +58,8 @@ def _print_all(predictions: Iterator[Prediction], options: argparse.Namespace, p
     with tqdm(desc="predicting", unit=" images", mininterval=0.5, disable=answers_are_seen) as bar:
         for prediction in predictions:
             images, unreadable = images + 1, unreadable + bool(prediction.error)
+            if prediction.warning:
+                logger.warning("%s: %s", printable(prediction.file or ""), printable(prediction.warning))
             if prediction.error and not (options.json or options.csv):
                 logger.error("%s: %s", printable(prediction.file or ""), printable(prediction.error))
             else:

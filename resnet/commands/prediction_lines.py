@@ -43,8 +43,11 @@ def text_line(prediction: Prediction, columns: int) -> str:
 
 
 def json_line(prediction: Prediction) -> str:
-    """An object in ASCII: {"file": ..., "top": [{"class": ..., "name": ..., "probability": ...}, ...]}, or {"file": ...,
-    "error": ...}. Bytes that are not UTF-8 stand in it as Python reads them, "\\\\udc80" to "\\\\udcff"."""
+    """An object in ASCII: {"file": ..., "top": [{"class": ..., "name": ..., "probability": ...}, ...]}.
+
+    Instead of "top" it has "error" where the image could not be read. Bytes of a name that are not UTF-8 are "\\udc80"
+    to "\\udcff", as Python reads and writes them.
+    """
     values: dict[str, object] = {"file": prediction.file}
     if prediction.error:
         values["error"] = prediction.error

@@ -33,7 +33,7 @@ class Listing(NamedTuple):
 
 
 class Found(NamedTuple):
-    """One file of a folder: an image, unless it is ignored or cannot be looked at; or a folder that cannot be listed."""
+    """What is at a path: an image, unless it is ignored, or cannot be looked at; or a folder that cannot be listed."""
 
     path: str  # relative to the folder
     ignored: str = ""  # its kind

@@ -20,6 +20,7 @@ from resnet.images.kinds import kind_of
 from resnet.images.reductions import FIRST_FRAME, reductions
 
 JPEG = b"\xff\xd8\xff"
+UNNAMED_SAMPLING = "determine subsampling"  # what libjpeg-turbo says of a JPEG in order, whose sampling it cannot name
 
 
 class Stored(NamedTuple):
@@ -39,7 +40,7 @@ def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Store
 
     Raises Unreadable, also for an image of more than `max_megapixels`, or MemoryError.
     """
-    header, components, pixels = _read(encoded, max_megapixels)
+    header, components, pixels, _ = decode_as_stored(encoded, max_megapixels)
     height, width = pixels.shape[:2]
     if components in (1, 3):
         indexed, why_not = _indexed(encoded, pixels)
@@ -51,23 +52,24 @@ def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Store
     return Stored(png(pixels), "PNG", height, width, converted_from=kind, reduced=reduced)
 
 
-def decode_as_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> np.ndarray:
-    """The pixels that the record of an image file would show, RGB uint8 [height, width, 3], without making the record.
+class Decoded(NamedTuple):
+    """An image file, decoded."""
 
-    Raises what `to_stored` raises, for the same files.
-    """
-    return _read(encoded, max_megapixels)[2]
+    header: Header
+    components: int  # of a JPEG; else 0
+    pixels: np.ndarray  # RGB uint8 [height, width, 3]
+    warning: str = ""  # why a JPEG is not quite in order, although it was decoded
 
 
-def _read(encoded: bytes, max_megapixels: float) -> tuple[Header, int, np.ndarray]:
-    """An image file's header, the components of a JPEG (else 0), and the pixels."""
+def decode_as_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Decoded:
+    """Decode an image file to the pixels that its record would show. Raises what `to_stored` raises."""
     header = read_header(encoded)
     if header.size:
         _check_size(*header.size, max_megapixels)
     components = _jpeg_components(encoded) if encoded[:3] == JPEG else 0
-    pixels = _decode_jpeg(encoded) if components in (1, 3) else decode(encoded)
+    pixels, warning = _decode_jpeg(encoded) if components in (1, 3) else (decode(encoded), "")
     _check_size(pixels.shape[1], pixels.shape[0], max_megapixels)  # of a file whose header does not say it
-    return header, components, pixels
+    return Decoded(header, components, pixels, warning)
 
 
 def _check_size(width: int, height: int, max_megapixels: float) -> None:
@@ -77,12 +79,12 @@ def _check_size(width: int, height: int, max_megapixels: float) -> None:
         )
 
 
-def _decode_jpeg(encoded: bytes) -> np.ndarray:
+def _decode_jpeg(encoded: bytes) -> tuple[np.ndarray, str]:
     """Decode strictly, else with OpenCV, which tolerates some errors and prints a decode warning to standard error."""
     try:
-        return decode_strictly(encoded)
-    except Unreadable:
-        return decode(encoded)
+        return decode_strictly(encoded), ""
+    except Unreadable as error:
+        return decode(encoded), "" if UNNAMED_SAMPLING in str(error) else str(error)
 
 
 def _indexed(encoded: bytes, pixels: np.ndarray) -> tuple[bytes, str]:

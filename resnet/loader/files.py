@@ -41,6 +41,7 @@ class Seen(NamedTuple):
     file: str | None  # None: pixels from memory
     pixels: np.ndarray | None  # as the network sees them, uint8 RGB [size, size, 3]; None: `error` says why
     error: str = ""
+    warning: str = ""  # what is not in order with a file that was decoded
 
 
 class Source(Protocol):
@@ -50,8 +51,8 @@ class Source(Protocol):
     def file(self) -> str | None:
         """The name to answer with."""
 
-    def pixels(self, max_megapixels: float) -> np.ndarray:
-        """The whole image, uint8 RGB [height, width, 3]. Raises Unreadable, OSError, MemoryError."""
+    def decode(self, max_megapixels: float) -> tuple[np.ndarray, str]:
+        """The whole image, uint8 RGB [height, width, 3], and a warning. Raises Unreadable, OSError, MemoryError."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,16 @@ class ImageFile:
 
     file: str
 
-    def pixels(self, max_megapixels: float) -> np.ndarray:
+    def decode(self, max_megapixels: float) -> tuple[np.ndarray, str]:
+        if not self.file:
+            raise Unreadable("its name is empty")
         try:
             opened = open_regular(Path(self.file))
         except ValueError as error:  # a NUL in the name, or what no file system can encode
             raise Unreadable(f"no file can have this name: {error}") from None
         with opened:
             _check_length(os.fstat(opened.fileno()).st_size, max_megapixels)
-            return decode_as_stored(opened.read(), max_megapixels)
+            return _decoded(opened.read(), max_megapixels)
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,10 @@ class ImageStream:
     head: bytes
     stream: BinaryIO
 
-    def pixels(self, max_megapixels: float) -> np.ndarray:
+    def decode(self, max_megapixels: float) -> tuple[np.ndarray, str]:
         encoded = self.head + self.stream.read(_most_bytes(max_megapixels) + 1)
         _check_length(len(encoded), max_megapixels)
-        return decode_as_stored(encoded, max_megapixels)
+        return _decoded(encoded, max_megapixels)
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ class Pixels:
                 f"this one is {self.array.dtype} {list(shape)}{_hint(self.array)}"
             )
 
-    def pixels(self, max_megapixels: float) -> np.ndarray:
-        return self.array if self.array.ndim == 3 else np.repeat(self.array[:, :, None], 3, 2)
+    def decode(self, max_megapixels: float) -> tuple[np.ndarray, str]:
+        return self.array if self.array.ndim == 3 else np.repeat(self.array[:, :, None], 3, 2), ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Missing:
     file: str
     error: str
 
-    def pixels(self, max_megapixels: float) -> np.ndarray:
+    def decode(self, max_megapixels: float) -> tuple[np.ndarray, str]:
         raise Unreadable(self.error)
 
 
@@ -131,7 +134,8 @@ class View:
         """Read and decode a source, and cut out what the network sees."""
         shown = np.empty((self.size, self.size, 3), np.uint8)
         try:
-            image = WholeImage(source.pixels(self.max_megapixels))
+            pixels, warning = source.decode(self.max_megapixels)
+            image = WholeImage(pixels)
             self._check_shape(image)
             self.crop(image, (), shown)
         except Unreadable as error:
@@ -140,7 +144,7 @@ class View:
             return Seen(source.file, None, error.strerror or str(error))
         except MemoryError:
             return Seen(source.file, None, "there is not enough memory to decode it")
-        return Seen(source.file, shown)
+        return Seen(source.file, shown, warning=warning)
 
     def _check_shape(self, image: WholeImage) -> None:
         """Pillow scales the whole image, so a line of a million pixels would become 256 million wide."""
@@ -167,6 +171,11 @@ def look_at(sources: Iterable[Source], view: View, workers: int) -> Iterator[See
             yield waiting.popleft().result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _decoded(encoded: bytes, max_megapixels: float) -> tuple[np.ndarray, str]:
+    decoded = decode_as_stored(encoded, max_megapixels)
+    return decoded.pixels, decoded.warning and f"decoded with repairs ({decoded.warning})"
 
 
 def _most_bytes(max_megapixels: float) -> int:
