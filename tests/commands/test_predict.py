@@ -194,9 +194,9 @@ def test_ctrl_c_ends_the_command_at_once_with_130_while_it_waits_for_names(evalu
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,  # `communicate` must find what `readline` leaves
     )
     process.stdin.write(f"{photographs / 'cat' / '0.jpg'}\nmissing.jpg\n".encode() * 100)
-    process.stdin.flush()
     first = [json.loads(process.stdout.readline()) for _ in range(2)]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
