@@ -73,7 +73,7 @@ class Run:
         data = data or (stored.data if stored else "")
         note = own.note(settings, default_recipe, overrides) if own else ""
         if is_named and not recipe and not stored:
-            note = f"run {name} is new, with the recipe {recipe_name}{_nearest_run(folder, name)}"
+            note = f"run {name} is new, with the recipe {recipe_name}{nearest_run(folder, name)}"
         return cls(
             name,
             settings,
@@ -126,6 +126,27 @@ class Run:
             file.write(recipe)
 
 
+def stored_recipe(folder: Path) -> Recipe:
+    """The recipe in a run's folder, wherever that is. Raises UserError if there is none, or it was changed by hand."""
+    stored = _Stored.of(folder)
+    if not stored:
+        raise UserError(f"{folder} is not the folder of a run: it has no recipe.toml")
+    stored.check()
+    return load_recipe(str(stored.recipe), lenient=True)[1]
+
+
+def require_weights(folder: Path) -> Path:
+    """The weights with averaged statistics in a run's folder. Raises UserError if the run has not come to them."""
+    weights = folder / "batchnorm" / "weights.safetensors"
+    if not weights.is_file() or not weights.with_name("stage.json").is_file():
+        elsewhere = "" if folder.parent == Path("artifacts/runs").absolute() else f" --artifacts {folder.parent.parent}"
+        raise UserError(
+            f"run {folder.name} has no finished weights yet. Finish it: "
+            f"luigi --module pipeline BatchNormStatistics --local-scheduler --run {folder.name}{elsewhere}"
+        )
+    return weights
+
+
 @dataclass(frozen=True)
 class _Stored:
     """What a run has stored about itself."""
@@ -160,9 +181,14 @@ class _Stored:
         return f"run {self.folder.name} goes on with its own recipe, {self.recipe}"
 
 
-def _nearest_run(artifacts: Path, name: str) -> str:
-    runs = [path.parent.name for path in (artifacts / "runs").glob("*/recipe.toml")]
-    found = difflib.get_close_matches(name, runs, n=1, cutoff=0.5)
+def runs_in(artifacts: Path) -> list[str]:
+    """The names of the runs there, sorted."""
+    return sorted(path.parent.name for path in (artifacts / "runs").glob("*/recipe.toml"))
+
+
+def nearest_run(artifacts: Path, name: str) -> str:
+    """A question about the run whose name is most like this one; empty if none is."""
+    found = difflib.get_close_matches(name, runs_in(artifacts), n=1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""
 
 
