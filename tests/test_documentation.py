@@ -58,11 +58,12 @@ def test_pages_list_the_exit_codes_that_luigi_is_configured_with(page):
     assert set(codes) <= listed
 
 
-def test_the_recipe_in_the_readme_can_be_used(tmp_path):
-    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "my-recipe.toml").write_text(example)
-    _, recipe = load_recipe(str(tmp_path / "my-recipe.toml"))
-    assert (recipe.dataset.source, recipe.model.depth, recipe.training.epochs) == ("folder", 34, 30)
+def test_the_recipes_in_the_pages_can_be_used(tmp_path):
+    examples = [text for page in PAGES for text in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)]
+    assert len(examples) >= 2
+    for example in examples:
+        (tmp_path / "recipe.toml").write_text(example)
+        assert load_recipe(str(tmp_path / "recipe.toml"))[1].dataset.source == "folder"
 
 
 def test_the_overrides_in_the_pages_can_be_used():

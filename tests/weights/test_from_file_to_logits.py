@@ -36,10 +36,11 @@ def png_file(tmp_path) -> Path:
 def logits_of(weights: Path, recipe: str, image: Path, *overrides: str) -> np.ndarray:
     """Import weights, and show the network an image file."""
     options = ["--recipe", recipe, "--run", "imported", "--artifacts", str(weights.parent / "artifacts")]
-    overrides = (SEVEN_CLASSES, "dataset.source=folder", *overrides)
+    records = weights.parent / "artifacts/records/seven"
+    records.mkdir(parents=True)
+    (records / "classes.txt").write_text("".join(f"{i}\tclass {i}\n" for i in range(7)))
+    overrides = (SEVEN_CLASSES, "dataset.name=seven", *overrides)
     assert main(["import-weights", str(weights), *options, "--override", json.dumps(overrides)]) == 0
-    (weights.parent / "artifacts/records/folder").mkdir(parents=True, exist_ok=True)
-    (weights.parent / "artifacts/records/folder/classes.txt").write_text("".join(f"{i}\t{i}\n" for i in range(7)))
     return load_classifier(weights.parent / "artifacts/runs/imported").logits([image])[0]
 
 
