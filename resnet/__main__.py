@@ -68,8 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m resnet", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     groups = option_groups()
+    of_stages = [groups[name] for name in ("recipe", "run", "machine")]
     for stage in STAGES.values():
-        command = commands.add_parser(stage.name, help=stage.help, parents=list(groups.values()))
+        command = commands.add_parser(stage.name, help=stage.help, parents=of_stages)
         if stage.name == "convert":
             command.add_argument("--part", type=int, help="make only this one of records.parts, counted from 0")
     for row in COMMANDS.values():

@@ -73,7 +73,7 @@ class Run:
         data = data or (stored.data if stored else "")
         note = own.note(settings, default_recipe, overrides) if own else ""
         if is_named and not recipe and not stored:
-            note = f"run {name} is new, with the recipe {recipe_name}{_nearest_run(folder, name)}"
+            note = f"run {name} is new, with the recipe {recipe_name}{nearest_run(folder, name)}"
         return cls(
             name,
             settings,
@@ -111,6 +111,11 @@ class Run:
     def stored_recipe(self) -> Path:
         """The run's own recipe, with every setting spelled out."""
         return self.folder / "recipe.toml"
+
+    def luigi_command(self, task: str) -> str:
+        """What a user types in the current folder to run one of the tasks of this run, as it is stored."""
+        elsewhere = "" if self.artifacts == Path("artifacts").absolute() else f" --artifacts {self.artifacts}"
+        return f"luigi --module pipeline {task} --local-scheduler --run {self.name}{elsewhere}"
 
     def store(self) -> None:
         """Write the run's recipe, and where it comes from, for commands that give neither."""
@@ -160,7 +165,8 @@ class _Stored:
         return f"run {self.folder.name} goes on with its own recipe, {self.recipe}"
 
 
-def _nearest_run(artifacts: Path, name: str) -> str:
+def nearest_run(artifacts: Path, name: str) -> str:
+    """ "; did you mean NAME?", where there is a run of a similar name; otherwise nothing."""
     runs = [path.parent.name for path in (artifacts / "runs").glob("*/recipe.toml")]
     found = difflib.get_close_matches(name, runs, n=1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""

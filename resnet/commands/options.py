@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from resnet.errors import UserError
+from resnet.exporting import FORMATS
 from resnet.recipes import split_override
 from resnet.run import Machine, Run
 
@@ -33,7 +34,11 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
     machine.add_argument("--workers", type=int, default=0, help="worker processes (default: one per core)")
     machine.add_argument("--devices", type=int, default=0, help="GPUs to train on (default: all)")
     machine.add_argument("--cpu-devices", type=int, default=1, help="logical devices to split the CPU into")
-    return {"recipe": recipe, "run": run, "machine": machine}
+    export = argparse.ArgumentParser(add_help=False)
+    export.add_argument("--run", required=True, help="name of an evaluated run")
+    export.add_argument("--format", required=True, choices=list(FORMATS), help="what the other runtime reads")
+    export.add_argument("--artifacts", default="artifacts", help="folder that the run is in, under runs/")
+    return {"recipe": recipe, "run": run, "machine": machine, "export": export}
 
 
 def run_of(options: argparse.Namespace) -> Run:

@@ -1,0 +1,39 @@
+"""Write a run's network for another runtime, and prove that it answers as it was evaluated."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+
+from resnet.errors import UserError
+from resnet.exporting import CARD_PACKAGE, FORMATS, Format
+from resnet.run import Run, nearest_run
+from resnet.stages import ledger_of
+
+
+def main(options: argparse.Namespace) -> None:
+    """Export the run that the options name in the format that they name."""
+    format = FORMATS[options.format]
+    require_packages(format)
+    run = Run.of(name=options.run, artifacts=options.artifacts)
+    if not run.stored_recipe.is_file():
+        raise UserError(f"there is no run {run.name} in {run.folder.parent}{nearest_run(run.artifacts, run.name)}")
+    from resnet.exporting.export import export  # TensorFlow: not before it is certain that there is work for it
+
+    folder, comparison = export(ledger_of(run), format)
+    print(
+        f"export: {format.title} in {folder}; its probabilities of {comparison.images:,} validation images differ from "
+        f"Evaluate's by {comparison.greatest_difference:.2g} at most ({comparison.tolerance:g} is allowed)"
+    )
+
+
+def require_packages(format: Format) -> None:
+    """Raise UserError, with the line that installs them, where packages of the extra `export` are missing."""
+    needed = (*format.packages, CARD_PACKAGE)
+    missing = [name for name in needed if importlib.util.find_spec(name.replace("-", "_")) is None]
+    if missing:
+        raise UserError(
+            f"an export to {format.title} needs {', '.join(missing)}. Install: "
+            f"{sys.executable} -m pip install {' '.join(missing)}"
+        )
