@@ -17,7 +17,7 @@ try:  # these imports take a second, and Ctrl-C may come in it
 
     from resnet import console, stages
     from resnet.commands import COMMANDS
-    from resnet.commands.options import option_groups, run_of
+    from resnet.commands.options import OF_STAGES, option_groups, run_of
     from resnet.processes import PARENT, die_with_parent, unblock_signals
     from resnet.progress import send_to_parent
     from resnet.stage_table import STAGES
@@ -68,9 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m resnet", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     groups = option_groups()
-    of_stages = [groups[name] for name in ("recipe", "run", "machine")]
     for stage in STAGES.values():
-        command = commands.add_parser(stage.name, help=stage.help, parents=of_stages)
+        command = commands.add_parser(stage.name, help=stage.help, parents=[groups[name] for name in OF_STAGES])
         if stage.name == "convert":
             command.add_argument("--part", type=int, help="make only this one of records.parts, counted from 0")
     for row in COMMANDS.values():

@@ -166,7 +166,7 @@ class _Stored:
 
 
 def nearest_run(artifacts: Path, name: str) -> str:
-    """ "; did you mean NAME?", where there is a run of a similar name; otherwise nothing."""
+    """A question about the run whose name is most like this one; empty if none is."""
     runs = [path.parent.name for path in (artifacts / "runs").glob("*/recipe.toml")]
     found = difflib.get_close_matches(name, runs, n=1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""

@@ -18,7 +18,9 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("recipe", "print a recipe with every setting spelled out", ("recipe",), "resnet.commands.recipe"),
-        Command("export", "write a run's network for another runtime", ("export",), "resnet.commands.export"),
+        Command(
+            "export", "write a run's network for another runtime", ("finished run", "export"), "resnet.commands.export"
+        ),
         Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),
     )
 }

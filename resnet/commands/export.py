@@ -9,7 +9,7 @@ import sys
 from resnet.errors import UserError
 from resnet.exporting import CARD_PACKAGE, FORMATS, Format
 from resnet.run import Run, nearest_run
-from resnet.stages import ledger_of
+from resnet.stages import ledger_of, without_startup_notes
 
 
 def main(options: argparse.Namespace) -> None:
@@ -18,9 +18,9 @@ def main(options: argparse.Namespace) -> None:
     require_packages(format)
     run = Run.of(name=options.run, artifacts=options.artifacts)
     if not run.stored_recipe.is_file():
-        raise UserError(f"there is no run {run.name} in {run.folder.parent}{nearest_run(run.artifacts, run.name)}")
-    from resnet.exporting.export import export  # TensorFlow: not before it is certain that there is work for it
-
+        raise UserError(f"there is no run {run.name!r} in {run.folder.parent}{nearest_run(run.artifacts, run.name)}")
+    with without_startup_notes():
+        from resnet.exporting.export import export
     folder, comparison = export(ledger_of(run), format)
     print(
         f"export: {format.title} in {folder}; its probabilities of {comparison.images:,} validation images differ from "

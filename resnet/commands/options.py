@@ -9,6 +9,8 @@ from resnet.exporting import FORMATS
 from resnet.recipes import split_override
 from resnet.run import Machine, Run
 
+OF_STAGES = ("recipe", "run", "machine")  # the groups of options that every stage has
+
 
 def option_groups() -> dict[str, argparse.ArgumentParser]:
     """Groups of options by name, as parents for a command's parser."""
@@ -34,11 +36,20 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
     machine.add_argument("--workers", type=int, default=0, help="worker processes (default: one per core)")
     machine.add_argument("--devices", type=int, default=0, help="GPUs to train on (default: all)")
     machine.add_argument("--cpu-devices", type=int, default=1, help="logical devices to split the CPU into")
-    export = argparse.ArgumentParser(add_help=False)
-    export.add_argument("--run", required=True, help="name of an evaluated run")
-    export.add_argument("--format", required=True, choices=list(FORMATS), help="what the other runtime reads")
-    export.add_argument("--artifacts", default="artifacts", help="folder that the run is in, under runs/")
-    return {"recipe": recipe, "run": run, "machine": machine, "export": export}
+    return {"recipe": recipe, "run": run, "machine": machine, "finished run": _finished_run(), "export": _export()}
+
+
+def _finished_run() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--run", required=True, help="name of a finished run")
+    options.add_argument("--artifacts", default="artifacts", help="folder that the run was written under")
+    return options
+
+
+def _export() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--format", required=True, choices=list(FORMATS), help="what the other runtime reads")
+    return options
 
 
 def run_of(options: argparse.Namespace) -> Run:

@@ -1,4 +1,4 @@
-"""Finished networks for other runtimes: written, opened again there, compared with Evaluate, and only then put in place.
+"""Finished networks for other runtimes: written, opened again there, compared with Evaluate, then put in place.
 
 What every format has, `exporting/interface.py` says. Each format's module has `write(interface, folder)`, and
 `opened(folder)`: the written network in its own runtime, as a function from images to answers.

@@ -72,11 +72,13 @@ def _write(ledger: Ledger, format: Format, folder: Path) -> Comparison:
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or getattr(error, "message", error)
         raise UserError(
-            f"the {format.title} cannot be written in {folder.parent}: {reason}. Nothing was put in place. Make room, or "
-            "give this user the permission, and run the same command again."
+            f"the {format.title} cannot be written in {folder.parent}: {reason}. Nothing was put in place. Make room "
+            "there, and run the same command again."
         ) from None
     identifiers = [identifier for identifier, _ in classifier.classes]
-    evaluated = Evaluated.of(read_predictions(run.stage_folder("evaluate") / "predictions.csv", identifiers), identifiers)
+    evaluated = Evaluated.of(
+        read_predictions(run.stage_folder("evaluate") / "predictions.csv", identifiers), identifiers
+    )
     allowed = tolerance(run.recipe.training.precision, ledger.finished("evaluate").get("devices", []))
     comparison = compare(format.title, module.opened(folder), run, evaluated, allowed)
     with atomic(folder / "README.md", "w") as file:

@@ -30,13 +30,19 @@ def folded(network: ResNet) -> ResNet:
     The folding itself is computed in float64, and rounded once.
     """
     kernel, bias = network.classifier.kernel, network.classifier.bias
-    result = ResNet(classes=kernel.shape[1], **network.settings)
+    result = ResNet(
+        network.depth,
+        kernel.shape[1],
+        stride_in=network.stride_in,
+        normalization=network.normalization,
+        epsilon=network.epsilon,
+    )
     result.classifier.kernel.assign(kernel.numpy())
     result.classifier.bias.assign(bias.numpy())
     result.stem_norm = _fold(network.stem, network.stem_norm, into=result.stem)
     for old, new in zip(network.blocks, result.blocks, strict=True):
         new.norms = [_fold(*layers) for layers in zip(old.convs, old.norms, new.convs, strict=True)]
-        if old.projection is not None:
+        if old.projection and new.projection:
             new.projection_norm = _fold(old.projection, old.projection_norm, into=new.projection)
     return result
 

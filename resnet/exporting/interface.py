@@ -1,8 +1,8 @@
 """The interface that every exported network has, and the facts that stand in its file.
 
-    images         uint8 RGB [n, size, size, 3], any n; normalisation is part of the network
-    probabilities  float32 [n, classes]
-    logits         float32 [n, classes]
+images         uint8 RGB [n, size, size, 3], any n; normalisation is part of the network
+probabilities  float32 [n, classes]
+logits         float32 [n, classes]
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from resnet.run import Run
 TEMPLATE = Path(__file__).parent / "model_card.md"
 LIBRARIES = {"savedmodel": "tensorflow", "onnx": "onnx", "tflite": "tflite"}  # as the hub calls them
 MARKUP = re.compile(r"[\\`*_{}\[\]<>()#!|~&$:@^]")
-LONGEST = 100  # characters of a name
+LONGEST = 200  # characters of a name
 NAMED_CLASSES = 20
 
 
@@ -80,5 +80,5 @@ def _metadata(run: Run, format: Format, metrics: dict[str, Any]) -> ModelCardDat
 def _origin(started_from: Any) -> str:
     """What fine-tuning started from, whichever way Train recorded it."""
     if isinstance(started_from, dict):
-        return ", ".join(f"{key} {value}" for key, value in started_from.items() if isinstance(value, str))
+        return ", ".join(f"{key} {started_from[key]}" for key in ("run", "file", "sha256") if key in started_from)
     return str(started_from or "")

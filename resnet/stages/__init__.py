@@ -56,12 +56,13 @@ def require_ready(ledger: Ledger, name: str) -> None:
 
 def _import(module: str) -> ModuleType:
     """A stage's module, without the notes that TensorFlow prints on import. Everything else is let through."""
-    with _without_startup_notes():
+    with without_startup_notes():
         return importlib.import_module(module)
 
 
 @contextlib.contextmanager
-def _without_startup_notes() -> Iterator[None]:
+def without_startup_notes() -> Iterator[None]:
+    """Import TensorFlow in this block, and what it prints about itself is not shown."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as caught:
