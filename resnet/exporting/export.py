@@ -70,9 +70,9 @@ def _write(ledger: Ledger, format: Format, folder: Path) -> Comparison:
     try:
         module.write(interface, folder)
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "message", error)
+        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]  # before it, TensorFlow's own names
         raise UserError(
-            f"the {format.title} cannot be written in {folder.parent}: {reason}. Nothing was put in place. Make room "
+            f"the export to {format.title} cannot be written in {folder.parent}: {reason}. Nothing was put in place. Make room "
             "there, and run the same command again."
         ) from None
     identifiers = [identifier for identifier, _ in classifier.classes]

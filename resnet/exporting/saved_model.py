@@ -32,7 +32,7 @@ def write(interface: Interface, folder: Path) -> None:
         tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: interface.answer,
         "classes": tf.function(classes, input_signature=[], autograph=False),
     }
-    with tempfile.TemporaryDirectory() as assets:
+    with tempfile.TemporaryDirectory(dir=folder) as assets:
         facts = Path(assets) / "facts.json"
         facts.write_bytes(interface.facts_file())
         interface.classes_file = tf.saved_model.Asset(str(write_classes(Path(assets), interface.classes)))

@@ -6,6 +6,7 @@ class's name a line, facts.json the rest.
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -22,8 +23,9 @@ MODEL = "model.tflite"
 
 def write(interface: Interface, folder: Path) -> None:
     """Write model.tflite."""
-    functions = [interface.answer.get_concrete_function()]
-    content = tf.lite.TFLiteConverter.from_concrete_functions(functions, interface).convert()
+    with tempfile.TemporaryDirectory(dir=folder) as saved:  # given functions, the converter writes one in /tmp itself,
+        tf.saved_model.save(interface, saved, interface.answer)  # and leaves the signature out where that is full
+        content = tf.lite.TFLiteConverter.from_saved_model(saved).convert()
     labels = "".join(f"{name}\n" for _, name in interface.classes).encode()
     with atomic(folder / MODEL) as file:
         file.write(content)

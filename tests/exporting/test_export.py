@@ -69,7 +69,9 @@ def test_an_export_replaces_the_earlier_one_whole(evaluated_copy, earlier, capsy
 
 def test_a_network_that_answers_otherwise_than_evaluate_is_not_put_in_place(evaluated_copy, earlier):
     evaluate_wrongly(evaluated_copy)
-    with pytest.raises(UserError, match=r"the ONNX answers .* of 40 images otherwise than Evaluate"):
+    with pytest.raises(
+        UserError, match=r"the exported network \(ONNX\) answers .* of 40 images otherwise than Evaluate"
+    ):
         export(evaluated_copy, ONNX)
     require_untouched(earlier)
 
@@ -95,7 +97,9 @@ def test_an_export_that_cannot_be_finished_leaves_what_was_there(evaluated_copy,
     with pytest.raises((UserError, KeyboardInterrupt)) as raised:
         export(evaluated_copy, ONNX)
     if isinstance(error, OSError):
-        assert f"the ONNX cannot be written in {earlier.parent}: No space left on device." in str(raised.value)
+        assert f"the export to ONNX cannot be written in {earlier.parent}: No space left on device." in str(
+            raised.value
+        )
     require_untouched(earlier)
 
 
