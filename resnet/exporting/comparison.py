@@ -120,8 +120,8 @@ def _require_agreement(
     if len(wrong):
         named = "".join(f"\n  {filenames[row]!r}: {differences[row]:.6f}" for row in wrong[:NAMED])
         raise UserError(
-            f"the exported network ({title}) answers {len(wrong):,} of {len(differences):,} images otherwise than Evaluate, by more than "
-            f"{tolerance:g} in a probability, and nothing was put in place. The first:{named}\n"
+            f"the exported network ({title}) answers {len(wrong):,} of {len(differences):,} images otherwise than "
+            f"Evaluate, by more than {tolerance:g} in a probability, and nothing was put in place. The first:{named}\n"
             f"If {run.stage_folder('evaluate')} was made on another machine or with other versions, delete it and "
             f"evaluate again: {run.luigi_command('Evaluate')}"
         )

@@ -70,10 +70,10 @@ def _write(ledger: Ledger, format: Format, folder: Path) -> Comparison:
     try:
         module.write(interface, folder)
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]  # before it, TensorFlow's own names
+        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]  # TensorFlow names its nodes first
         raise UserError(
-            f"the export to {format.title} cannot be written in {folder.parent}: {reason}. Nothing was put in place. Make room "
-            "there, and run the same command again."
+            f"the export to {format.title} cannot be written in {folder.parent}: {reason}. Nothing was put in place. "
+            "Make room there, and run the same command again."
         ) from None
     identifiers = [identifier for identifier, _ in classifier.classes]
     evaluated = Evaluated.of(
