@@ -22,7 +22,7 @@ FORMATS = {
     row.name: row
     for row in (
         Format("savedmodel", "SavedModel", (), "resnet.exporting.saved_model"),
-        Format("onnx", "ONNX", ("tf2onnx", "onnx", "onnxruntime"), "resnet.exporting.onnx_model"),
+        Format("onnx", "ONNX", ("onnx", "onnxruntime"), "resnet.exporting.onnx_model"),
         Format("tflite", "TFLite", ("ai-edge-litert",), "resnet.exporting.tflite_model"),
     )
 }

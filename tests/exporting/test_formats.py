@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,7 +15,10 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from resnet.classifier import load_classifier
-from resnet.exporting import FORMATS
+from resnet.exporting import FORMATS, onnx_model
+from resnet.exporting.interface import Interface
+from resnet.model.network import ResNet
+from resnet.recipes import load_recipe
 from resnet.report.names import readable
 
 SIZES = {"image_size": 16, "shorter_side": 20, "interpolation": "opencv-linear", "network": "resnet20"}
@@ -88,3 +92,16 @@ def test_a_tflite_file_has_the_classes_and_facts_in_an_archive_at_its_end(export
         labels, facts = attached.read("labels.txt").decode(), json.loads(attached.read("facts.json"))
     assert labels.split("\n") == [*(readable(name) for _, name in classifier.classes), ""]
     assert facts == SIZES | {"classes": [[identifier, readable(name)] for identifier, name in classifier.classes]}
+
+
+@pytest.mark.parametrize("normalization", ["torch", "caffe"])
+def test_an_onnx_file_of_an_imagenet_network_answers_as_the_network(as_trained, tmp_path, normalization):
+    """With bottlenecks, strides in both places, max pooling, and pixels that are shifted before padding."""
+    stride_in = "3x3" if normalization == "torch" else "1x1"
+    network = as_trained(ResNet(50, 4, stride_in=stride_in, normalization=normalization))
+    recipe = load_recipe("imagefolder", ["model.image_size=33", "augmentation.scale_min=40"])[1]
+    classifier = SimpleNamespace(network=network, recipe=recipe, classes=[(name, name) for name in "abcd"])
+    onnx_model.write(Interface(classifier), tmp_path)
+    pixels = np.random.default_rng(4).integers(0, 256, (2, 33, 33, 3), np.uint8)
+    expected = network(pixels, training=False)[0].numpy()
+    np.testing.assert_allclose(onnx_model.opened(tmp_path)(pixels).logits, expected, atol=2e-5 * np.abs(expected).max())
