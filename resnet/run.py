@@ -112,6 +112,11 @@ class Run:
         """The run's own recipe, with every setting spelled out."""
         return self.folder / "recipe.toml"
 
+    def luigi_command(self, task: str) -> str:
+        """What a user types in the current folder to run one of the tasks of this run, as it is stored."""
+        elsewhere = "" if self.artifacts == Path("artifacts").absolute() else f" --artifacts {self.artifacts}"
+        return f"luigi --module pipeline {task} --local-scheduler --run {self.name}{elsewhere}"
+
     def store(self) -> None:
         """Write the run's recipe, and where it comes from, for commands that give neither."""
         make_folder(self.folder)

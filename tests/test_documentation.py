@@ -36,7 +36,10 @@ def test_the_readme_names_every_recipe():
     with_depth = {"imagenet": "18", "torchvision": "50", "keras": "50"}  # the one that is written out
     for name in shipped_recipes():
         family = name.split("-")[0]
-        assert f"`{re.sub('resnet[0-9]+', f'resnet{with_depth[family]}', name) if family in with_depth else name}`" in readme
+        assert (
+            f"`{re.sub('resnet[0-9]+', f'resnet{with_depth[family]}', name) if family in with_depth else name}`"
+            in readme
+        )
 
 
 def test_pictures_are_small_enough_for_git():

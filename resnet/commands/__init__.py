@@ -27,6 +27,9 @@ COMMANDS = {
         Command(
             "predict", "classify images with a finished run", ("images", "finished run"), "resnet.commands.predict"
         ),
+        Command(
+            "export", "write a run's network for another runtime", ("finished run", "export"), "resnet.commands.export"
+        ),
         Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),
     )
 }

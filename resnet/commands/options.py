@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from resnet.errors import UserError
+from resnet.exporting import FORMATS
 from resnet.recipes import split_override
 from resnet.run import Machine, Run, nearest_run, require_weights, runs_in
 
@@ -45,7 +46,14 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "finished run": _finished_run(),
         "images": _images(),
         "weights": weights,
+        "export": _export(),
     }
+
+
+def _export() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--format", required=True, choices=list(FORMATS), help="what the other runtime reads")
+    return options
 
 
 def _finished_run() -> argparse.ArgumentParser:
@@ -73,7 +81,7 @@ def _images() -> argparse.ArgumentParser:
     return options
 
 
-def finished_run(options: argparse.Namespace) -> Path:
+def existing_run(options: argparse.Namespace) -> Path:
     """The folder of the run that the options of the group "finished run" name. Raises UserError, without TensorFlow."""
     artifacts = Path(options.artifacts).expanduser().absolute()
     runs = runs_in(artifacts)
@@ -81,8 +89,14 @@ def finished_run(options: argparse.Namespace) -> Path:
         there = f"The runs there: {', '.join(runs)}." if runs else "There is none: train one, or give --artifacts."
         nearest = nearest_run(artifacts, options.run) or "."
         raise UserError(f"there is no run {options.run!r} in {artifacts / 'runs'}{nearest} {there}")
-    require_weights(artifacts / "runs" / options.run)
     return artifacts / "runs" / options.run
+
+
+def finished_run(options: argparse.Namespace) -> Path:
+    """Likewise, of a run that has its weights with averaged statistics."""
+    folder = existing_run(options)
+    require_weights(folder)
+    return folder
 
 
 def run_of(options: argparse.Namespace, default_recipe: str = "digits") -> Run:
