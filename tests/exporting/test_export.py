@@ -137,7 +137,8 @@ def test_a_run_that_is_not_evaluated_is_told_how_to_go_on(evaluated_copy):
 def test_an_unknown_run_is_named_with_the_nearest_one(evaluated, capsys):
     artifacts = evaluated.run.artifacts
     assert main(["export", "--run", "smal", "--format", "onnx", "--artifacts", str(artifacts)]) == 1
-    assert capsys.readouterr().err == f"error: there is no run 'smal' in {artifacts / 'runs'}; did you mean small?\n"
+    expected = f"error: there is no run 'smal' in {artifacts / 'runs'}; did you mean small? The runs there: small.\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_an_unknown_format_is_an_error_that_lists_the_known_ones(capsys):
