@@ -17,6 +17,7 @@ from resnet.datasets.imagenet import shipped_classes
 from resnet.devices import make_strategy
 from resnet.errors import UserError
 from resnet.inference import LIKELIEST, Predictor, likeliest
+from resnet.ledger.displacing import STALE
 from resnet.loader.files import ImageFile, Pixels, Seen, Source, View, look_at
 from resnet.model.network import network_of
 from resnet.processes import cores
@@ -147,8 +148,8 @@ def load_classifier(folder: str | os.PathLike[str]) -> Classifier:
     recipe, weights = stored_recipe(folder), require_weights(folder)
     tensors, facts = read_tensors(weights)
     _check_settings(facts.get("settings", {}), recipe, weights)
-    if (weights.with_name("stale.txt")).exists():
-        logger.warning("%s is stale: it does not belong to what the run has now; stale.txt says why", weights)
+    if weights.with_name(STALE).exists():
+        logger.warning("%s is stale: it does not belong to what the run has now; %s beside it says why", weights, STALE)
     outputs = len(tensors.get("classifier/bias", ()))
     return Classifier(recipe, tensors, _classes(folder, recipe, facts, outputs), weights)
 
@@ -189,4 +190,4 @@ def _sources(images: Iterable[Image]) -> Iterator[Source]:
             "give a list of images, even for a single one: [image]. (Pixels that are cut as the network sees them are "
             "for logits_of_views.)"
         )
-    return (Pixels(image) if isinstance(image, np.ndarray) else ImageFile(os.fspath(image)) for image in images)
+    return (Pixels(image) if isinstance(image, np.ndarray) else ImageFile(os.fsdecode(image)) for image in images)

@@ -56,7 +56,7 @@ def json_line(prediction: Prediction) -> str:
             {"class": answer.identifier, "name": answer.name, "probability": _rounded(answer)}
             for answer in prediction.top
         ]
-    return json.dumps(values, allow_nan=False).replace("\x7f", "\\u007f")
+    return json.dumps(values, allow_nan=False)
 
 
 def csv_header(places: int) -> str:
