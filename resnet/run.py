@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,11 @@ from resnet.processes import cores
 from resnet.recipes import load_recipe
 from resnet.settings import Recipe
 from resnet.stage_table import stage_named
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a run: a plain folder name
+WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".h5", ".keras")  # how the names of files of weights end
+A_FILE = f"a file (with a {os.sep} in it, or ending in {', '.join(WEIGHTS)})"
+TO_BE_SAID = "?"  # training.start_from of a recipe that needs weights and cannot know which
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Run:
         Without a recipe, a run that exists goes on with the recipe and the data folder that it has stored, and a new
         one takes `default_recipe`.
         """
-        if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        if name and not re.fullmatch(NAME, name):
             raise UserError(f"--run {name!r}: use letters, digits, '.', '_' and '-' only")
         folder = Path(artifacts).expanduser().absolute()
         is_named, name = bool(name), name or _run_name(Path(recipe or default_recipe).stem)
@@ -76,7 +82,7 @@ class Run:
             note = f"run {name} is new, with the recipe {recipe_name}{nearest_run(folder, name)}"
         return cls(
             name,
-            settings,
+            _with_start(settings, recipe_name, name),
             recipe_name,
             folder,
             Path(data).expanduser().absolute() if data else None,
@@ -184,6 +190,34 @@ class _Stored:
         if settings == load_recipe(default_recipe, overrides)[1]:
             return ""
         return f"run {self.folder.name} goes on with its own recipe, {self.recipe}"
+
+
+def is_weights_file(start_from: str) -> bool:
+    """Whether `training.start_from` names a file; otherwise it names a run."""
+    return os.sep in start_from or start_from.lower().endswith(WEIGHTS)
+
+
+def _with_start(recipe: Recipe, recipe_name: str, run: str) -> Recipe:
+    """The recipe with the file of `training.start_from` as an absolute path: it stays the same file, wherever the next
+    command is called from. Raises UserError for what can be neither a file nor another run."""
+    start_from = recipe.training.start_from
+    if start_from == TO_BE_SAID:
+        raise UserError(
+            f"recipe {recipe_name} starts from trained weights. Say from which: --override training.start_from=FILE "
+            "(of torchvision, timm, Keras or this project), or the name of a finished run instead of FILE."
+        )
+    if not start_from:
+        return recipe
+    if is_weights_file(start_from):
+        path = os.path.abspath(os.path.expanduser(start_from))
+        return recipe.model_copy(update={"training": recipe.training.model_copy(update={"start_from": path})})
+    if not re.fullmatch(NAME, start_from):
+        raise UserError(f"training.start_from: {start_from!r} is neither {A_FILE} nor the name of a run.")
+    if start_from == run:
+        raise UserError(
+            f"training.start_from: run {run} cannot start from itself. Give the new training a name of its own: --run"
+        )
+    return recipe
 
 
 def runs_in(artifacts: Path) -> list[str]:

@@ -101,7 +101,8 @@ def _digest_if_it_fits(run: Path, stage: str, records: str) -> str | None:
     if stage == "convert":
         return records
     record = read_state(run / stage / "stage.json")
-    fits = record and all(_digest_if_it_fits(run, name, records) == used for name, used in record["inputs"].items())
+    inputs = {name: used for name, used in record["inputs"].items() if name in STAGES} if record else {}
+    fits = all(_digest_if_it_fits(run, name, records) == used for name, used in inputs.items())
     return record["digest"] if record and fits else None
 
 

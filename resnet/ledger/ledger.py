@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from resnet.checked_json import Corrupt
 from resnet.errors import UserError
 from resnet.files import make_folder, sha256
+from resnet.ledger import starting_point
 from resnet.ledger.attempt import Attempt
+from resnet.ledger.starting_point import StartingPoint
 from resnet.ledger.state_files import read_state, write_state
 from resnet.locks import locked
 from resnet.run import Run
@@ -105,7 +107,7 @@ class Ledger:
         version = STAGES[stage].version
         if earlier["version"] != version:
             return [f"it was made by version {earlier['version']} of the stage, and the code is version {version}"]
-        wanted, inputs = self.settings(stage), self._inputs(stage)
+        wanted, inputs = self.settings(stage), self._digests_of_stages(stage)
         if "imported" in earlier:  # it depends on nothing but what it records
             wanted = {section: wanted[section] for section in earlier["settings"]}
             inputs = {name: inputs[name] for name in earlier["inputs"]}
@@ -116,6 +118,8 @@ class Ledger:
             for key, value in values.items()
             if (was := recorded[section][key]) != value
         ]
+        if stage == "train" and "imported" not in earlier:
+            found += starting_point.difference(self.starting_point, earlier)
         for name, digest in inputs.items():
             if with_inputs and digest is not None and earlier["inputs"].get(name) != digest:
                 found.append(f"{name} has changed since")
@@ -130,13 +134,19 @@ class Ledger:
         return _affecting(stage, self.run.recipe)
 
     def identity(self, stage: str) -> dict[str, Any]:
-        """What makes two attempts at a stage the same: version, settings and inputs. For conversion also the images."""
+        """What makes two attempts at a stage the same: version, settings and inputs. For conversion also the images.
+
+        For a training that starts from trained weights, these are an input, and their place is beside the inputs.
+        """
         identity: dict[str, Any] = {
             "stage": stage,
             "version": STAGES[stage].version,
             "settings": self.settings(stage),
-            "inputs": self._inputs(stage),
+            "inputs": self._digests_of_stages(stage),
         }
+        if stage == "train" and (start := self.starting_point):
+            identity["inputs"][starting_point.INPUT] = start.digest(self.record(stage) or self.begun(stage))
+            identity[starting_point.INPUT] = str(start)
         if stage == "convert":
             identity["source"] = {"data": self.run.data and str(self.run.data), "listing": self._listing}
         return identity
@@ -144,13 +154,24 @@ class Ledger:
     def identity_of_import(self, stage: str, imported: Mapping[str, str]) -> dict[str, Any]:
         """Likewise for a stage whose weights are imported: neither images nor training settings matter to it."""
         identity = self.identity(stage)
+        inputs = {name: digest for name, digest in identity["inputs"].items() if name in ("train", "batchnorm")}
         return identity | {
             "settings": {name: values for name, values in identity["settings"].items() if name == "model"},
-            "inputs": {name: digest for name, digest in identity["inputs"].items() if name != "convert"},
+            "inputs": inputs,
             "imported": dict(imported),
         }
 
-    def _inputs(self, stage: str) -> dict[str, str | None]:
+    @property
+    def starting_point(self) -> StartingPoint | None:
+        """The trained weights that Train starts from; None for random ones."""
+        return StartingPoint.of(self.run)
+
+    def require_start(self) -> None:
+        """Raise UserError where a training is still to begin and there is nothing that it can start from."""
+        if (start := self.starting_point) and not self.matches("train", self.record("train") or self.begun("train")):
+            start.require()
+
+    def _digests_of_stages(self, stage: str) -> dict[str, str | None]:
         records = {name: self.record(name) for name in STAGES[stage].inputs}
         return {name: record["digest"] if record else None for name, record in records.items()}
 

@@ -48,9 +48,12 @@ def run_part(run: Run, part: int) -> None:
 
 
 def require_ready(ledger: Ledger, name: str) -> None:
-    """Raise UserError where a stage, with all that it needs, would displace what it must not."""
+    """Raise UserError where a stage, with all that it needs, would displace what it must not, or has nothing to start
+    from."""
     if "convert" in chain(name):
         ledger.require_own_records()
+    if "train" in chain(name):
+        ledger.require_start()
     require_discardable(ledger, name)
 
 

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from resnet.devices import device_names, make_strategy
 from resnet.inference import Predictor
 from resnet.ledger import Attempt
+from resnet.ledger.starting_point import StartingPoint
 from resnet.loader.batches import training_batches
 from resnet.model.network import ResNet, network_of
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
-from resnet.settings import Training
+from resnet.settings import Model, Training
 from resnet.training.checkpoints import Checkpoints
 from resnet.training.interruption import Interruption
 from resnet.training.log import TrainingLog
 from resnet.training.loop import TrainingLoop
 from resnet.training.page_locking import page_locked
 from resnet.training.schedule import Schedule
+from resnet.training.start import in_order, take_layers
 from resnet.training.step import TrainStep
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import write_weights
+from resnet.weights.sources import read_source, require_settings
 
 
 def main(run: Run, attempt: Attempt) -> None:
@@ -37,6 +43,8 @@ def main(run: Run, attempt: Attempt) -> None:
     first = checkpoints.restore_newest()
     checkpoints.require_space(first, schedule)
     print(opening_line(network, settings, len(records), device_names(strategy), first), flush=True)
+    if attempt.ledger.starting_point and not first:
+        checkpoints.started_from = start(attempt.ledger.starting_point, run.recipe.model, network, records.classes)
     with (
         TrainingLog(attempt.folder, first) as log,
         Interruption() as interruption,
@@ -56,8 +64,9 @@ def main(run: Run, attempt: Attempt) -> None:
         TrainingLoop(settings, schedule, step, validation, checkpoints, log, interruption, first).run(iter(batches))
     weights = write_weights(attempt.folder / "weights.safetensors", network, records.classes)
     logs = [log.path] if log.path.exists() else []  # a full disk may have had no room for it
-    devices, seeds = device_names(strategy), {"training.seed": settings.seed}
-    attempt.finish([weights], byproducts=logs, devices=devices, seeds=seeds, corrupt_records=batches.corrupt)
+    facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
+    facts |= {"devices": device_names(strategy), "seeds": {"training.seed": settings.seed}}
+    attempt.finish([weights], byproducts=logs, corrupt_records=batches.corrupt, **facts)
 
 
 def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, TrainStep]:
@@ -66,6 +75,20 @@ def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, Train
     with strategy.scope():
         network = network_of(run.recipe, classes)
         return strategy, network, TrainStep(network, strategy, run.recipe.training)
+
+
+def start(point: StartingPoint, model: Model, network: ResNet, classes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Take the layers of the trained weights, and say so; returns the facts for stage.json. Raises UserError."""
+    source = read_source(point.file)
+    point.require_same(source.sha256)
+    require_settings(source, model)
+    started = take_layers(source, network, classes)
+    lines = [f"starting from {point} ({source.layout})", f"taken: {', '.join(started.taken)}"]
+    lines.append(f"classifier: {'new' if started.new else 'taken'}, {started.reason}")
+    for line in lines:
+        print(textwrap.fill(f"train: {line}", 80, subsequent_indent="       "), flush=True)
+    place = {"run": point.run} if point.run else {"file": str(point.file)}
+    return place | {"sha256": source.sha256, "layout": source.layout, "taken": started.taken, "new": started.new}
 
 
 def opening_line(network: ResNet, settings: Training, images: int, devices: list[str], first: int) -> str:
@@ -79,6 +102,8 @@ def opening_line(network: ResNet, settings: Training, images: int, devices: list
         f"ResNet-{network.depth}, {weights:,} weights; {images:,} images, {epochs}",
         f"{batch} images per step on {where}",
     ]
+    if network.frozen:
+        lines.append(f"frozen: {', '.join(in_order(network.frozen))}")
     if first:
         lines.append(f"resuming from step {first:,}")
     return "\n".join(f"train: {line}" for line in lines)

@@ -1,6 +1,7 @@
 """Checkpoints: all the state that a resumed training needs, in files that are complete or not there.
 
-That is weights, momentum, moving statistics, the step, and which records are known to be corrupt. Sampling order and
+That is weights, momentum, moving statistics, the step, which records are known to be corrupt, and which trained weights
+it started from. Sampling order and
 augmentation are pure functions of the seed and the step.
 
 A checkpoint that is not as it was written (see the SHA-256 in `resnet.weights.safetensors_files`) is put aside under
@@ -17,6 +18,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -40,14 +42,15 @@ NEWEST = 3  # checkpoints that are kept, besides those of the epochs asked for
 
 
 class Checkpoints:
-    """`variables`: all state by name, the network's and the optimizer's. `corrupt`: the run's corrupt records, which
-    each checkpoint lists."""
+    """`variables`: all state by name, the network's and the optimizer's. Each checkpoint also has two facts about the
+    run: `corrupt`, its corrupt records, and `started_from`, the trained weights that it started from, if it did."""
 
     def __init__(self, folder: Path, network: ResNet, optimizer_state: Mapping[str, tf.Variable]):
         self._folder = folder
         self._weights = {f"weights/{name}": variable for name, variable in network.named_variables().items()}
         self.variables = self._weights | dict(optimizer_state)
         self.corrupt: Sequence[str] = ()
+        self.started_from: Mapping[str, Any] = {}
         make_folder(folder)
 
     def save(self, step: int, *, keep: bool = False) -> Path:
@@ -60,7 +63,7 @@ class Checkpoints:
             )
         older = [earlier for earlier in self.steps() if earlier < step]
         try:
-            write_tensors(self._path(step), state, {"step": step, "keep": keep, "corrupt": list(self.corrupt)})
+            write_tensors(self._path(step), state, self._facts(step, keep))
         except OSError as error:
             start = f"{self._path(older[-1]).name}, which is kept" if older else "step 0"
             raise UserError(
@@ -69,6 +72,10 @@ class Checkpoints:
             ) from None
         self._prune(older)
         return self._path(step)
+
+    def _facts(self, step: int, keep: bool) -> dict[str, Any]:
+        facts = {"step": step, "keep": keep, "corrupt": list(self.corrupt)}
+        return facts | ({"started_from": dict(self.started_from)} if self.started_from else {})
 
     def _prune(self, older: Sequence[int]) -> None:
         """Delete the checkpoints before the one just written, except the newest and those to keep."""
@@ -102,6 +109,7 @@ class Checkpoints:
                 continue
             assign(self.variables, tensors, path)
             self.corrupt = list(facts.get("corrupt", []))
+            self.started_from = facts.get("started_from", {})
             return step
         if any(self._folder.glob("*.unreadable*")):
             raise UserError(

@@ -15,7 +15,7 @@ class Sgd:
         v = momentum * v + learning_rate * (gradient + weight_decay * w);  w = w - v
 
     Weight decay applies to all trained variables, also the scales and offsets of batch normalisation, as in
-    fb.resnet.torch.
+    fb.resnet.torch. The learning rate of all layers but the classifier is multiplied by `training.backbone_factor`.
     """
 
     def __init__(self, weights: Sequence[tf.Variable], settings: Training):
@@ -35,9 +35,12 @@ class Sgd:
         """Apply averaged gradients, one for each weight, on all devices."""
         momentum, decay = self._settings.momentum, self._settings.weight_decay
 
-        def descend(weight: tf.Variable, velocity: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor) -> None:
-            velocity.assign(momentum * velocity + rate * (gradient + decay * weight))
+        def descend(
+            weight: tf.Variable, velocity: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, factor: float
+        ) -> None:
+            velocity.assign(momentum * velocity + factor * rate * (gradient + decay * weight))
             weight.assign_sub(velocity)
 
         for weight, velocity, gradient in zip(self._weights, self._momentum, gradients, strict=True):
-            strategy.extended.update(weight, descend, args=(velocity, gradient, learning_rate))
+            factor = 1.0 if weight.name.startswith("classifier/") else self._settings.backbone_factor
+            strategy.extended.update(weight, descend, args=(velocity, gradient, learning_rate, factor))

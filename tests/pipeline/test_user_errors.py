@@ -151,3 +151,11 @@ def test_changed_images_are_converted_again_and_the_old_records_kept(luigi, tmp_
     record = json.loads((tmp_path / "a/records/images/stage.json").read_text())
     assert sum(record["images"].values()) == 5
     assert len(list((tmp_path / "a/trash").iterdir())) == 1
+
+
+def test_weights_to_start_from_that_are_not_there_stop_before_the_conversion(luigi, tmp_path, photo_folder):
+    options = ["--recipe", "finetune", "--data", photo_folder, "--artifacts", tmp_path / "a"]
+    result = luigi("FullRun", *options, "--override", "training.start_from=gone.pth")
+    assert result.returncode == 35
+    message(result, "gone.pth cannot be read: No such file or directory. Give a file (with a / in it, or")
+    assert not (tmp_path / "a").exists()

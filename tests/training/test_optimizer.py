@@ -37,3 +37,18 @@ def test_the_state_has_a_momentum_for_each_weight_by_its_name():
         "momentum/b/bias": [1],
     }
     assert all(not variable.numpy().any() for variable in state.values())
+
+
+def test_the_backbone_factor_multiplies_the_learning_rate_of_all_layers_but_the_classifier(strategy):
+    names = ("stem/conv/kernel", "stage1/block1/norm1/scale", "classifier/kernel", "classifier/bias")
+    weights = [tf.Variable([1.0], name=name) for name in names]
+    optimizer = Sgd(weights, Training(momentum=0.5, weight_decay=0.1, backbone_factor=0.25))
+    with strategy.scope():
+        for _ in range(2):
+            optimizer.update(strategy, [tf.constant([2.0])] * len(weights), tf.constant(0.1))
+    for weight, rate in zip(weights, (0.025, 0.025, 0.1, 0.1), strict=True):
+        w, v = 1.0, 0.0
+        for _ in range(2):
+            v = 0.5 * v + rate * (2.0 + 0.1 * w)
+            w -= v
+        assert weight.numpy()[0] == pytest.approx(w, rel=1e-6), weight.name

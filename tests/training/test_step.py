@@ -64,3 +64,18 @@ def test_errors_are_the_percentage_of_labels_outside_the_top_1_and_top_5():
 
 def test_the_top5_error_is_zero_with_fewer_than_five_classes():
     assert float(errors(tf.constant([[1.0, 2, 3]]), tf.constant([0]))[1]) == 0
+
+
+def test_frozen_layers_keep_every_bit_and_have_no_momentum():
+    training = Training(batch_size=8, replica_batch_size=8, start_from="weights.pth", freeze=["stem", "stage1"])
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    with strategy.scope():
+        network = ResNet(20, 10, frozen=training.freeze)
+        step = TrainStep(network, strategy, training)
+    before = {name: variable.numpy() for name, variable in network.named_variables().items()}
+    for _ in range(2):
+        step(IMAGES, LABELS, 0.1)
+    after = {name: variable.numpy() for name, variable in network.named_variables().items()}
+    frozen = {name for name in before if name.startswith(("stem", "stage1"))}
+    assert {name for name in before if before[name].tobytes() == after[name].tobytes()} == frozen
+    assert not any(name.startswith(("momentum/stem", "momentum/stage1")) for name in step.optimizer.state)
