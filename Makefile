@@ -34,7 +34,7 @@ $(STAMP): requirements/$(EXTRA).lock pyproject.toml
 lock:
 	$(BIN)/pip install --quiet uv
 	for extra in cpu gpu; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
-		--no-emit-index-url --no-annotate --extra $$extra --extra dev pyproject.toml -o requirements/$$extra.lock; done
+		--no-emit-index-url --no-annotate --extra $$extra --extra dev --extra export pyproject.toml -o requirements/$$extra.lock; done
 
 clean:
 	rm -rf $(VENV)

@@ -17,7 +17,7 @@ try:  # these imports take a second, and Ctrl-C may come in it
 
     from resnet import console, stages
     from resnet.commands import COMMANDS
-    from resnet.commands.options import option_groups, run_of
+    from resnet.commands.options import OF_STAGES, option_groups, run_of
     from resnet.processes import PARENT, die_with_parent, unblock_signals
     from resnet.progress import send_to_parent
     from resnet.stage_table import STAGES
@@ -52,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BaseException as error:
         if not is_interruption(error):
             raise
-        return _fail(f"{options.command} was interrupted; the same command continues it", EXIT_INTERRUPTED)
+        way_on = "; the same command continues it" if options.command in STAGES else ""
+        return _fail(f"{options.command} was interrupted{way_on}", EXIT_INTERRUPTED)
 
 
 def _run_stage(options: argparse.Namespace) -> None:
@@ -69,13 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     groups = option_groups()
     for stage in STAGES.values():
-        command = commands.add_parser(stage.name, help=stage.help, parents=list(groups.values()))
+        command = commands.add_parser(stage.name, help=stage.help, parents=[groups[name] for name in OF_STAGES])
         if stage.name == "convert":
             command.add_argument("--part", type=int, help="make only this one of records.parts, counted from 0")
     for row in COMMANDS.values():
-        command = commands.add_parser(row.name, help=row.help, parents=[groups[name] for name in row.options])
-        if row.name == "import-weights":
-            command.add_argument("file", metavar="FILE", help=".safetensors, .pth, .bin, .h5 or .keras")
+        commands.add_parser(row.name, help=row.help, parents=[groups[name] for name in row.options])
     return parser
 
 

@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from scipy.special import softmax
 
+from resnet.datasets.imagenet import shipped_classes
 from resnet.devices import make_strategy
 from resnet.errors import UserError
-from resnet.inference import Predictor
+from resnet.inference import LIKELIEST, Predictor, likeliest
+from resnet.ledger.displacing import STALE
+from resnet.loader.files import ImageFile, Pixels, Seen, Source, View, look_at
 from resnet.model.network import network_of
-from resnet.recipes import load_recipe
+from resnet.processes import cores
 from resnet.records.shards import read_classes
-from resnet.run import Machine, Run
+from resnet.run import Machine, Run, require_weights, stored_recipe
 from resnet.settings import Recipe
 from resnet.weights.safetensors_files import assign, read_tensors
+
+logger = logging.getLogger(__name__)
+
+# Not training.batch_size: larger batches make no CPU faster, and the first answers would come later. The last batch has
+# the size that it has: TensorFlow traces the network once more, for any size, and no padding is computed.
+BATCH = 64  # images
+
+Image: TypeAlias = "str | os.PathLike[str] | np.ndarray"
+
+
+class Answer(NamedTuple):
+    """A class that an image may be of."""
+
+    identifier: str  # the class's folder, or WordNet id
+    name: str  # for people
+    probability: float
+
+
+class Prediction(NamedTuple):
+    """What the network says of an image."""
+
+    file: str | None  # None: the image was an array
+    top: list[Answer]  # the likeliest classes, likeliest first; empty where there is an error
+    error: str = ""  # why the file could not be read
+    warning: str = ""  # what is not in order with a file that was decoded all the same
 
 
 class Classifier:
     """A network with its weights, the recipe that says how it looks at images, and its classes.
 
-    `classes` has each class's identifier and readable name, in the order of the network's outputs.
+    `classes` has each class's identifier and readable name, in the order of the network's outputs. Images are paths of
+    files, or arrays: uint8 RGB [height, width, 3] or grey [height, width]. They are shown as Evaluate shows them.
     """
 
     def __init__(
@@ -34,30 +69,125 @@ class Classifier:
         assign(self.network.named_variables(), tensors, origin)
         self._predictor = Predictor(self.network, strategy)
 
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """Float32 logits [n, classes] of uint8 RGB images [n, size, size, 3], as the network sees them."""
-        return self._predictor(images)
+    def predict(self, images: Iterable[Image], top: int = LIKELIEST) -> list[Prediction]:
+        """The `top` likeliest classes of each image, in the order given. A file that cannot be read has an `error`.
+
+        Raises ValueError for an array that is no image.
+        """
+        return list(self.stream(_sources(images), top))
+
+    def stream(self, sources: Iterable[Source], top: int = LIKELIEST, workers: int = 0) -> Iterator[Prediction]:
+        """A prediction for each source, in their order, as soon as its batch is computed.
+
+        `workers` threads decode; 0: as many as there are cores.
+        """
+        if top < 1:
+            raise ValueError(f"top must be at least 1, not {top}")
+        for batch, logits in self._computed(sources, workers):
+            answers = iter(self._answers(logits, top))
+            for seen in batch:
+                yield Prediction(seen.file, [] if seen.error else next(answers), seen.error, seen.warning)
+
+    def probabilities(self, images: Iterable[Image]) -> np.ndarray:
+        """The probability of each class, float32 [n, classes]. Raises what `logits` raises."""
+        return softmax(self.logits(images), 1)
+
+    def logits(self, images: Iterable[Image]) -> np.ndarray:
+        """Float32 [n, classes]. Raises UserError for a file that cannot be read, ValueError for a wrong array."""
+        parts = []
+        for batch, logits in self._computed(_sources(images), 0):
+            for seen in batch:
+                if seen.error:
+                    raise UserError(f"{seen.file} cannot be read: {seen.error}")
+            parts.append(logits)
+        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
+
+    def logits_of_views(self, views: np.ndarray) -> np.ndarray:
+        """Float32 logits [n, classes] of pixels that are what the network sees, uint8 RGB [n, size, size, 3]."""
+        return self._predictor(views)
+
+    def _computed(self, sources: Iterable[Source], workers: int) -> Iterator[tuple[list[Seen], np.ndarray]]:
+        """Batches of images, with the logits of those that could be read.
+
+        The network computes in a thread of its own, a batch ahead of the caller. So Ctrl-C does not wait for it.
+        """
+        images = look_at(sources, View.of(self.recipe), workers or cores())
+        nothing = np.empty((0, len(self.classes)), np.float32)
+
+        def compute() -> tuple[list[Seen], np.ndarray]:
+            batch = list(islice(images, BATCH))
+            pixels = [seen.pixels for seen in batch if seen.pixels is not None]
+            return batch, self._predictor(np.stack(pixels)) if pixels else nothing
+
+        thread = ThreadPoolExecutor(1, "computing")
+        try:
+            coming = thread.submit(compute)
+            while (computed := coming.result())[0]:
+                coming = thread.submit(compute)
+                yield computed
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    def _answers(self, logits: np.ndarray, top: int) -> list[list[Answer]]:
+        places = likeliest(logits, top)
+        probabilities = np.take_along_axis(softmax(logits.astype(np.float64), 1), places, 1)
+
+        def answer(place: int, probability: float) -> Answer:
+            identifier, name = self.classes[place]
+            return Answer(identifier, name, probability)
+
+        return [list(map(answer, *row)) for row in zip(places.tolist(), probabilities.tolist(), strict=True)]
 
 
-def load_classifier(folder: str | Path) -> Classifier:
-    """The classifier in a run's folder, such as artifacts/runs/digits. Raises UserError if it is not finished."""
+def load_classifier(folder: str | os.PathLike[str]) -> Classifier:
+    """The classifier in a run's folder, such as artifacts/runs/digits, or a copy of that folder without its records.
+
+    Raises UserError if the run is not finished, or its files are damaged or do not belong together.
+    """
     folder = Path(folder).expanduser().absolute()
-    recipe, weights = folder / "recipe.toml", folder / "batchnorm" / "weights.safetensors"
-    if not recipe.is_file():
-        raise UserError(f"{folder} is not the folder of a run: it has no recipe.toml")
-    if not weights.is_file() or not weights.with_name("stage.json").is_file():
-        raise UserError(
-            f"{folder} has no finished weights yet. Finish the run: "
-            f"luigi --module pipeline BatchNormStatistics --local-scheduler --run {folder.name}"
-        )
+    recipe, weights = stored_recipe(folder), require_weights(folder)
     tensors, facts = read_tensors(weights)
-    _, settings = load_recipe(str(recipe), lenient=True)
-    return Classifier(settings, tensors, _classes(folder, facts), weights)
+    _check_settings(facts.get("settings", {}), recipe, weights)
+    if weights.with_name(STALE).exists():
+        logger.warning("%s is stale: it does not belong to what the run has now; %s beside it says why", weights, STALE)
+    outputs = len(tensors.get("classifier/bias", ()))
+    return Classifier(recipe, tensors, _classes(folder, recipe, facts, outputs), weights)
 
 
-def _classes(folder: Path, facts: dict) -> list[tuple[str, str]]:
-    """The classes that the weights name; those of an earlier version do not, and their records do."""
+def _check_settings(trained_with: dict[str, object], recipe: Recipe, weights: Path) -> None:
+    """Raise UserError where the run was given another network after these weights were trained."""
+    for name, value in trained_with.items():
+        if (wanted := getattr(recipe.model, name, value)) != value:
+            raise UserError(
+                f"{weights} was trained with model.{name} = {value}, and the run's recipe now says {wanted}. "
+                "Finish the run with its new settings, or set them back."
+            )
+
+
+def _classes(folder: Path, recipe: Recipe, facts: dict, outputs: int) -> list[tuple[str, str]]:
+    """The classes that the weights name; those of an earlier version, or from elsewhere, do not."""
     if "classes" in facts:
         return [(identifier, name) for identifier, name in facts["classes"]]
-    run = Run.of(name=folder.name, artifacts=folder.parent.parent)
-    return list(read_classes(run.records))
+    if recipe.dataset.source == "imagenet" and outputs == len(shipped := shipped_classes()):
+        return shipped
+    records = Run.of(name=folder.name, artifacts=folder.parent.parent).records
+    try:
+        classes = list(read_classes(records))
+    except UserError:
+        raise UserError(
+            f"{folder} does not say what its classes are called, and there are no records in {records}. "
+            "Copy them, or only their classes.txt, to there."
+        ) from None
+    if len(classes) != outputs:
+        raise UserError(f"{records} has {len(classes)} classes, and the network of {folder} {outputs}: not its records")
+    return classes
+
+
+def _sources(images: Iterable[Image]) -> Iterator[Source]:
+    """Raises ValueError for one image where several are expected."""
+    if isinstance(images, (str, bytes, os.PathLike, np.ndarray)):
+        raise ValueError(
+            "give a list of images, even for a single one: [image]. (Pixels that are cut as the network sees them are "
+            "for logits_of_views.)"
+        )
+    return (Pixels(image) if isinstance(image, np.ndarray) else ImageFile(os.fsdecode(image)) for image in images)

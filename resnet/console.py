@@ -96,15 +96,16 @@ def configure() -> None:
     logger.propagate = False  # TensorFlow's absl puts a handler on the root logger
 
 
-def require_output() -> None:
+def require_output() -> bool:
     """Raise OSError if standard output is what a command makes, and some of it could not be written.
 
-    A reader that has read enough (`| head`) is no error.
+    A reader that has read enough (`| head`) is no error. Returns whether somebody still reads.
     """
     sys.stdout.flush()
     error = getattr(_raw(sys.stdout), "error", None)
     if error and error.errno != errno.EPIPE:
         raise OSError(error.errno, error.strerror, "standard output")
+    return error is None
 
 
 def say_in_signal_handler(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that are either complete or not there: written to a temporary file, synced, then renamed.
+"""Files and folders that are either complete or not there: written beside under another name, synced, then renamed.
 
 Also: how long to try again where a network disk is away for a moment.
 """
@@ -12,6 +12,7 @@ import logging
 import os
 import platform
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,6 +54,46 @@ def atomic(path: Path, mode: str = "wb") -> Iterator[IO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that replaces the folder `path` when the block succeeds, and is deleted when it fails.
+
+    Nobody else may be writing to `path`: what killed writers left is deleted first. No file system exchanges two
+    folders that hold something, so a kill in between leaves the earlier one aside, and the next writer puts it back.
+    """
+    make_folder(path.parent)
+    former = path.with_name(f".{path.name}.former")
+    if former.exists() and not path.exists():
+        former.rename(path)
+    for leftover in (former, *path.parent.glob(f".{path.name}.*{LEFTOVER}")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = temporary_name(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        _sync_all(temporary)
+        if path.exists():
+            path.rename(former)
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except BaseException:
+        if former.exists() and not path.exists():
+            former.rename(path)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _sync_all(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
 
 
 def temporary_name(path: Path) -> Path:

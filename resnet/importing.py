@@ -48,9 +48,9 @@ def _classes(source: Source, run: Run) -> Sequence[tuple[str, str]]:
     expected = run.recipe.dataset.classes
     if expected and expected != source.outputs:
         raise UserError(
-            f"{source.path} has {source.outputs:,} classes, and recipe {run.recipe_name} is for {expected:,}. Give a "
-            f'recipe for its own images, with the same network: a .toml file with base = "{run.recipe_name}", or '
-            f'--override \'["dataset.source=folder", "dataset.classes={source.outputs}"]\''
+            f"{source.path} has {source.outputs:,} classes, and recipe {run.recipe_name} is for {expected:,}. Write a "
+            f'recipe with base = "{run.recipe_name}" and a [dataset] of its own, as in docs/weights.md, and give it '
+            "with --recipe."
         )
     if not (run.records / "classes.txt").is_file():
         return source.classes

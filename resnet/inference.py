@@ -61,13 +61,13 @@ class Answers(NamedTuple):
 def answers_of(logits: np.ndarray, labels: np.ndarray) -> Answers:
     """Reduce a batch's float32 logits [n, classes] to what is kept of them."""
     log_probabilities = log_softmax(logits.astype(np.float64), 1)
-    likeliest = _likeliest(logits)
+    places = likeliest(logits, LIKELIEST)
     return Answers(
         labels,
         log_probabilities[np.arange(len(labels)), labels],
         label_ranks(logits, labels).numpy(),
-        likeliest,
-        np.exp(np.take_along_axis(log_probabilities, likeliest, 1)),
+        places,
+        np.exp(np.take_along_axis(log_probabilities, places, 1)),
     )
 
 
@@ -76,20 +76,20 @@ def joined(parts: Sequence[Answers]) -> Answers:
     return Answers(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def _likeliest(logits: np.ndarray) -> np.ndarray:
-    """np.argsort(-logits, kind="stable")[:, :LIKELIEST]: ties in the order of the classes, NaN last.
+def likeliest(logits: np.ndarray, places: int) -> np.ndarray:
+    """np.argsort(-logits, kind="stable")[:, :places]: ties in the order of the classes, NaN last. int64 [n, places].
 
     Sorting takes far longer than looking for the greatest a few times, so only rows that are not finite are sorted.
     """
-    likeliest = np.empty((len(logits), min(LIKELIEST, logits.shape[1])), np.int64)
+    found = np.empty((len(logits), min(places, logits.shape[1])), np.int64)
     finite = np.isfinite(logits).all(1)
-    likeliest[~finite] = np.argsort(-logits[~finite], axis=1, kind="stable")[:, : likeliest.shape[1]]
+    found[~finite] = np.argsort(-logits[~finite], axis=1, kind="stable")[:, : found.shape[1]]
     left = logits[finite]
-    for place in range(likeliest.shape[1]):
+    for place in range(found.shape[1]):
         greatest = left.argmax(1)
-        likeliest[finite, place] = greatest
+        found[finite, place] = greatest
         left[np.arange(len(left)), greatest] = -np.inf
-    return likeliest
+    return found
 
 
 def scores(answers: Answers) -> dict[str, float]:

@@ -118,6 +118,11 @@ class Run:
         """The run's own recipe, with every setting spelled out."""
         return self.folder / "recipe.toml"
 
+    def luigi_command(self, task: str) -> str:
+        """What a user types in the current folder to run one of the tasks of this run, as it is stored."""
+        elsewhere = "" if self.artifacts == Path("artifacts").absolute() else f" --artifacts {self.artifacts}"
+        return f"luigi --module pipeline {task} --local-scheduler --run {self.name}{elsewhere}"
+
     def store(self) -> None:
         """Write the run's recipe, and where it comes from, for commands that give neither."""
         make_folder(self.folder)
@@ -130,6 +135,27 @@ class Run:
         write_json(self.folder / "run.json", origin | {"recipe.toml": sorted(whole)})
         with atomic(self.stored_recipe, "w") as file:
             file.write(recipe)
+
+
+def stored_recipe(folder: Path) -> Recipe:
+    """The recipe in a run's folder, wherever that is. Raises UserError if there is none, or it was changed by hand."""
+    stored = _Stored.of(folder)
+    if not stored:
+        raise UserError(f"{folder} is not the folder of a run: it has no recipe.toml")
+    stored.check()
+    return load_recipe(str(stored.recipe), lenient=True)[1]
+
+
+def require_weights(folder: Path) -> Path:
+    """The weights with averaged statistics in a run's folder. Raises UserError if the run has not come to them."""
+    weights = folder / "batchnorm" / "weights.safetensors"
+    if not weights.is_file() or not weights.with_name("stage.json").is_file():
+        elsewhere = "" if folder.parent == Path("artifacts/runs").absolute() else f" --artifacts {folder.parent.parent}"
+        raise UserError(
+            f"run {folder.name} has no finished weights yet. Finish it: "
+            f"luigi --module pipeline BatchNormStatistics --local-scheduler --run {folder.name}{elsewhere}"
+        )
+    return weights
 
 
 @dataclass(frozen=True)
@@ -194,10 +220,14 @@ def _with_start(recipe: Recipe, recipe_name: str, run: str) -> Recipe:
     return recipe
 
 
+def runs_in(artifacts: Path) -> list[str]:
+    """The names of the runs there, sorted."""
+    return sorted(path.parent.name for path in (artifacts / "runs").glob("*/recipe.toml"))
+
+
 def nearest_run(artifacts: Path, name: str) -> str:
-    """ "; did you mean NAME?" for the run whose name is like this one, empty where there is none."""
-    runs = [path.parent.name for path in (artifacts / "runs").glob("*/recipe.toml")]
-    found = difflib.get_close_matches(name, runs, n=1, cutoff=0.5)
+    """A question about the run whose name is most like this one; empty if none is."""
+    found = difflib.get_close_matches(name, runs_in(artifacts), n=1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""
 
 

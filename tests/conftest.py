@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from ledgers import finish_all, ledger_in
+from ledgers import begin, finish_all, ledger_in
 from PIL import Image
 from sample_images import photographs as sample_photographs
 from sample_images import write_records
@@ -21,9 +21,9 @@ from resnet import console
 from resnet.images.decoding import png
 from resnet.ledger import Ledger
 from resnet.records.example import LabelledImage, decode
-from resnet.records.shards import RecordReader, ShardedRecords
+from resnet.records.shards import RecordReader, ShardedRecords, read_classes
 from resnet.run import Machine, Run
-from resnet.stages import run_stage
+from resnet.stages import ledger_of, run_stage
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -170,6 +170,34 @@ def converted_copy(converted, photographs, run_on, tmp_path) -> Run:
     """The photographs as records, free to change."""
     shutil.copytree(converted.artifacts, tmp_path / "artifacts")
     return run_on(photographs, tmp_path / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def evaluated(photographs, picture, run_on, tmp_path_factory) -> Run:
+    """A run whose validation images are the photographs, evaluated with random weights. Not to be changed."""
+    from resnet.model.network import network_of  # only where a test needs it: it imports TensorFlow
+    from resnet.weights.safetensors_files import write_weights
+
+    root = tmp_path_factory.mktemp("evaluated")
+    for folder in photographs.iterdir():
+        (root / "data" / "train" / folder.name).mkdir(parents=True)
+        shutil.copy(folder / "0.jpg", root / "data" / "train" / folder.name)
+    (root / "data" / "val").symlink_to(photographs)
+    small = ("model.depth=20", "model.image_size=24", "training.batch_size=16", "training.replica_batch_size=16")
+    run = run_on(root / "data", root / "artifacts", *small)
+    run_stage("convert", run)
+    classes = read_classes(run.records)
+    network = network_of(run.recipe, len(classes))
+    images = np.stack([picture(i, 24, 24) for i in range(32)])
+    logits = network(images, training=False)[0].numpy()
+    last = network.classifier  # without training it answers the same for all images; now it tells them apart
+    last.bias.assign(-logits.mean(0) / logits.std(0))
+    last.kernel.assign(last.kernel / logits.std(0))
+    for stage in ("train", "batchnorm"):
+        attempt = begin(ledger_of(run), stage)
+        attempt.finish([write_weights(attempt.folder / "weights.safetensors", network, classes)])
+    run_stage("evaluate", run)
+    return run
 
 
 @pytest.fixture(scope="session")

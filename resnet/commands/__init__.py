@@ -20,10 +20,16 @@ COMMANDS = {
         Command(
             "import-weights",
             "make a run of weights of torchvision, timm or Keras",
-            ("recipe", "run"),
+            ("weights", "recipe", "run"),
             "resnet.commands.import_weights",
         ),
         Command("recipe", "print a recipe with every setting spelled out", ("recipe",), "resnet.commands.recipe"),
+        Command(
+            "predict", "classify images with a finished run", ("images", "finished run"), "resnet.commands.predict"
+        ),
+        Command(
+            "export", "write a run's network for another runtime", ("finished run", "export"), "resnet.commands.export"
+        ),
         Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),
     )
 }

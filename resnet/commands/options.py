@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from resnet.errors import UserError
+from resnet.exporting import FORMATS
 from resnet.recipes import split_override
-from resnet.run import Machine, Run
+from resnet.run import Machine, Run, nearest_run, require_weights, runs_in
+
+OF_STAGES = ("recipe", "run", "machine")  # the groups of options that every stage has
 
 
 def option_groups() -> dict[str, argparse.ArgumentParser]:
@@ -33,7 +37,66 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
     machine.add_argument("--workers", type=int, default=0, help="worker processes (default: one per core)")
     machine.add_argument("--devices", type=int, default=0, help="GPUs to train on (default: all)")
     machine.add_argument("--cpu-devices", type=int, default=1, help="logical devices to split the CPU into")
-    return {"recipe": recipe, "run": run, "machine": machine}
+    weights = argparse.ArgumentParser(add_help=False)
+    weights.add_argument("file", metavar="FILE", help=".safetensors, .pth, .bin, .h5 or .keras")
+    return {
+        "recipe": recipe,
+        "run": run,
+        "machine": machine,
+        "finished run": _finished_run(),
+        "images": _images(),
+        "weights": weights,
+        "export": _export(),
+    }
+
+
+def _export() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--format", required=True, choices=list(FORMATS), help="what the other runtime reads")
+    return options
+
+
+def _finished_run() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--run", required=True, help="name of a finished run")
+    options.add_argument("--artifacts", default="artifacts", help="folder that the run was written under")
+    return options
+
+
+def _images() -> argparse.ArgumentParser:
+    """Which images, and how to answer."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE|FOLDER|-",
+        help="files and folders; -: an image from standard input, or names of files from there, each ended by the end "
+        "of its line or by NUL",
+    )
+    form = options.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print an object a line (default: text that fits the line)")
+    form.add_argument("--csv", action="store_true", help="print a table with a header")
+    options.add_argument("--top", type=int, default=5, help="classes an image (default: 5)")
+    options.add_argument("--workers", type=int, default=0, help="threads that decode (default: one per core)")
+    return options
+
+
+def existing_run(options: argparse.Namespace) -> Path:
+    """The folder of the run that the options of the group "finished run" name. Raises UserError, without TensorFlow."""
+    artifacts = Path(options.artifacts).expanduser().absolute()
+    runs = runs_in(artifacts)
+    if options.run not in runs:
+        there = f"The runs there: {', '.join(runs)}." if runs else "There is none: train one, or give --artifacts."
+        nearest = nearest_run(artifacts, options.run) or "."
+        raise UserError(f"there is no run {options.run!r} in {artifacts / 'runs'}{nearest} {there}")
+    return artifacts / "runs" / options.run
+
+
+def finished_run(options: argparse.Namespace) -> Path:
+    """Likewise, of a run that has its weights with averaged statistics."""
+    folder = existing_run(options)
+    require_weights(folder)
+    return folder
 
 
 def run_of(options: argparse.Namespace, default_recipe: str = "digits") -> Run:

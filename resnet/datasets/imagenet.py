@@ -44,6 +44,7 @@ TRAIN_TAR = "ILSVRC2012_img_train.tar"
 VALIDATION_TAR = "ILSVRC2012_img_val.tar"
 KIT = "ILSVRC2012_devkit_t12"
 KIT_FILES = ("meta.mat", "ILSVRC2012_validation_ground_truth.txt")
+SHIPPED_CLASSES = Path(__file__).with_name("imagenet_classes.txt")
 
 
 class Member(NamedTuple):
@@ -153,6 +154,15 @@ class ImageNet:
         add_ignored(ignored, others, folder.name)
         _check_ground_truth(folder, len(images), kit)
         return Split(np.array(labels, np.int32), lambda i: FileImage(f"val/{images[i]}", folder / images[i]))
+
+
+def shipped_classes() -> list[tuple[str, str]]:
+    """WordNet id and names of the 1,000 classes, in the order of the labels, for networks that come without images.
+
+    The ids are those of ILSVRC 2012, the names are WordNet's lemmas, written as in the kit's meta.mat.
+    """
+    lines = SHIPPED_CLASSES.read_text(encoding="utf-8").splitlines()
+    return [(identifier, words) for identifier, _, words in (line.partition("\t") for line in lines)]
 
 
 def _check_ground_truth(place: Path, images: int, kit: DevelopmentKit) -> None:

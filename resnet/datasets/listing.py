@@ -32,6 +32,14 @@ class Listing(NamedTuple):
     ignored: list[tuple[str, str]]
 
 
+class Found(NamedTuple):
+    """What is at a path: an image, unless it is ignored, or cannot be looked at; or a folder that cannot be listed."""
+
+    path: str  # relative to the folder
+    ignored: str = ""  # its kind
+    error: UserError | None = None
+
+
 class _Visit(NamedTuple):
     """A folder to list: its path from the first one, the folders that it is in, and the last link on the way to it."""
 
@@ -45,22 +53,44 @@ def list_images(folder: Path) -> Listing:
 
     Raises UserError for a folder that cannot be read, or that contains itself by a link.
     """
-    found, waiting = Listing([], []), [_Visit("", frozenset(), "")]
+    listing = Listing([], [])
+    for found in walk_images(folder):
+        if found.error:
+            raise found.error
+        if found.ignored:
+            listing.ignored.append((found.path, found.ignored))
+        else:
+            listing.images.append(found.path)
+    return listing
+
+
+def walk_images(folder: Path) -> Iterator[Found]:
+    """What `list_images` lists, in its order, one by one; what cannot be listed is an error among the others."""
+    waiting = [_Visit("", frozenset(), "")]
     while waiting:
         visit = waiting.pop()
         inside = []
-        ancestors = visit.ancestors | {_identity(folder / visit.relative, visit)}
-        for entry in entries(folder / visit.relative):
+        try:
+            ancestors = visit.ancestors | {_identity(folder / visit.relative, visit)}
+            found = entries(folder / visit.relative)
+        except UserError as error:
+            yield Found(visit.relative, error=error)
+            continue
+        for entry in found:
             relative = os.path.join(visit.relative, entry.name)
             if is_folder(entry) and entry.name not in SYSTEM_FOLDERS:
                 link = entry.path if entry.is_symlink() else visit.link
                 inside.append(_Visit(relative, ancestors, link))
-            elif kind := ignored_kind(entry):
-                found.ignored.append((relative, kind))
             else:
-                found.images.append(relative)
+                yield _found(relative, entry)
         waiting += reversed(inside)
-    return found
+
+
+def _found(relative: str, entry: os.DirEntry[str]) -> Found:
+    try:
+        return Found(relative, ignored_kind(entry))
+    except UserError as error:
+        return Found(relative, error=error)
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:

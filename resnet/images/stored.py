@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet.images.decoding import MAX_PIXELS, Unreadable, decode, decode_strictly, png
-from resnet.images.headers import png_chunks, read_header
+from resnet.images.headers import Header, png_chunks, read_header
 from resnet.images.jpeg import EOI, FRAMES, SOS, Malformed, segments
 from resnet.images.kinds import kind_of
 from resnet.images.reductions import FIRST_FRAME, reductions
 
 JPEG = b"\xff\xd8\xff"
+UNNAMED_SAMPLING = "determine subsampling"  # what libjpeg-turbo says of a JPEG in order, whose sampling it cannot name
 
 
 class Stored(NamedTuple):
@@ -39,13 +40,8 @@ def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Store
 
     Raises Unreadable, also for an image of more than `max_megapixels`, or MemoryError.
     """
-    header = read_header(encoded)
-    if header.size:
-        _check_size(*header.size, max_megapixels)
-    components = _jpeg_components(encoded) if encoded[:3] == JPEG else 0
-    pixels = _decode_jpeg(encoded) if components in (1, 3) else decode(encoded)
+    header, components, pixels, _ = decode_as_stored(encoded, max_megapixels)
     height, width = pixels.shape[:2]
-    _check_size(width, height, max_megapixels)  # of a file whose header does not say it
     if components in (1, 3):
         indexed, why_not = _indexed(encoded, pixels)
         return Stored(indexed, "JPEG", height, width, left_whole=why_not)
@@ -56,6 +52,26 @@ def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Store
     return Stored(png(pixels), "PNG", height, width, converted_from=kind, reduced=reduced)
 
 
+class Decoded(NamedTuple):
+    """An image file, decoded."""
+
+    header: Header
+    components: int  # of a JPEG; else 0
+    pixels: np.ndarray  # RGB uint8 [height, width, 3]
+    warning: str = ""  # why a JPEG is not quite in order, although it was decoded
+
+
+def decode_as_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Decoded:
+    """Decode an image file to the pixels that its record would show. Raises what `to_stored` raises."""
+    header = read_header(encoded)
+    if header.size:
+        _check_size(*header.size, max_megapixels)
+    components = _jpeg_components(encoded) if encoded[:3] == JPEG else 0
+    pixels, warning = _decode_jpeg(encoded) if components in (1, 3) else (decode(encoded), "")
+    _check_size(pixels.shape[1], pixels.shape[0], max_megapixels)  # of a file whose header does not say it
+    return Decoded(header, components, pixels, warning)
+
+
 def _check_size(width: int, height: int, max_megapixels: float) -> None:
     if width * height > max_megapixels * 1e6:
         raise Unreadable(
@@ -63,12 +79,12 @@ def _check_size(width: int, height: int, max_megapixels: float) -> None:
         )
 
 
-def _decode_jpeg(encoded: bytes) -> np.ndarray:
+def _decode_jpeg(encoded: bytes) -> tuple[np.ndarray, str]:
     """Decode strictly, else with OpenCV, which tolerates some errors and prints a decode warning to standard error."""
     try:
-        return decode_strictly(encoded)
-    except Unreadable:
-        return decode(encoded)
+        return decode_strictly(encoded), ""
+    except Unreadable as error:
+        return decode(encoded), "" if UNNAMED_SAMPLING in str(error) else str(error)
 
 
 def _indexed(encoded: bytes, pixels: np.ndarray) -> tuple[bytes, str]:

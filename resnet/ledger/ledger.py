@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,9 +279,7 @@ class Ledger:
             if stage == "convert":  # two runs on the same images: the second waits, and finds the work done
                 locks.enter_context(locked(self.run.records, wait=math.inf))
             else:
-                locks.enter_context(locked(self.run.records, shared=True, wait=math.inf))
-                for needed in (name for name in STAGES[stage].inputs if name != "convert"):
-                    locks.enter_context(locked(self.run.stage_folder(needed), shared=True, wait=KILLED_SECONDS))
+                locks.enter_context(self.reading(STAGES[stage].inputs))
                 locks.enter_context(locked(self.run.stage_folder(stage), wait=KILLED_SECONDS))
             self.require_inputs(stage)
             if self.why_incomplete(stage):
@@ -304,6 +302,15 @@ class Ledger:
                 for stage in stages
             )
             yield None if done else [Attempt(self, stage, imported) for stage in stages]
+
+    @contextlib.contextmanager
+    def reading(self, stages: Iterable[str]) -> Iterator[None]:
+        """Lock what these stages wrote together with other readers, so that nobody makes it again meanwhile."""
+        with contextlib.ExitStack() as locks:
+            for stage in stages:  # who rebuilds records may take hours, and is waited for
+                wait = math.inf if stage == "convert" else KILLED_SECONDS
+                locks.enter_context(locked(self.run.stage_folder(stage), shared=True, wait=wait))
+            yield
 
     @contextlib.contextmanager
     def part(self, part: int, changed: Callable[[], Sequence[Path]]) -> Iterator[None]:

@@ -30,13 +30,13 @@ class Conv(tf.Module):
         self.kernel = variable(
             f"{name}/kernel", normal(f"{name}/kernel", seed, deviation, (kernel, kernel, inputs, outputs))
         )
-        self._stride, self._padding = stride, kernel // 2
+        self.stride, self.padding = stride, kernel // 2
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         kernel = tf.cast(self.kernel, x.dtype)
-        if self._stride == 1:
+        if self.stride == 1:
             return tf.nn.conv2d(x, kernel, 1, "SAME")  # even already, and on a CPU twice as fast as explicit padding
-        return tf.nn.conv2d(pad(x, self._padding), kernel, self._stride, "VALID")
+        return tf.nn.conv2d(pad(x, self.padding), kernel, self.stride, "VALID")
 
 
 class BatchNorm(tf.Module):

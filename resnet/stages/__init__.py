@@ -65,6 +65,7 @@ def _import(module: str) -> ModuleType:
 
 @contextlib.contextmanager
 def without_startup_notes() -> Iterator[None]:
+    """Import TensorFlow in this block, and what it prints about itself is not shown."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as caught:

@@ -120,7 +120,7 @@ def _float32(tensor: Stored) -> np.ndarray:
 
 
 def _listed(items: Iterable[str]) -> str:
-    """The first three, and how many more."""
-    items = list(items)
+    """The first three, and how many more. A file can call its tensors anything, so names are cut and made printable."""
+    items = [item[:100] if item.isprintable() else ascii(item[:100]) for item in items]
     more = f" and {len(items) - 3} more" if len(items) > 3 else ""
     return ", ".join(items[:3]) + more

@@ -72,38 +72,39 @@ def _layers_in_order(config: Any) -> dict[str, str]:
 
 def read_hdf5(content: bytes, path: Path, names: dict[str, str] | None = None) -> dict[str, Stored]:
     """The tensors of an HDF5 file as LAYER/VARIABLE. `names` are of Keras 3's groups, for a file without them."""
-    try:
-        file = h5py.File(io.BytesIO(content), "r")
-        data_sets, in_file = _contents(file)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is cut short or corrupt ({error}). Get the file again.") from None
+    tensors, in_file = _contents(content, path)
     names = (names or {}) | in_file
-    if any(name.startswith(WHOLE_MODEL) for name in data_sets):
-        data_sets = {
-            name.removeprefix(WHOLE_MODEL): data for name, data in data_sets.items() if name.startswith(WHOLE_MODEL)
+    if any(name.startswith(WHOLE_MODEL) for name in tensors):
+        tensors = {
+            name.removeprefix(WHOLE_MODEL): tensor for name, tensor in tensors.items() if name.startswith(WHOLE_MODEL)
         }
     stored: dict[str, Stored] = {}
-    for name, data_set in data_sets.items():
+    for name, tensor in tensors.items():
         plain = _keras_3_name(name, names, path) or _name(name)
         if plain in stored:
             raise UserError(f"{path} has two tensors for {plain}. Give the file of a single ResNet50, 101 or 152.")
-        stored[plain] = Stored(data_set.shape, data_set.dtype.name, partial(_read, data_set, path))
+        stored[plain] = tensor
     return stored
 
 
-def _contents(file: h5py.File) -> tuple[dict[str, h5py.Dataset], dict[str, str]]:
-    """The data sets by their path, and the names of layers by the path of their group. Links are not followed."""
-    data_sets: dict[str, h5py.Dataset] = {}
+def _contents(content: bytes, path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
+    """The data sets of an HDF5 file, and the names of layers, both by path in the file. Links are not followed."""
+    tensors: dict[str, Stored] = {}
     names: dict[str, str] = {}
 
-    def add(path: str, item: h5py.Dataset | h5py.Group) -> None:
+    def add(name: str | bytes, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(name, bytes):  # as h5py gives names that are not UTF-8
+            name = name.decode(errors="backslashreplace")
         if isinstance(item, h5py.Dataset):
-            data_sets[path] = item
-        elif path.endswith("/vars") and isinstance(name := item.attrs.get("name"), str):
-            names[path] = name
+            tensors[name] = Stored(item.shape or (), item.dtype.name, partial(_read, item, path))
+        elif name.endswith("/vars") and isinstance(layer := item.attrs.get("name"), str):
+            names[name] = layer
 
-    file.visititems(add)
-    return data_sets, names
+    try:
+        h5py.File(io.BytesIO(content), "r").visititems(add)
+    except Exception as error:  # a damaged file makes HDF5 raise almost anything
+        raise UserError(f"{path} is cut short or corrupt ({error}). Get the file again.") from None
+    return tensors, names
 
 
 def _keras_3_name(name: str, names: dict[str, str], path: Path) -> str | None:
@@ -131,10 +132,10 @@ def _name(name: str) -> str:
 
 
 def _read(data_set: h5py.Dataset, path: Path) -> np.ndarray:
-    oversized = data_set.chunks and any(np.greater(data_set.chunks, data_set.shape))
-    if data_set.external or data_set.is_virtual or oversized:
-        raise UserError(f"{path}: {data_set.name} is not plain numbers in this file. Save the model again with Keras.")
     try:
-        return data_set[()]
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path} is cut short or corrupt: {data_set.name}: {error}. Get the file again.") from None
+        oversized = data_set.chunks and any(np.greater(data_set.chunks, data_set.shape))
+        if not (data_set.external or data_set.is_virtual or oversized):
+            return data_set[()]
+    except Exception as error:  # as above
+        raise UserError(f"{path} is cut short or corrupt ({error}). Get the file again.") from None
+    raise UserError(f"{path}: {data_set.name} is not plain numbers in this file. Save the model again with Keras.")

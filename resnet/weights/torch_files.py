@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError  # what torch raises; nothing is unpickled here
 from typing import Any
 
 import numpy as np
@@ -67,16 +67,19 @@ def read_pickle(content: bytes, path: Path) -> dict[str, Stored]:
         ) from None
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise UserError(
-            f"{path} holds more than weights, and reading it could run code, so it is refused ({_first_line(error)}). "
-            "Where you trust it, save the weights alone: torch.save(model.state_dict(), FILE)."
-        ) from None
     except Exception as error:  # a damaged file makes torch raise almost anything
-        raise UserError(
-            f"{path} is cut short or corrupt: torch cannot read it ({_first_line(error)}). Get the file again."
-        ) from None
+        raise _refused(path, error) from None
     return {name: _stored(value, path) for name, value in state_dict(loaded, path).items()}
+
+
+def _refused(path: Path, error: Exception) -> UserError:
+    """Why torch did not read a file. Its own messages are pages that advise to load the file in unsafe ways."""
+    if harmful := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return UserError(
+            f"{path} holds more than weights ({harmful[1]}). Reading that could run code, so it is refused. Where you "
+            "trust the file, save the weights alone with torch: torch.save(model.state_dict(), FILE)."
+        )
+    return UserError(f"{path} is cut short or corrupt: torch cannot read it. Get the file again.")
 
 
 def conversion(path: Path) -> str:
@@ -113,13 +116,5 @@ def _dense(value: Any, path: Path) -> np.ndarray:
 
     try:
         return value.detach().to(torch.float32).numpy()
-    except (RuntimeError, TypeError) as error:
-        raise UserError(
-            f"{path} holds tensors that are not plain arrays ({_first_line(error)}). Save them as dense CPU tensors."
-        ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    """What an error says, short: torch's are pages of advice to load the file in unsafe ways."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    except (RuntimeError, TypeError):
+        raise UserError(f"{path} holds tensors that are not plain arrays. Save them as dense tensors.") from None

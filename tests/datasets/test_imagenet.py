@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -26,6 +27,7 @@ from small_imagenet import (
 
 from resnet import settings
 from resnet.datasets import load
+from resnet.datasets.imagenet import shipped_classes
 from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 
@@ -180,3 +182,14 @@ def test_an_error_names_the_found_and_the_expected_number(dataset_of, layout, re
     with pytest.raises(UserError, match=found) as caught:
         dataset_of("imagenet", root, **expected)
     assert str(root) in str(caught.value)
+
+
+def test_the_shipped_classes_are_ilsvrcs_1000_in_the_order_of_their_labels():
+    classes = shipped_classes()
+    identifiers = [identifier for identifier, _ in classes]
+    assert len(classes) == 1000
+    assert identifiers == sorted(set(identifiers))
+    assert all(re.fullmatch(r"n\d{8}", identifier) and words for identifier, words in classes)
+    assert classes[0] == ("n01440764", "tench, Tinca tinca")
+    assert classes[281] == ("n02123045", "tabby, tabby cat")
+    assert classes[999] == ("n15075141", "toilet tissue, toilet paper, bathroom tissue")

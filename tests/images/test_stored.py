@@ -9,6 +9,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from handmade_jpegs import handmade
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from PIL import Image
 from resnet.images import restarts
 from resnet.images.decoding import Unreadable, decode, png
 from resnet.images.regions import IndexedJpeg, open_image
-from resnet.images.stored import to_stored
+from resnet.images.stored import decode_as_stored, to_stored
 
 unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -261,3 +262,9 @@ def test_pixels_encoded_as_png_are_decoded_unchanged(height, width, grey, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     expected = np.repeat(pixels[:, :, None], 3, axis=2) if grey else pixels
     np.testing.assert_array_equal(decode(png(pixels)), expected)
+
+
+def test_decoding_warns_of_a_jpeg_that_is_not_in_order_and_not_of_unusual_sampling(image_files, repaired_jpeg):
+    assert "Corrupt JPEG data" in decode_as_stored(repaired_jpeg).warning
+    for encoded in (handmade(40, 40, ((3, 1), (1, 1), (1, 1))), *image_files.values()):
+        assert decode_as_stored(encoded).warning == ""

@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from model.conftest import full_float32_products  # noqa: F401 (a fixture for this folder too)
 from safetensors.numpy import save_file
-from weights.torchvision_logits import RECORD, numbers
+from weights.torchvision_logits import RECORD, images, numbers
 
 from resnet.errors import UserError
 from resnet.model.network import ResNet
@@ -78,3 +79,28 @@ def network_of() -> Callable[[Source], ResNet]:
         return network
 
     return make
+
+
+@pytest.fixture(scope="session")
+def keras_network() -> keras.Model:
+    """Keras's ResNet50 for 7 classes, with random statistics and biases. Its output is logits."""
+    network = keras.applications.ResNet50(
+        weights=None, classes=7, classifier_activation=None, input_shape=images().shape[1:]
+    )
+    random = np.random.default_rng(1)
+    for variable in network.variables:
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        elif variable.name in ("beta", "moving_mean", "bias"):
+            variable.assign(random.normal(0, 0.3, variable.shape))
+    return network
+
+
+@pytest.fixture(scope="session")
+def keras_files(keras_network, tmp_path_factory) -> dict[str, Path]:
+    """The network in each kind of file. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("keras")
+    keras_network.save(folder / "resnet.h5")
+    keras_network.save(folder / "resnet.keras")
+    keras_network.save_weights(folder / "resnet.weights.h5")
+    return {kind: folder / f"resnet.{kind}" for kind in ("h5", "keras", "weights.h5")}

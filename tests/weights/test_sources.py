@@ -132,6 +132,12 @@ def test_other_networks_are_refused_with_the_layers_that_differ(resnet18, torch_
     assert "has no classifier (fc.weight, fc.bias)" in refusal(torch_file(without(resnet18, "fc.")))
 
 
+def test_names_in_a_file_cannot_write_to_the_terminal(resnet18, torch_file, refusal):
+    message = refusal(torch_file(resnet18 | {"\x1b[2J": np.ones(1, np.float32), "a" * 1000: np.ones(1, np.float32)}))
+    assert message.isprintable()
+    assert len(message) < 1000
+
+
 def test_layers_of_other_shapes_are_named_with_both_shapes(resnet18, torch_file, refusal):
     wide = {f"layer1.{block}.conv{i}.weight": np.zeros((9, 64, 3, 3), np.float32) for block in (0, 1) for i in (1, 2)}
     message = refusal(torch_file(resnet18 | wide))

@@ -22,7 +22,7 @@ from resnet.weights.torch_files import conversion
 from resnet.weights.torch_files import state_dict as state_dict_in
 from resnet.weights.torch_names import TORCH
 
-SAME_LOGITS = 1e-4  # measured: 1.2e-6
+SAME_LOGITS = 1e-4  # measured: 5.7e-7
 
 
 @pytest.mark.parametrize("depth", [18, 50])
@@ -31,7 +31,6 @@ def test_logits_are_those_of_torchvision(depth, torchvision_record, state_dict, 
     assert (source.layout, source.outputs, source.classes) == ("torchvision or timm", CLASSES, [])
     logits, _ = network_of(source)(images(), training=False)
     expected = np.array(torchvision_record[depth]["logits"], np.float32)
-    print(f"relative difference {relative_difference(logits.numpy(), expected):.1e}")
     assert relative_difference(logits.numpy(), expected) < SAME_LOGITS
 
 

@@ -1,6 +1,6 @@
-"""Records the logits of torchvision's ResNet-18 and 50, for a test that needs neither torch nor torchvision.
+"""Records the logits of torchvision's and timm's ResNet-18 and 50, for tests that need none of these packages.
 
-    python tests/weights/torchvision_logits.py       (where torch and torchvision are installed)
+    python tests/weights/torchvision_logits.py       (where torch, torchvision and timm are installed)
 
 writes torchvision_logits.json beside it: the versions, the names and shapes of the state dict, and the logits. The
 weights and images are not in it, because anyone can make them: they follow from the names of the tensors alone
@@ -41,8 +41,15 @@ def images() -> np.ndarray:
     return (random.randint(0, 128, (2, SIZE, SIZE, 3)) + random.randint(0, 128, (2, 1, 1, 3))).astype(np.uint8)
 
 
-def torchvision_logits(network) -> np.ndarray:
-    """The logits of a torchvision network for `images`, after its weights are replaced by `numbers`."""
+def photograph() -> np.ndarray:
+    """An image of odd size, uint8 RGB [241, 301, 3]: coloured squares with noise, so that each resize differs."""
+    random = np.random.RandomState(zlib.crc32(b"photograph"))
+    squares = np.repeat(np.repeat(random.randint(0, 192, (25, 31, 3)), 10, 0), 10, 1)[:241, :301]
+    return (squares + random.randint(0, 64, squares.shape)).astype(np.uint8)
+
+
+def with_numbers(network):
+    """A network of torch whose weights are replaced by `numbers`."""
     import torch
 
     made = {
@@ -51,21 +58,52 @@ def torchvision_logits(network) -> np.ndarray:
         if tensor.is_floating_point()
     }
     network.load_state_dict(made, strict=False)
+    return network.eval()
+
+
+def torchvision_logits(network) -> np.ndarray:
+    """The logits of a torchvision network for `images`."""
+    import torch
+
     pixels = torch.from_numpy(images()).permute(0, 3, 1, 2) / 255
     normalized = (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
     with torch.inference_mode():
-        return network.eval()(normalized).numpy()
+        return network(normalized).numpy()
+
+
+def logits_of_the_photograph() -> dict[str, list[float]]:
+    """By the recipe that has the same view: what each package makes of `photograph`, with its own preprocessing."""
+    import timm
+    import torch
+    import torchvision.models as models
+    from PIL import Image
+
+    timm_config = timm.data.resolve_data_config(timm.models.get_pretrained_cfg("resnet50.a1_in1k").to_dict())
+    plans = {
+        "torchvision-resnet18-v1": (models.resnet18, models.ResNet18_Weights.IMAGENET1K_V1.transforms()),
+        "torchvision-resnet50-v2": (models.resnet50, models.ResNet50_Weights.IMAGENET1K_V2.transforms()),
+        "timm-resnet50-a1": (timm.models.resnet50, timm.data.create_transform(**timm_config, is_training=False)),
+    }
+    found = {}
+    for recipe, (make, transform) in plans.items():
+        with torch.inference_mode():
+            pixels = transform(Image.fromarray(photograph()))
+            found[recipe] = with_numbers(make(num_classes=CLASSES))(pixels[None])[0].double().tolist()
+    return found
 
 
 def record() -> None:
+    import timm
     import torch
     import torchvision
 
-    record = {"torch": torch.__version__, "torchvision": torchvision.__version__, "networks": {}}
+    versions = {package.__name__: package.__version__ for package in (torch, torchvision, timm)}
+    record = versions | {"networks": {}, "photograph": logits_of_the_photograph()}
     for depth in (18, 50):
         network = getattr(torchvision.models, f"resnet{depth}")(num_classes=CLASSES)
         shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
-        record["networks"][depth] = {"shapes": shapes, "logits": torchvision_logits(network).astype(float).tolist()}
+        logits = torchvision_logits(with_numbers(network)).astype(float).tolist()
+        record["networks"][depth] = {"shapes": shapes, "logits": logits}
     RECORD.write_text(json.dumps(record) + "\n")
 
 

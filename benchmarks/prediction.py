@@ -1,0 +1,116 @@
+"""Images a second of predict and of Evaluate, on the same photographs, with the same random weights.
+
+    python benchmarks/prediction.py [--count 5000] [--depths 18 50] [--rounds 3] [--workers 2]
+
+Makes JPEGs of 80 KB and records of them. Then, in turn, answers all files as `python -m resnet predict` does, and all
+records as Evaluate does, `--rounds` times each. Importing TensorFlow and loading the weights are not counted; tracing
+the network, starting Evaluate's workers and writing the answers are. Prints the medians, and the greatest difference
+between the probabilities of the two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+from photographs import photographs
+
+from resnet.classifier import Classifier
+from resnet.commands.prediction_lines import json_line
+from resnet.devices import make_strategy
+from resnet.inference import Predictor
+from resnet.loader.files import ImageFile
+from resnet.model.network import network_of
+from resnet.records.shards import ShardedRecords
+from resnet.run import Machine, Run
+from resnet.stages import run_stage
+from resnet.stages.evaluate import predict_all
+from resnet.weights.safetensors_files import values
+
+BYTES = (79_000, 89_000)  # 80 KB on average: see benchmarks/conversion.py
+
+
+def main() -> None:
+    options = _options()
+    cv2.setNumThreads(1)  # as the command does
+    with tempfile.TemporaryDirectory(prefix="prediction-") as temporary:
+        root = Path(temporary)
+        _make_images(root / "images", options.count)
+        for depth in options.depths:
+            run = _converted(root, depth, options.workers)
+            measure(run, options.rounds)
+
+
+def measure(run: Run, rounds: int) -> None:
+    """Print a line about one network."""
+    records = ShardedRecords(run.records, "validation")
+    files = [str(path) for path in sorted((run.data or Path()).glob("val/*/*"))]
+    network = network_of(run.recipe, len(records.classes))
+    classifier = Classifier(run.recipe, values(network.named_variables()), records.classes, Path("random weights"))
+    rates: dict[str, list[float]] = {"predict": [], "Evaluate": []}
+    for _ in range(rounds):
+        seconds, predicted = _predict(classifier, files, run.machine.workers)
+        rates["predict"].append(len(files) / seconds)
+        seconds, evaluated = _evaluate(run, records, classifier)
+        rates["Evaluate"].append(len(files) / seconds)
+    difference = max(abs(predicted[file] - evaluated[file]) for file in evaluated)
+    print(f"ResNet-{run.recipe.model.depth}, {len(files):,} photographs, {run.machine.workers} workers:")
+    for name, of_rounds in rates.items():
+        low, high = min(of_rounds), max(of_rounds)
+        print(f"  {name}: {statistics.median(of_rounds):.1f} images/s, median of {rounds} ({low:.1f} to {high:.1f})")
+    print(f"  greatest difference of a probability: {difference:.1g}", flush=True)
+
+
+def _predict(classifier: Classifier, files: list[str], workers: int) -> tuple[float, dict[str, float]]:
+    """Seconds, and the greatest probability of each image by its name."""
+    start, found = time.perf_counter(), {}
+    with open(os.devnull, "w", encoding="utf-8") as answers:
+        for prediction in classifier.stream(map(ImageFile, files), workers=workers):
+            print(json_line(prediction), file=answers)
+            found[os.path.basename(prediction.file or "")] = prediction.top[0].probability
+    return time.perf_counter() - start, found
+
+
+def _evaluate(run: Run, records: ShardedRecords, classifier: Classifier) -> tuple[float, dict[str, float]]:
+    start = time.perf_counter()
+    with contextlib.redirect_stderr(io.StringIO()):
+        answers, names = predict_all(run, records, Predictor(classifier.network, make_strategy(run.machine)))
+    seconds = time.perf_counter() - start
+    return seconds, {os.path.basename(name): p for name, p in zip(names, answers.probabilities[:, 0], strict=True)}
+
+
+def _make_images(folder: Path, count: int) -> None:
+    for split, contents in (("val", photographs(count, BYTES)), ("train", photographs(2, BYTES))):
+        for i, content in enumerate(contents):
+            path = folder / split / f"class{i % 2}" / f"{i:06d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def _converted(root: Path, depth: int, workers: int) -> Run:
+    overrides = [f"model.depth={depth}", "records.train_shards=1", "records.validation_shards=8"]
+    machine = Machine(workers=workers)
+    run = Run.of("imagefolder", overrides, data=root / "images", artifacts=root / "artifacts", machine=machine)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        run_stage("convert", run)
+    return run
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=5000, help="photographs")
+    parser.add_argument("--depths", type=int, nargs="+", default=[18, 50])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The model card: README.md beside an exported network, with the metadata that Hugging Face's hub reads.
+
+It needs no network. Names from the data are escaped: whatever they are, they are text, and neither Markdown nor YAML.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from resnet.exporting import Format
+from resnet.exporting.comparison import Comparison
+from resnet.exporting.interface import Interface
+from resnet.ledger import Ledger
+from resnet.report.names import one_line, readable
+from resnet.run import Run
+
+TEMPLATE = Path(__file__).parent / "model_card.md"
+LIBRARIES = {"savedmodel": "tensorflow", "onnx": "onnx", "tflite": "tflite"}  # as the hub calls them
+MARKUP = re.compile(r"[\\`*_{}\[\]<>()#!|~&$:@^]")
+LONGEST = 200  # characters of a name
+NAMED_CLASSES = 20
+
+
+def card(ledger: Ledger, format: Format, interface: Interface, comparison: Comparison) -> str:
+    """The card's text: what it is, how to use it, its result, where it comes from, and its limits."""
+    run, metrics = ledger.run, ledger.finished("evaluate")["metrics"]
+    train = ledger.finished("train")
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["text"] = as_text
+    content = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        format=format,
+        run=run,
+        recipe=run.recipe,
+        facts=interface.facts,
+        classes=[name or identifier for identifier, name in interface.classes],
+        most_classes=NAMED_CLASSES,
+        view=metrics["views"][run.recipe.evaluation.views[0]],
+        images=ledger.finished("convert")["images"],
+        comparison=comparison,
+        imported=train.get("imported"),
+        started_from=_origin(train.get("started_from")),
+    )
+    metadata = _metadata(run, format, metrics)
+    return readable(str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{content}")))
+
+
+def as_text(name: object) -> str:
+    """A name from the data on one line, so that Markdown shows it as it is."""
+    return MARKUP.sub(r"\\\g<0>", one_line(str(name), LONGEST))
+
+
+def _metadata(run: Run, format: Format, metrics: dict[str, Any]) -> ModelCardData:
+    """The licence is left out: only the owner of the images and of the weights can know it."""
+    view = metrics["views"][run.recipe.evaluation.views[0]]
+    result = EvalResult(
+        task_type="image-classification",
+        dataset_type=run.recipe.dataset.source,
+        dataset_name=one_line(run.records_name, LONGEST),
+        dataset_split="validation",
+        metric_type="accuracy",
+        metric_name="top-1 accuracy",
+        metric_value=round(1 - view["top1_error"] / 100, 6),
+    )
+    return ModelCardData(
+        library_name=LIBRARIES[format.name],
+        pipeline_tag="image-classification",
+        tags=["image-classification", "resnet", format.name],
+        model_name=run.name,
+        eval_results=[result],
+    )
+
+
+def _origin(started_from: Any) -> str:
+    """What fine-tuning started from, whichever way Train recorded it."""
+    if isinstance(started_from, dict):
+        return ", ".join(f"{key} {started_from[key]}" for key in ("run", "file", "sha256") if key in started_from)
+    return str(started_from or "")
