@@ -80,7 +80,7 @@ def test_ctrl_c_saves_although_nobody_can_read_what_training_says(artifacts, kin
     trainer.send_signal(signal.SIGINT)
     assert trainer.wait() == 130
     steps = [int(path.stem.split("-")[1]) for path in (artifacts / "runs" / run / "train/checkpoints").iterdir()]
-    assert max(steps) > 12
+    assert max(steps) >= 12  # 12 if the signal came while the epoch, which was saved before, was validated
 
 
 def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
