@@ -66,8 +66,16 @@ class Imported(Declared):
     sha256: str
 
 
+class StartedFrom(Declared):
+    run: str = ""  # or file
+    file: str = ""
+    sha256: str
+    new: list[str]
+
+
 class Trained(AnyStage):
     imported: Imported | None = None
+    started_from: StartedFrom | None = None
     devices: list[str]
     python: str
     packages: dict[str, str]
