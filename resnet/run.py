@@ -73,7 +73,7 @@ class Run:
         own = None if recipe else stored
         if own:
             own.check()
-            recipe_name, settings = own.recipe_name, load_recipe(str(own.recipe), overrides, lenient=True)[1]
+            recipe_name, settings = own.recipe_name, own.settings(overrides)
         else:
             recipe_name, settings = load_recipe(recipe or default_recipe, overrides)
         data = data or (stored.data if stored else "")
@@ -131,8 +131,8 @@ class Run:
         whole = {hashlib.sha256(recipe.encode()).hexdigest()}
         if self.stored_recipe.exists():  # which stays if this process is killed between the two files
             whole.add(sha256(self.stored_recipe))
-        origin = {"recipe": self.recipe_name, "data": str(self.data) if self.data else ""}
-        write_json(self.folder / "run.json", origin | {"recipe.toml": sorted(whole)})
+        facts = {"recipe": self.recipe_name, "data": str(self.data) if self.data else "", "stated": self.recipe.stated}
+        write_json(self.folder / "run.json", facts | {"recipe.toml": sorted(whole)})
         with atomic(self.stored_recipe, "w") as file:
             file.write(recipe)
 
@@ -143,7 +143,7 @@ def stored_recipe(folder: Path) -> Recipe:
     if not stored:
         raise UserError(f"{folder} is not the folder of a run: it has no recipe.toml")
     stored.check()
-    return load_recipe(str(stored.recipe), lenient=True)[1]
+    return stored.settings()
 
 
 def require_weights(folder: Path) -> Path:
@@ -167,6 +167,7 @@ class _Stored:
     recipe_name: str
     data: str
     checksums: tuple[str, ...] = ()  # that the recipe may have; none in a run of an earlier version
+    stated: tuple[str, ...] = ()  # settings that the recipe had not left out; likewise
 
     @classmethod
     def of(cls, folder: Path) -> _Stored | None:
@@ -177,7 +178,12 @@ class _Stored:
         facts = read_json(origin, {"recipe", "data", "recipe.toml"}, "Delete it, and give --recipe and --data.")
         if facts is None:  # of an earlier version
             return cls(folder, own, folder.name, "")
-        return cls(folder, own, facts["recipe"], facts["data"], tuple(facts["recipe.toml"]))
+        checksums, stated = tuple(facts["recipe.toml"]), tuple(facts.get("stated", ()))
+        return cls(folder, own, facts["recipe"], facts["data"], checksums, stated)
+
+    def settings(self, overrides: Sequence[str] = ()) -> Recipe:
+        """The recipe's settings, changed by overrides."""
+        return load_recipe(str(self.recipe), overrides, lenient=True, stated=self.stated)[1]
 
     def check(self) -> None:
         """Raise Corrupt if the recipe is not the one that the run stored."""

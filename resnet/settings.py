@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
 import tomli_w
@@ -293,9 +293,28 @@ class Recipe(Section):
             raise ValueError(f"training.freeze: ResNet-{self.model.depth} has no stage4")
         return self
 
+    @property
+    def stated(self) -> list[str]:
+        """The settings that were given, and not left at their defaults, as SECTION.KEY."""
+        return sorted(f"{name}.{key}" for name, section in self for key in section.model_fields_set)
+
     def toml(self) -> str:
         """The resolved recipe, every setting spelled out."""
         return tomli_w.dumps(self.model_dump())
+
+
+def without_unstated(values: dict[str, Any], stated: Collection[str]) -> dict[str, Any]:
+    """The values of a recipe that a run stored, as the recipe that it came from had them: without those that it left
+    out (`stated`: the others, as SECTION.KEY), where they are today's defaults anyway."""
+    defaults = Recipe().model_dump()
+    return {
+        section: {
+            key: value
+            for key, value in settings.items()
+            if f"{section}.{key}" in stated or value != defaults[section][key]
+        }
+        for section, settings in values.items()
+    }
 
 
 def without_derived(values: dict[str, Any]) -> dict[str, Any]:

@@ -140,3 +140,11 @@ def test_a_run_killed_while_it_stores_another_recipe_goes_on_with_the_one_before
     with pytest.raises(TypeError):
         other.store()
     assert Run.of(name="mine", artifacts=tmp_path).recipe == stored.recipe
+
+
+def test_a_run_that_goes_on_states_what_its_recipe_stated_and_leaves_out_what_that_left_out(tmp_path):
+    Run.of("digits", ["model.normalization=unit"], name="mine", artifacts=tmp_path).store()
+    again = Run.of(name="mine", artifacts=tmp_path, overrides=["evaluation.interpolation=opencv-linear"])
+    stated = {"model.normalization", "evaluation.interpolation"}
+    assert stated <= set(again.recipe.stated)
+    assert not {"model.epsilon", "model.stride_in"} & set(again.recipe.stated)

@@ -10,14 +10,14 @@ import difflib
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from resnet.errors import UserError
-from resnet.settings import Recipe, without_derived
+from resnet.settings import Recipe, without_derived, without_unstated
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,15 +29,20 @@ logger = logging.getLogger(__name__)
 RECIPES = Path(__file__).parent
 
 
-def load_recipe(recipe: str, overrides: Sequence[str] = (), *, lenient: bool = False) -> tuple[str, Recipe]:
+def load_recipe(
+    recipe: str, overrides: Sequence[str] = (), *, lenient: bool = False, stated: Collection[str] = ()
+) -> tuple[str, Recipe]:
     """Read a shipped recipe by name, or a TOML file by path, then apply `section.key=value` overrides.
 
-    `lenient` leaves out settings of the file that do not exist any more, and says so: for a recipe that a run stored.
+    `lenient` is for a recipe that a run stored, with every setting spelled out. It leaves out settings that do not
+    exist any more, and says so; and `stated` are those that the run's own recipe had stated (`Recipe.stated`).
     Returns the recipe's name (the file's, without .toml) and the validated settings.
     Raises UserError that names the file, the setting, and the nearest valid name.
     """
     path = _find(recipe)
-    values = without_derived(_known(_read(path), path)) if lenient else _read(path)
+    values = _read(path)
+    if lenient:
+        values = without_unstated(without_derived(_known(values, path)), stated)
     for override in overrides:
         _apply(override, values)
     where = f"recipe {path}" + (f" with {', '.join(overrides)}" if overrides else "")
