@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -120,8 +121,7 @@ class Run:
 
     def luigi_command(self, task: str) -> str:
         """What a user types in the current folder to run one of the tasks of this run, as it is stored."""
-        elsewhere = "" if self.artifacts == Path("artifacts").absolute() else f" --artifacts {self.artifacts}"
-        return f"luigi --module pipeline {task} --local-scheduler --run {self.name}{elsewhere}"
+        return luigi_command(task, self.folder)
 
     def store(self) -> None:
         """Write the run's recipe, and where it comes from, for commands that give neither."""
@@ -150,12 +150,26 @@ def require_weights(folder: Path) -> Path:
     """The weights with averaged statistics in a run's folder. Raises UserError if the run has not come to them."""
     weights = folder / "batchnorm" / "weights.safetensors"
     if not weights.is_file() or not weights.with_name("stage.json").is_file():
-        elsewhere = "" if folder.parent == Path("artifacts/runs").absolute() else f" --artifacts {folder.parent.parent}"
-        raise UserError(
-            f"run {folder.name} has no finished weights yet. Finish it: "
-            f"luigi --module pipeline BatchNormStatistics --local-scheduler --run {folder.name}{elsewhere}"
-        )
+        raise UserError(unfinished_weights(folder))
     return weights
+
+
+def unfinished_weights(folder: Path) -> str:
+    """What to do about a run, by its folder, that has no weights with averaged statistics."""
+    command = luigi_command("BatchNormStatistics", folder)
+    return f"run {folder.name} has no finished weights yet. Finish it: {command}"
+
+
+def luigi_command(task: str, folder: Path) -> str:
+    """What a user types in the current folder to run one of the tasks of a run, by its folder, as it is stored."""
+    return f"luigi --module pipeline {task} --local-scheduler {run_options(folder)}"
+
+
+def run_options(folder: Path) -> str:
+    """The options that name a run, by its folder, on the command lines of the current folder."""
+    artifacts = folder.parent.parent
+    elsewhere = "" if artifacts == Path("artifacts").absolute() else f" --artifacts {shlex.quote(str(artifacts))}"
+    return f"--run {folder.name}{elsewhere}"
 
 
 @dataclass(frozen=True)

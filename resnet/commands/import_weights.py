@@ -39,5 +39,5 @@ def summary(source: Source, run: Run, is_new: bool) -> list[str]:
         f"run {run.name}, recipe {run.recipe_name}{'' if is_new else ': up to date'}",
         f"normalization {model.normalization}, stride in the {model.stride_in}, epsilon {model.epsilon:g}",
         f"evaluation: shorter side {evaluation.shorter_side}, centre {size}, {evaluation.interpolation}",
-        f"go on with: luigi --module pipeline Report --local-scheduler --run {run.name}{data}",
+        f"go on with: {run.luigi_command('Report')}{data}",
     ]

@@ -27,7 +27,7 @@ class Attempt:
         self._run, self._stage = ledger.run, stage
         self.folder = ledger.run.stage_folder(stage)
         self.number = 1
-        self._begun: dict[str, Any] = {}
+        self.begun: dict[str, Any] = {}  # the content of begun.json
         self._stamps: list[str] = []
         self._started = time.monotonic()
 
@@ -46,13 +46,13 @@ class Attempt:
         if not self._continues(earlier):
             displacing.displace(self.ledger, self._stage, earlier)
             earlier = None
-        self._begun = self._identity() | {"start": _now(), "attempts": 1, "worked_seconds": 0.0}
+        self.begun = self._identity() | {"start": _now(), "attempts": 1, "worked_seconds": 0.0}
         if earlier:
             self._continue(earlier)
             displacing.displace_files(self.ledger, self._stage, earlier, find_changed(), "the images have changed")
-        self._begun["attempt_start"] = _now()
-        self.number = self._begun["attempts"]
-        write_state(self.folder / "begun.json", self._begun)
+        self.begun["attempt_start"] = _now()
+        self.number = self.begun["attempts"]
+        write_state(self.folder / "begun.json", self.begun)
         (self.folder / "stage.json").unlink(missing_ok=True)
         (self.folder / displacing.STALE).unlink(missing_ok=True)
         if self._stage != "convert" or not self._run.stored_recipe.exists():
@@ -71,16 +71,16 @@ class Attempt:
 
     def _continue(self, earlier: dict[str, Any]) -> None:
         """Take over what an earlier attempt at the same settings and inputs says of itself."""
-        self._begun |= {
+        self.begun |= {
             "start": earlier["start"],
             "attempts": earlier.get("attempts", 0) + 1,
             "worked_seconds": displacing.work_seconds(self.folder, earlier),
         }
         self._stamps = earlier.get("source", {}).get("stamps", [])
         if "outputs" in earlier and earlier["digest"] != content_digest(earlier["outputs"]):
-            self._begun["former_digest"] = {content_digest(earlier["outputs"]): earlier["digest"]}
+            self.begun["former_digest"] = {content_digest(earlier["outputs"]): earlier["digest"]}
         elif "former_digest" in earlier:
-            self._begun["former_digest"] = earlier["former_digest"]
+            self.begun["former_digest"] = earlier["former_digest"]
 
     def finish(
         self,
@@ -103,7 +103,7 @@ class Attempt:
             files[name] = {"size": path.stat().st_size, "sha256": (checksums or {}).get(name) or sha256(path)}
             if not counts:
                 files[name]["byproduct"] = True
-        done = {key: value for key, value in self._begun.items() if key != "attempt_start"} | facts
+        done = {key: value for key, value in self.begun.items() if key != "attempt_start"} | facts
         done["worked_seconds"] += time.monotonic() - self._started
         if self._imported is not None:
             done["inputs"] = self._identity()["inputs"]  # all stages of an import begin before the first is finished

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from resnet.errors import UserError
 from resnet.files import LEFTOVER, make_folder
 from resnet.ledger.state_files import read_state
 from resnet.progress import time_text
+from resnet.run import run_options
 from resnet.stage_table import STAGES, chain
 
 if TYPE_CHECKING:
@@ -135,11 +137,12 @@ def _guard_import(ledger: Ledger, stage: str, imported: Mapping[str, str], why: 
     run = ledger.run
     if any(name in run.discard for name in chain(stage)):
         return
+    again = f"python -m resnet import-weights {shlex.quote(imported['file'])} {run_options(run.folder)}"
     raise UserError(
         f"{run.stage_folder(stage)} has weights imported from {imported['file']}, and {stage} would take their place:\n"
         f"  {why}\n"
         "The ways on:\n"
-        f"  import them again: python -m resnet import-weights {imported['file']} --run {run.name}\n"
+        f"  import them again: {again}\n"
         "  the settings that they were imported with: leave out --recipe and --override\n"
         f"  let them move to the trash, and run {stage} itself: --discard {stage}"
     )

@@ -6,6 +6,7 @@ that cannot be seen: a finished training needs them no more, nor does one that r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +16,10 @@ from resnet.checked_json import Corrupt
 from resnet.errors import UserError
 from resnet.files import sha256
 from resnet.ledger.state_files import read_state
-from resnet.run import A_FILE, Run, is_weights_file, nearest_run
+from resnet.run import A_FILE, Run, is_weights_file, luigi_command, nearest_run, unfinished_weights
 
 INPUT = "start_from"  # its name among the inputs in stage.json, where its digest is, and beside them, where its name is
 RANDOM = "random weights"
-BATCHNORM = "luigi --module pipeline BatchNormStatistics --local-scheduler"
 
 
 @dataclass(frozen=True)
@@ -60,28 +60,29 @@ class StartingPoint:
 
     def require(self) -> None:
         """Raise UserError where the weights are not there, or cannot be read."""
-        if self.run and not (self.artifacts / "runs" / self.run).is_dir():
+        if self.run and not self._folder.is_dir():
             raise UserError(
                 f"training.start_from: {self.run!r} is neither {A_FILE} nor the name of a run in "
                 f"{self.artifacts / 'runs'}{nearest_run(self.artifacts, self.run) or '.'}"
             )
         if self.run and self._record() is None:
-            raise UserError(f"training.start_from: run {self.run} has no finished weights yet. {self._way_on}")
+            raise UserError(f"training.start_from: {unfinished_weights(self._folder)}")
         if not (reason := self._why_unreadable()):
             return
-        way_on = self._way_on if self.run else f"Give {A_FILE} or the name of a run."
+        way_on = f"Make it again: {self._command}" if self.run else f"Give {A_FILE} or the name of a run."
         raise UserError(f"training.start_from: {self.file} cannot be read: {reason}. {way_on}")
 
-    def require_same(self, digest: str) -> None:
-        """Raise UserError if the bytes that were read, of this SHA-256, are not those that the stage began with."""
-        if digest == self.digest():
+    def require_same(self, digest: str, begun: Mapping[str, Any]) -> None:
+        """Raise UserError if the bytes that were read, of this SHA-256, are not those that the stage began with, as
+        its begun.json says."""
+        if digest == begun["inputs"][INPUT]:
             return
-        if not self.run:
-            raise UserError(f"{self.file} has just changed. Run the same command again.")
-        raise UserError(
-            f"{self.file} is corrupt: it differs from what batchnorm wrote. Delete it, and make it again: "
-            f"{BATCHNORM} --run {self.run}"
-        )
+        if self.run and self.digest() == begun["inputs"][INPUT]:
+            raise UserError(
+                f"{self.file} is corrupt: it differs from what batchnorm wrote. Delete it, and make it again: "
+                f"{self._command}"
+            )
+        raise UserError(f"{self.file} has just changed. Run the same command again.")
 
     def _why_unreadable(self) -> str:
         """Empty where the file can be read."""
@@ -97,8 +98,14 @@ class StartingPoint:
         return read_state(self.file.with_name("stage.json"))
 
     @property
-    def _way_on(self) -> str:
-        return f"Finish it: {BATCHNORM} --run {self.run}"
+    def _folder(self) -> Path:
+        """The run's."""
+        return self.artifacts / "runs" / self.run
+
+    @property
+    def _command(self) -> str:
+        """Which makes a run's weights."""
+        return luigi_command("BatchNormStatistics", self._folder)
 
 
 def difference(start: StartingPoint | None, earlier: dict[str, Any]) -> list[str]:

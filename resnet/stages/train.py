@@ -13,7 +13,6 @@ import tensorflow as tf
 from resnet.devices import device_names, make_strategy
 from resnet.inference import Predictor
 from resnet.ledger import Attempt
-from resnet.ledger.starting_point import StartingPoint
 from resnet.loader.batches import training_batches
 from resnet.model.network import ResNet, network_of
 from resnet.records.shards import ShardedRecords
@@ -43,8 +42,8 @@ def main(run: Run, attempt: Attempt) -> None:
     first = checkpoints.restore_newest()
     checkpoints.require_space(first, schedule)
     print(opening_line(network, settings, len(records), device_names(strategy), first), flush=True)
-    if attempt.ledger.starting_point and not first:
-        checkpoints.started_from = start(attempt.ledger.starting_point, run.recipe.model, network, records.classes)
+    if not first:
+        checkpoints.started_from = start(attempt, run.recipe.model, network, records.classes)
     with (
         TrainingLog(attempt.folder, first) as log,
         Interruption() as interruption,
@@ -77,10 +76,13 @@ def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, Train
         return strategy, network, TrainStep(network, strategy, run.recipe.training)
 
 
-def start(point: StartingPoint, model: Model, network: ResNet, classes: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Take the layers of the trained weights, and say so; returns the facts for stage.json. Raises UserError."""
+def start(attempt: Attempt, model: Model, network: ResNet, classes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Take the layers of the trained weights, and say so; returns the facts for stage.json, none where the weights are
+    random. Raises UserError."""
+    if not (point := attempt.ledger.starting_point):
+        return {}
     source = read_source(point.file)
-    point.require_same(source.sha256)
+    point.require_same(source.sha256, attempt.begun)
     require_settings(source, model)
     started = take_layers(source, network, classes)
     lines = [f"starting from {point} ({source.layout})", f"taken: {', '.join(started.taken)}"]

@@ -1,8 +1,7 @@
 """Checkpoints: all the state that a resumed training needs, in files that are complete or not there.
 
 That is weights, momentum, moving statistics, the step, which records are known to be corrupt, and which trained weights
-it started from. Sampling order and
-augmentation are pure functions of the seed and the step.
+it started from. Sampling order and augmentation are pure functions of the seed and the step.
 
 A checkpoint that is not as it was written (see the SHA-256 in `resnet.weights.safetensors_files`) is put aside under
 another name and reported, never used and never deleted.

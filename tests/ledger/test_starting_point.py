@@ -166,13 +166,13 @@ def test_a_run_that_is_not_finished_is_named_with_the_command_that_finishes_it(s
     (source.run.stage_folder("batchnorm") / "stage.json").unlink()
     said = message(tuned("source"))
     assert said.startswith("training.start_from: run source has no finished weights yet. Finish it: luigi ")
-    assert said.endswith("BatchNormStatistics --local-scheduler --run source")
+    assert said.endswith(f"BatchNormStatistics --local-scheduler --run source --artifacts {source.run.artifacts}")
 
 
 def test_a_run_whose_weights_are_lost_is_named_with_the_command_that_makes_them_again(source, tuned):
     (source.run.stage_folder("batchnorm") / "weights.safetensors").unlink()
     said = message(tuned("source"))
-    assert "weights.safetensors cannot be read: No such file or directory. Finish it: luigi" in said
+    assert "weights.safetensors cannot be read: No such file or directory. Make it again: luigi" in said
 
 
 def test_a_run_with_a_corrupt_stage_json_is_named(source, tuned):
@@ -200,9 +200,22 @@ def test_what_cannot_be_read_as_a_file_is_named_before_anything_is_done(tuned, t
     assert not tuned(path).run.folder.exists()
 
 
-@pytest.mark.parametrize("is_run", [True, False])
-def test_bytes_that_changed_before_they_were_read_are_not_used(source, tuned, weights, is_run):
-    point = tuned("source" if is_run else weights).starting_point
-    point.require_same(starting_point.sha256(weights))
-    with pytest.raises(UserError, match="is corrupt: it differs from what" if is_run else "has just changed"):
-        point.require_same("another digest")
+def test_bytes_that_changed_after_training_began_are_not_used(tuned, weights):
+    finish(tuned(), "convert")
+    attempt = begin(tuned(), "train")
+    point = attempt.ledger.starting_point
+    point.require_same(starting_point.sha256(weights), attempt.begun)
+    weights.write_bytes(b"trained longer")
+    with pytest.raises(UserError, match=r"weights\.pth has just changed\. Run the same command again\."):
+        point.require_same(starting_point.sha256(weights), attempt.begun)
+
+
+def test_weights_of_a_run_that_are_not_as_it_wrote_them_are_told_from_newer_ones(source, tuned):
+    finish(tuned("source"), "convert")
+    attempt = begin(tuned("source"), "train")
+    point = attempt.ledger.starting_point
+    with pytest.raises(UserError, match="is corrupt: it differs from what batchnorm wrote. Delete it"):
+        point.require_same("another digest", attempt.begun)
+    newer = starting_point.sha256(finish_weights(source, "trained longer"))
+    with pytest.raises(UserError, match="has just changed"):
+        point.require_same(newer, attempt.begun)
