@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from resnet.__main__ import main
 from resnet.errors import UserError
 from resnet.importing import import_weights, usual_recipe
 from resnet.model.network import ResNet
@@ -87,3 +88,13 @@ def test_a_layout_has_its_usual_recipe_and_our_own_files_have_none(weights):
     assert usual_recipe(source._replace(layout="Keras", settings={"depth": 101})) == "keras-resnet101"
     torch = source._replace(layout="torchvision or timm", settings={"depth": 34})
     assert usual_recipe(torch) == "torchvision-resnet34-v1"
+
+
+def test_our_own_files_go_to_no_run_that_was_not_named(weights, run_with, capsys):
+    run = run_with()
+    run.store()
+    command = ["import-weights", str(weights), "--artifacts", str(run.artifacts)]
+    assert main(command) == 1
+    assert "give the recipe that" in capsys.readouterr().err
+    assert main([*command, "--run", run.name]) == 0
+    assert f"Report --local-scheduler --run digits --artifacts {run.artifacts} --data" in capsys.readouterr().out

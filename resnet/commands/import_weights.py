@@ -24,8 +24,11 @@ def main(options: argparse.Namespace) -> None:
     source = read_source(Path(options.file).expanduser().absolute())
     usual = usual_recipe(source)
     run = run_of(options, default_recipe=usual or "digits")
-    if not (usual or options.recipe or run.stored_recipe.exists()):
-        raise UserError(f"give the recipe that {source.path} was trained with: --recipe NAME or FILE.toml")
+    if not (usual or options.recipe or (options.run and run.stored_recipe.exists())):
+        raise UserError(
+            f"give the recipe that {source.path} was trained with: --recipe NAME or FILE.toml, such as the recipe.toml "
+            "in the folder of the run that it comes from"
+        )
     is_new = import_weights(source, run)
     print("\n".join(f"import-weights: {line}" for line in summary(source, run, is_new)))
 
