@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from resnet.errors import UserError
 from resnet.ledger import Ledger
+from resnet.ledger.locking import importing
 from resnet.model.network import network_of
 from resnet.records.shards import read_classes
 from resnet.run import Run
@@ -34,7 +35,7 @@ def import_weights(source: Source, run: Run) -> bool:
     classes = _classes(source, run)
     network = network_of(run.recipe, source.outputs)
     assign(network.named_variables(), source.tensors, source.path)
-    with ledger.importing(STAGES, {"file": str(source.path), "sha256": source.sha256}) as attempts:
+    with importing(ledger, STAGES, {"file": str(source.path), "sha256": source.sha256}) as attempts:
         for attempt in attempts or ():
             attempt.begin()
         for attempt in attempts or ():

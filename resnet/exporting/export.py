@@ -17,6 +17,7 @@ from resnet.exporting.interface import Interface
 from resnet.exporting.model_card import card
 from resnet.files import atomic, atomic_folder
 from resnet.ledger import Ledger
+from resnet.ledger.locking import reading
 from resnet.locks import locked
 from resnet.predictions_file import read_predictions
 from resnet.stage_table import STAGES
@@ -40,7 +41,7 @@ def export(ledger: Ledger, format: Format) -> Exported:
     run = ledger.run
     require_evaluated(ledger)
     folder = run.folder / "export" / format.name
-    with ledger.reading(READ), locked(folder.parent, wait=math.inf):
+    with reading(ledger, READ), locked(folder.parent, wait=math.inf):
         require_evaluated(ledger)  # another process may have changed it while this one waited
         with atomic_folder(folder) as temporary:
             return Exported(folder, _write(ledger, format, temporary))

@@ -6,16 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resnet.datasets.source import with_stamps
 from resnet.files import make_folder, remove_leftovers, sha256
 from resnet.ledger import displacing
+from resnet.ledger.ledger import Ledger
 from resnet.ledger.state_files import content_digest, write_state
 from resnet.provenance import provenance
-
-if TYPE_CHECKING:
-    from resnet.ledger.ledger import Ledger
 
 
 class Attempt:
@@ -31,6 +29,12 @@ class Attempt:
         self._stamps: list[str] = []
         self._started = time.monotonic()
 
+    def require_room(self) -> None:
+        """Raise UserError where `begin` would displace guarded work: for who begins several stages, or none."""
+        earlier = self._earlier()
+        if not self._continues(earlier):
+            displacing.require_displaceable(self.ledger, self._stage, earlier)
+
     def begin(self, find_changed: Callable[[], Sequence[Path]] = tuple) -> None:
         """Prepare the stage's folder, and keep what an earlier attempt at the same settings and inputs left.
 
@@ -42,7 +46,7 @@ class Attempt:
         remove_leftovers(self.folder)  # of writers that were killed: nobody else writes here now
         if self._stage == "convert":
             self.ledger.require_own_records()
-        earlier = self.ledger.record(self._stage) or self.ledger.begun(self._stage)
+        earlier = self._earlier()
         if not self._continues(earlier):
             displacing.displace(self.ledger, self._stage, earlier)
             earlier = None
@@ -57,6 +61,9 @@ class Attempt:
         (self.folder / displacing.STALE).unlink(missing_ok=True)
         if self._stage != "convert" or not self._run.stored_recipe.exists():
             self._run.store()
+
+    def _earlier(self) -> dict[str, Any] | None:
+        return self.ledger.record(self._stage) or self.ledger.begun(self._stage)
 
     def _continues(self, earlier: dict[str, Any] | None) -> bool:
         if self._imported is None:

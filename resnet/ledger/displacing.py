@@ -9,17 +9,15 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resnet.errors import UserError
 from resnet.files import LEFTOVER, make_folder
+from resnet.ledger.ledger import Ledger
 from resnet.ledger.state_files import read_state
 from resnet.progress import time_text
 from resnet.run import run_options
 from resnet.stage_table import STAGES, chain
-
-if TYPE_CHECKING:
-    from resnet.ledger.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +43,16 @@ def displace(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> None
 
     None: nobody knows which attempt, as its stage.json and begun.json are gone.
     """
+    if entries := _entries(ledger.run.stage_folder(stage)):
+        differences = require_displaceable(ledger, stage, earlier)
+        _move(ledger, stage, earlier, entries, ", ".join(differences))
+
+
+def require_displaceable(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> list[str]:
+    """Raise UserError where `displace` would move guarded work; returns why it moves anything."""
     folder = ledger.run.stage_folder(stage)
-    entries = [entry for entry in sorted(folder.iterdir()) if entry.name != ".lock"]  # this very process has that one
-    if not entries:
-        return
+    if not _entries(folder):
+        return []
     if earlier:
         differences = ledger.differences(stage, earlier)
     else:
@@ -60,7 +64,12 @@ def displace(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> None
         differences.append(f"run {run.name} was trained on these records, in {time_text(worked)}")
         seconds += worked
     _guard(ledger, stage, seconds, differences)
-    _move(ledger, stage, earlier, entries, ", ".join(differences))
+    return differences
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a stage, or anybody, has left in its folder."""
+    return [entry for entry in sorted(folder.iterdir()) if entry.name != ".lock"]  # this very process has that one
 
 
 def displace_files(ledger: Ledger, stage: str, earlier: dict[str, Any], files: Sequence[Path], why: str) -> None:

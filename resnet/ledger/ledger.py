@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet.checked_json import Corrupt
 from resnet.errors import UserError
-from resnet.files import make_folder, sha256
+from resnet.files import sha256
 from resnet.ledger import starting_point
-from resnet.ledger.attempt import Attempt
 from resnet.ledger.starting_point import StartingPoint
-from resnet.ledger.state_files import read_state, write_state
-from resnet.locks import locked
+from resnet.ledger.state_files import read_state
 from resnet.run import Run
 from resnet.settings import Recipe
 from resnet.stage_table import STAGES, chain
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KILLED_SECONDS = 10.0  # a killed process may take a moment to end and release its lock
 SHOWN = 3  # differences in a reason
 FORMERLY_UNRECORDED = {("dataset", "classes")}  # settings of earlier versions: whatever they were counts as the same
 
@@ -257,84 +252,25 @@ class Ledger:
         earlier = self.record("convert") or self.begun("convert")
         return earlier is not None and _source_of(earlier)["listing"] == self._listing
 
-    def part_is_done(self, part: int) -> bool:
-        """Whether a part of the conversion is there, for the settings and images wanted now."""
-        return self._part_was_made(part) or not self.why_incomplete("convert")
-
-    def _part_was_made(self, part: int) -> bool:
-        made = read_state(self._part_file(part))
-        return self.matches("convert", made) and self._listing in (None, (made or {}).get("source", {}).get("listing"))
-
-    def _part_file(self, part: int) -> Path:
-        return self.run.records / "parts" / f"{part:05d}-of-{self.run.recipe.records.parts:05d}.json"
-
-    @contextlib.contextmanager
-    def stage(self, stage: str) -> Iterator[Attempt | None]:
-        """Lock what a stage writes, and the records that it reads together with other readers, while it runs.
-
-        Its inputs are checked inside the locks: another process may have changed them while this one waited. Yields
-        None where the stage is complete: another process may have finished it.
-        """
-        with contextlib.ExitStack() as locks:
-            if stage == "convert":  # two runs on the same images: the second waits, and finds the work done
-                locks.enter_context(locked(self.run.records, wait=math.inf))
-            else:
-                locks.enter_context(self.reading(STAGES[stage].inputs))
-                locks.enter_context(locked(self.run.stage_folder(stage), wait=KILLED_SECONDS))
-            self.require_inputs(stage)
-            if self.why_incomplete(stage):
-                self.verify_inputs(stage)
-                yield Attempt(self, stage)
-            else:
-                yield None
-
-    @contextlib.contextmanager
-    def importing(self, stages: Sequence[str], imported: Mapping[str, str]) -> Iterator[list[Attempt] | None]:
-        """Lock stages whose weights come from elsewhere. They need no other stage, and no records.
-
-        `imported` says from where. Yields an attempt at each, or None where this import is complete.
-        """
-        with contextlib.ExitStack() as locks:
-            for stage in stages:
-                locks.enter_context(locked(self.run.stage_folder(stage), wait=KILLED_SECONDS))
-            done = all(
-                (self.record(stage) or {}).get("imported") == imported and not self.why_itself_incomplete(stage)
-                for stage in stages
-            )
-            yield None if done else [Attempt(self, stage, imported) for stage in stages]
-
-    @contextlib.contextmanager
-    def reading(self, stages: Iterable[str]) -> Iterator[None]:
-        """Lock what these stages wrote together with other readers, so that nobody makes it again meanwhile."""
-        with contextlib.ExitStack() as locks:
-            for stage in stages:  # who rebuilds records may take hours, and is waited for
-                wait = math.inf if stage == "convert" else KILLED_SECONDS
-                locks.enter_context(locked(self.run.stage_folder(stage), shared=True, wait=wait))
-            yield
-
-    @contextlib.contextmanager
-    def part(self, part: int, changed: Callable[[], Sequence[Path]]) -> Iterator[None]:
-        """Lock the records together with those who make other parts of them, and note the part as done at the end.
-
-        The first who makes a part begins the conversion; `changed` is as in `Attempt.begin`.
-        """
-        while True:
-            with locked(self.run.records, shared=True, wait=math.inf):
-                if self._conversion_has_begun():
-                    yield
-                    make_folder(self._part_file(part).parent)
-                    write_state(self._part_file(part), self.identity("convert"))
-                    return
-            with locked(self.run.records, wait=math.inf):
-                if not self._conversion_has_begun():
-                    Attempt(self, "convert").begin(changed)
-
-    def _conversion_has_begun(self) -> bool:
+    def conversion_has_begun(self) -> bool:
+        """Whether the conversion that is wanted now is begun or done. Raises UserError as `require_own_records`."""
         self.require_own_records()
         if self.record("convert"):
             return not self.why_incomplete("convert")
         begun = self.begun("convert")
         return self.matches("convert", begun) and self._listing in (None, _source_of(begun or {})["listing"])
+
+    def part_is_done(self, part: int) -> bool:
+        """Whether a part of the conversion is there, for the settings and images wanted now."""
+        return self._part_was_made(part) or not self.why_incomplete("convert")
+
+    def _part_was_made(self, part: int) -> bool:
+        made = read_state(self.part_file(part))
+        return self.matches("convert", made) and self._listing in (None, (made or {}).get("source", {}).get("listing"))
+
+    def part_file(self, part: int) -> Path:
+        """Which says that a part of the conversion is done, and of what."""
+        return self.run.records / "parts" / f"{part:05d}-of-{self.run.recipe.records.parts:05d}.json"
 
 
 def _source_of(convert: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from types import ModuleType
 from resnet import datasets
 from resnet.ledger import Ledger
 from resnet.ledger.displacing import require_discardable
+from resnet.ledger.locking import working
 from resnet.run import Run
 from resnet.stage_table import STAGES, chain
 
@@ -35,7 +36,7 @@ def run_stage(name: str, run: Run) -> None:
     if not ledger.why_incomplete(name):  # before TensorFlow is imported
         return
     module = _import(STAGES[name].module)
-    with ledger.stage(name) as attempt:
+    with working(ledger, name) as attempt:
         if attempt:
             module.main(run, attempt)
 

@@ -15,6 +15,7 @@ from resnet.datasets.source import Dataset
 from resnet.errors import UserError
 from resnet.files import make_folder
 from resnet.ledger import Attempt, Ledger
+from resnet.ledger.locking import converting_part
 from resnet.records.shards import write_classes
 from resnet.run import Run
 
@@ -54,7 +55,7 @@ def convert_part(run: Run, ledger: Ledger, part: int) -> None:
         return
     dataset = load(run, ledger)
     same_listing = ledger.is_listing_unchanged()
-    with ledger.part(part, Converter(run, dataset, same_listing).changed_files):
+    with converting_part(ledger, part, Converter(run, dataset, same_listing).changed_files):
         make_folder(run.records / "index")
         Converter(run, dataset, same_listing, slice(part, None, parts)).write()
 

@@ -8,6 +8,8 @@ from ledgers import finish
 from resnet.errors import UserError
 from resnet.ledger import Ledger
 from resnet.ledger.displacing import require_discardable
+from resnet.ledger.locking import importing
+from resnet.ledger.state_files import write_state
 
 STAGES = ("train", "batchnorm")
 FILE = {"file": "/weights/resnet20.safetensors", "sha256": "ab" * 32}
@@ -15,7 +17,7 @@ FILE = {"file": "/weights/resnet20.safetensors", "sha256": "ab" * 32}
 
 def import_into(ledger: Ledger, imported: dict[str, str] = FILE, content: str = "weights") -> bool:
     """Import into a run; returns whether there was anything to do."""
-    with ledger.importing(STAGES, imported) as attempts:
+    with importing(ledger, STAGES, imported) as attempts:
         for attempt in attempts or ():
             attempt.begin()
         for attempt in attempts or ():
@@ -74,7 +76,7 @@ def test_another_file_takes_the_place_only_with_discard(imported, ledger_for):
 
 def test_an_interrupted_import_is_neither_used_nor_trained_over(ledger_for):
     ledger = ledger_for()
-    with ledger.importing(STAGES, FILE) as attempts:
+    with importing(ledger, STAGES, FILE) as attempts:
         for attempt in attempts:
             attempt.begin()
         (attempts[0].folder / "weights.safetensors").write_text("weights")
@@ -94,3 +96,21 @@ def test_an_import_displaces_a_long_training_only_with_discard(ledger_for, monke
     with pytest.raises(UserError, match="--discard train"):
         import_into(ledger_for())
     assert import_into(ledger_for(discard=["train"]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"), [("corrupt", "batchnorm/stage.json is corrupt"), ("long work", "--discard batchnorm")]
+)
+def test_an_import_that_must_not_displace_one_of_its_stages_leaves_the_others_as_they_were(ledger_for, damage, message):
+    for stage in ("convert", *STAGES):
+        finish(ledger_for(), stage)
+    batchnorm = ledger_for().run.stage_folder("batchnorm")
+    if damage == "corrupt":
+        (batchnorm / "stage.json").write_text("{")
+    else:
+        record = ledger_for().finished("batchnorm")
+        write_state(batchnorm / "stage.json", record | {"worked_seconds": 100.0})
+    with pytest.raises(UserError, match=message):
+        import_into(ledger_for())
+    assert ledger_for().why_incomplete("train") == ""
+    assert not (ledger_for().run.artifacts / "trash").exists()

@@ -12,6 +12,7 @@ from ledgers import begin, finish
 
 from resnet.errors import LockedElsewhere, UserError
 from resnet.ledger import Ledger
+from resnet.ledger.locking import working
 from resnet.ledger.state_files import read_state, write_state
 from resnet.run import Machine
 from resnet.stage_table import STAGES
@@ -228,7 +229,10 @@ def test_touched_images_are_looked_at_but_have_not_changed(ledger_for, tmp_path)
 def test_a_stage_whose_input_has_become_incomplete_while_it_waited_for_the_lock_does_not_begin(finished, ledger_for):
     begin(finished, "evaluate")  # so it has something to do
     (finished.run.records / "deep" / "output.bin").unlink()
-    with pytest.raises(UserError, match="evaluate depends on convert, which is incomplete"), finished.stage("evaluate"):
+    with (
+        pytest.raises(UserError, match="evaluate depends on convert, which is incomplete"),
+        working(finished, "evaluate"),
+    ):
         pytest.fail("it began")
 
 
@@ -239,11 +243,11 @@ def test_a_stage_does_not_begin_on_an_input_with_one_other_byte(finished, stage)
         output = finished.run.stage_folder(needed) / "deep" / "output.bin"
         content = output.read_bytes()
         output.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of the same size
-        with pytest.raises(UserError, match="is corrupt: it differs from what") as caught, finished.stage(stage):
+        with pytest.raises(UserError, match="is corrupt: it differs from what") as caught, working(finished, stage):
             pytest.fail("it began")
         assert str(output) in str(caught.value)
         output.write_bytes(content)
-    with finished.stage(stage) as attempt:
+    with working(finished, stage) as attempt:
         assert attempt
 
 
@@ -273,9 +277,9 @@ def test_two_names_of_one_folder_of_records_are_the_same_records(ledger_for, tmp
 
 
 def test_a_stage_cannot_be_made_again_while_another_reads_its_results(finished, ledger_for, monkeypatch):
-    monkeypatch.setattr("resnet.ledger.ledger.KILLED_SECONDS", 0.0)
+    monkeypatch.setattr("resnet.ledger.locking.KILLED_SECONDS", 0.0)
     begin(finished, "evaluate")
-    with finished.stage("evaluate"):
+    with working(finished, "evaluate"):
         other = ledger_for("batchnorm.batches=3")
-        with pytest.raises(LockedElsewhere, match=r"has locked .*/batchnorm"), other.stage("batchnorm"):
+        with pytest.raises(LockedElsewhere, match=r"has locked .*/batchnorm"), working(other, "batchnorm"):
             pytest.fail("it began")

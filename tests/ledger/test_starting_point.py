@@ -214,7 +214,7 @@ def test_weights_of_a_run_that_are_not_as_it_wrote_them_are_told_from_newer_ones
     finish(tuned("source"), "convert")
     attempt = begin(tuned("source"), "train")
     point = attempt.ledger.starting_point
-    with pytest.raises(UserError, match="is corrupt: it differs from what batchnorm wrote. Delete it"):
+    with pytest.raises(UserError, match=r"is corrupt: it differs from what batchnorm wrote\. Delete it"):
         point.require_same("another digest", attempt.begun)
     newer = starting_point.sha256(finish_weights(source, "trained longer"))
     with pytest.raises(UserError, match="has just changed"):

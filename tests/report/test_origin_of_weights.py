@@ -35,7 +35,14 @@ def test_a_run_of_imported_weights_names_their_file_and_shows_no_training(page_w
     assert "/weights/&lt;resnet&gt;.safetensors" in page
     assert "ab" * 32 in page
     assert "weights, not trained here" in page
-    for absent in ("of training:", "Learning rate", 'alt="Curves', "What the network sees", "images per step", "Devices"):
+    for absent in (
+        "of training:",
+        "Learning rate",
+        'alt="Curves',
+        "What the network sees",
+        "images per step",
+        "Devices",
+    ):
         assert absent not in page
 
 
