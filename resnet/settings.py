@@ -202,7 +202,9 @@ class Training(Section):
         if sorted(set(self.drop_epochs)) != self.drop_epochs:
             raise ValueError(f"drop_epochs must rise: {self.drop_epochs}")
         if self.freeze and not self.start_from:
-            raise ValueError("freeze keeps weights as they are, so start_from must name trained ones")
+            raise ValueError(
+                "freeze keeps weights as they are: name trained ones in training.start_from, or set training.freeze=[]"
+            )
         return self
 
     @property

@@ -17,7 +17,10 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
     """Groups of options by name, as parents for a command's parser."""
     recipe = argparse.ArgumentParser(add_help=False)
     recipe.add_argument(
-        "--recipe", default="", help="name of a shipped recipe, or a .toml file (default: the run's own, or digits)"
+        "--recipe",
+        default="",
+        help="name of a shipped recipe, or a .toml file (default: the run's own, or else digits; import-weights: or "
+        "else the usual one for the weights)",
     )
     recipe.add_argument(
         "--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="or a JSON list; repeatable"

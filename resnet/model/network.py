@@ -17,6 +17,7 @@ from resnet.model.layers import EPSILON, BatchNorm, Conv, Dense, Statistics, nor
 from resnet.settings import Recipe
 
 BASIC, BOTTLENECK = "basic", "bottleneck"
+CLASSIFIER = "classifier"  # the name of the last layer
 IMAGENET_DEPTHS: dict[int, tuple[str, tuple[int, ...]]] = {  # Table 1 of the paper: kind of block, blocks per stage
     18: (BASIC, (2, 2, 2, 2)),
     34: (BASIC, (3, 4, 6, 3)),
@@ -38,7 +39,7 @@ class Block(tf.Module):
         self, name: str, kind: str, inputs: int, width: int, stride: int, stride_in: str, epsilon: float, seed: int
     ):
         super().__init__()
-        self.stage = name.split("/")[0]
+        self.stage = layer_of(name)
         self.outputs = width if kind == BASIC else 4 * width
         if kind == BASIC:
             plan = [(3, width, stride), (3, width, 1)]
@@ -76,6 +77,11 @@ def network_of(recipe: Recipe, classes: int) -> ResNet:
         seed=training.seed,
         precision=training.precision,
     )
+
+
+def layer_of(variable: str) -> str:
+    """The layer that a variable, by its name, belongs to: "stem", "stage1" and so on, or "classifier"."""
+    return variable.split("/")[0]
 
 
 class ResNet(tf.Module):
@@ -117,7 +123,7 @@ class ResNet(tf.Module):
                 block = Block(f"stage{stage}/block{i}", kind, channels, width, stride, stride_in, epsilon, seed)
                 self.blocks.append(block)
                 channels = block.outputs
-        self.classifier = Dense("classifier", channels, classes, seed)
+        self.classifier = Dense(CLASSIFIER, channels, classes, seed)
 
     def __call__(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, Statistics]:
         """Logits (float32 [n, classes]) of uint8 images [n, size, size, 3].
@@ -147,7 +153,7 @@ class ResNet(tf.Module):
     @property
     def trained(self) -> list[tf.Variable]:
         """The variables that training changes by gradients: all weights but those of frozen layers."""
-        return [variable for variable in self.trainable_variables if variable.name.split("/")[0] not in self.frozen]
+        return [variable for variable in self.trainable_variables if layer_of(variable.name) not in self.frozen]
 
     @property
     def norms(self) -> list[BatchNorm]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from resnet.model.network import CLASSIFIER, layer_of
 from resnet.settings import Training
 
 
@@ -42,5 +43,5 @@ class Sgd:
             weight.assign_sub(velocity)
 
         for weight, velocity, gradient in zip(self._weights, self._momentum, gradients, strict=True):
-            factor = 1.0 if weight.name.startswith("classifier/") else self._settings.backbone_factor
+            factor = 1.0 if layer_of(weight.name) == CLASSIFIER else self._settings.backbone_factor
             strategy.extended.update(weight, descend, args=(velocity, gradient, learning_rate, factor))

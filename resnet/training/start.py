@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from resnet.model.network import ResNet
+from resnet.model.network import CLASSIFIER, ResNet, layer_of
 from resnet.weights.safetensors_files import assign
 from resnet.weights.sources import Source
 
-CLASSIFIER = "classifier"
 LAYERS = ("stem", "stage1", "stage2", "stage3", "stage4", CLASSIFIER)  # from the image to the answer
 
 
@@ -29,9 +28,9 @@ def take_layers(source: Source, network: ResNet, classes: Sequence[tuple[str, st
     """
     different, reason = _compared(source, classes)
     new = [CLASSIFIER] if different else []
-    variables = {name: variable for name, variable in network.named_variables().items() if _layer(name) not in new}
-    assign(variables, {name: source.tensors[name] for name in source.tensors if _layer(name) not in new}, source.path)
-    return Started(in_order({_layer(name) for name in variables}), new, reason)
+    variables = {name: variable for name, variable in network.named_variables().items() if layer_of(name) not in new}
+    assign(variables, {name: source.tensors[name] for name in source.tensors if layer_of(name) not in new}, source.path)
+    return Started(in_order({layer_of(name) for name in variables}), new, reason)
 
 
 def in_order(layers: Collection[str]) -> list[str]:
@@ -50,7 +49,3 @@ def _compared(source: Source, classes: Sequence[tuple[str, str]]) -> tuple[bool,
         if was != now:
             return True, f"for other classes: {now} instead of {was}"
     return False, "the classes are the same"
-
-
-def _layer(variable: str) -> str:
-    return variable.split("/")[0]

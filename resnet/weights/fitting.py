@@ -63,7 +63,8 @@ def _check_names(stored: Mapping[str, Stored], table: Table, described: str, pat
     classifier = {table[name].name for name in ("classifier/kernel", "classifier/bias")}
     if set(missing) == classifier and not left_over:
         raise UserError(
-            f'{path} has no classifier ({_listed(missing)}). Give the file that has it, without "notop" in its name.'
+            f"{path} has no classifier ({_listed(missing)}). Give the file of the whole network: of Keras's, the one "
+            'without "notop" in its name.'
         )
     problems = [f"{_listed(names)} {what}" for what, names in (("missing", missing), ("left over", left_over)) if names]
     if problems:

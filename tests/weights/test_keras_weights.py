@@ -182,7 +182,7 @@ def test_a_file_without_the_classifier_is_refused(harmed, refusal):
     assert "predictions/bias missing" in refusal(path)
     with h5py.File(path, "r+") as file:
         del file["model_weights/predictions"]
-    assert 'has no classifier (predictions/kernel, predictions/bias). Give the file that has it, without "notop"' in (
+    assert "has no classifier (predictions/kernel, predictions/bias). Give the file of the whole network" in (
         refusal(path)
     )
 
