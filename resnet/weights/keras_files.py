@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import re
 import zipfile
 import zlib
@@ -50,7 +51,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     try:
         with archive.open(name) as file:
             content = file.read(LARGEST[name] + 1)
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError):
         raise UserError(f"{path} is cut short or corrupt: {name} in it cannot be read. Get the file again.") from None
     if len(content) > LARGEST[name]:
         raise UserError(f"{path}: {name} in it is too large for a ResNet. Give the file of a ResNet50, 101 or 152.")

@@ -98,8 +98,8 @@ def test_an_archive_without_names_of_layers_takes_them_from_its_configuration(ke
     assert same_tensors(tmp_path / "early.keras", source)
 
 
-def archive(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+def archive(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as file:
         for name, content in members.items():
             file.writestr(name, content)
     return path
@@ -109,6 +109,16 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
 def test_an_archive_whose_configuration_makes_no_sense_is_refused(config, tmp_path, refusal):
     path = archive(tmp_path / "resnet.keras", {"config.json": config, "model.weights.h5": b""})
     assert "its config.json does not list the layers of a model" in refusal(path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_with_corrupt_members_is_refused_however_they_are_compressed(compression, tmp_path, refusal):
+    members = {"config.json": b"[1, 2]" * 1000, "model.weights.h5": b""}
+    path = archive(tmp_path / "resnet.keras", members, compression)
+    content = bytearray(path.read_bytes())
+    content[60:90] = b"\xff" * 30
+    path.write_bytes(content)
+    assert "is cut short or corrupt: config.json in it cannot be read" in refusal(path)
 
 
 def test_an_archive_that_unpacks_to_more_than_a_network_is_refused(tmp_path, refusal):
