@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from resnet.classifier import BATCH, Classifier, load_classifier
 from resnet.datasets.imagenet import shipped_classes
@@ -120,6 +122,12 @@ def test_an_array_that_is_no_image_is_refused(classifier, picture):
         classifier.predict([picture(), picture().astype(np.float32) / 255])
 
 
+def test_what_is_neither_a_path_nor_an_array_is_refused_with_the_way_to_make_an_array(classifier, picture):
+    for image in (None, 3, Image.fromarray(picture())):
+        with pytest.raises(ValueError, match=rf"a path or an array, not {type(image).__name__}.*numpy\.asarray"):
+            classifier.predict([image])
+
+
 @pytest.mark.parametrize("image", ["a.jpg", Path("a.jpg"), np.zeros((8, 8, 3), np.uint8), b"a.jpg"])
 def test_one_image_instead_of_a_list_is_refused(classifier, image):
     with pytest.raises(ValueError, match=r"even for a single one: \[image\]"):
@@ -207,6 +215,16 @@ def test_a_stale_run_is_used_with_a_warning(copied, capsys, photographs):
     assert load_classifier(copied).predict([photographs / "cat" / "0.jpg"])[0].error == ""
     assert "warning: classifier: " in (said := capsys.readouterr().err)
     assert "weights.safetensors is stale" in said
+
+
+def test_a_process_that_classifies_keeps_tensorflow_as_it_was(evaluated, photographs, monkeypatch):
+    """With deterministic operations, TensorFlow would refuse to draw random numbers without a seed."""
+
+    def refuse():
+        raise AssertionError
+
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", refuse)
+    assert load_classifier(evaluated.folder).predict([photographs / "cat" / "0.jpg"])[0].top
 
 
 def test_importing_the_package_is_cheap(tmp_path):
