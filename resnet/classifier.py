@@ -16,8 +16,10 @@ from scipy.special import softmax
 from resnet.datasets.imagenet import shipped_classes
 from resnet.devices import shared_strategy
 from resnet.errors import UserError
+from resnet.files import sha256
 from resnet.inference import LIKELIEST, Predictor, likeliest
 from resnet.ledger.displacing import STALE
+from resnet.ledger.state_files import read_state
 from resnet.loader.files import ImageFile, Pixels, Seen, Source, View, look_at
 from resnet.model.network import network_of
 from resnet.processes import cores
@@ -143,11 +145,22 @@ def load_classifier(folder: str | os.PathLike[str]) -> Classifier:
     folder = Path(folder).expanduser().absolute()
     recipe, weights = stored_recipe(folder), require_weights(folder)
     tensors, facts = read_tensors(weights)
+    _check_written(weights)
     _check_settings(facts.get("settings", {}), recipe, weights)
     if weights.with_name(STALE).exists():
         logger.warning("%s is stale: it does not belong to what the run has now; %s beside it says why", weights, STALE)
     outputs = len(tensors.get("classifier/bias", ()))
     return Classifier(recipe, tensors, _classes(folder, recipe, facts, outputs), weights)
+
+
+def _check_written(weights: Path) -> None:
+    """Raise UserError where these are not the weights that the run finished with."""
+    outputs = (read_state(weights.with_name("stage.json")) or {}).get("outputs", {})
+    if weights.name not in outputs or sha256(weights) != outputs[weights.name]["sha256"]:
+        raise UserError(
+            f"{weights} is corrupt: it differs from what batchnorm wrote. Copy the run again; or delete the file, and "
+            "the same command says how to make it again."
+        )
 
 
 def _check_settings(trained_with: dict[str, object], recipe: Recipe, weights: Path) -> None:

@@ -15,7 +15,9 @@ from PIL import Image
 from resnet.classifier import BATCH, Classifier, load_classifier
 from resnet.datasets.imagenet import shipped_classes
 from resnet.errors import UserError
+from resnet.files import sha256
 from resnet.images.decoding import decode
+from resnet.ledger.state_files import content_digest, write_state
 from resnet.loader.files import ImageFile
 from resnet.model.network import ResNet
 from resnet.predictions_file import read_predictions
@@ -144,6 +146,14 @@ def forget_classes(folder: Path) -> None:
     path = folder / "batchnorm" / "weights.safetensors"
     tensors, facts = read_tensors(path)
     write_tensors(path, tensors, {name: value for name, value in facts.items() if name != "classes"})
+    finish(path)
+
+
+def finish(weights: Path) -> None:
+    """Write the stage.json of weights."""
+    outputs = {weights.name: {"sha256": sha256(weights), "size": weights.stat().st_size}}
+    facts = {"stage": "batchnorm", "version": 1, "settings": {}, "inputs": {}, "outputs": outputs}
+    write_state(weights.with_name("stage.json"), facts | {"digest": content_digest(outputs)})
 
 
 def test_weights_that_name_no_classes_have_those_of_the_records(evaluated, tmp_path, photographs):
@@ -170,7 +180,7 @@ def test_a_network_of_1000_outputs_on_imagenet_has_the_shipped_classes(tmp_path,
     weights = run.stage_folder("batchnorm") / "weights.safetensors"
     weights.parent.mkdir()
     write_weights(weights, ResNet(20, outputs))
-    weights.with_name("stage.json").touch()
+    finish(weights)
     if outputs == 1000:
         assert load_classifier(run.folder).classes == shipped_classes()
     else:
@@ -207,6 +217,14 @@ def test_weights_cut_short_are_refused(copied):
     weights = copied / "batchnorm" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(UserError, match="not a complete safetensors file"):
+        load_classifier(copied)
+
+
+def test_weights_of_another_run_in_their_place_are_refused(copied):
+    path = copied / "batchnorm" / "weights.safetensors"
+    tensors, facts = read_tensors(path)
+    write_tensors(path, {name: tensor + 1 for name, tensor in tensors.items()}, facts)
+    with pytest.raises(UserError, match=r"weights\.safetensors is corrupt: it differs from what batchnorm wrote"):
         load_classifier(copied)
 
 
