@@ -202,7 +202,7 @@ def _sources(images: Iterable[Image]) -> Iterator[Source]:
 def _source(image: Image) -> Source:
     if isinstance(image, np.ndarray):
         return Pixels(image)
-    if isinstance(image, (str, bytes, os.PathLike)):
+    if isinstance(image, (str, os.PathLike)):
         return ImageFile(os.fsdecode(image))
     raise ValueError(
         f"an image must be a path or an array, not {type(image).__name__}. (From an image of Pillow: "

@@ -125,7 +125,7 @@ def test_an_array_that_is_no_image_is_refused(classifier, picture):
 
 
 def test_what_is_neither_a_path_nor_an_array_is_refused_with_the_way_to_make_an_array(classifier, picture):
-    for image in (None, 3, Image.fromarray(picture())):
+    for image in (None, 3, b"the content of a file", Image.fromarray(picture())):
         with pytest.raises(ValueError, match=rf"a path or an array, not {type(image).__name__}.*numpy\.asarray"):
             classifier.predict([image])
 
