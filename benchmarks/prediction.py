@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 from photographs import photographs
@@ -37,6 +38,13 @@ from resnet.weights.safetensors_files import values
 BYTES = (79_000, 89_000)  # 80 KB on average: see benchmarks/conversion.py
 
 
+class Cost(NamedTuple):
+    """Of one pass over the images."""
+
+    rate: float  # images/s
+    cpu: float  # ms an image; unlike the rate, it hardly depends on what else the machine does
+
+
 def main() -> None:
     options = _options()
     cv2.setNumThreads(1)  # as the command does
@@ -54,36 +62,50 @@ def measure(run: Run, rounds: int) -> None:
     files = [str(path) for path in sorted((run.data or Path()).glob("val/*/*"))]
     network = network_of(run.recipe, len(records.classes))
     classifier = Classifier(run.recipe, values(network.named_variables()), records.classes, Path("random weights"))
-    rates: dict[str, list[float]] = {"predict": [], "Evaluate": []}
+    costs: dict[str, list[Cost]] = {"predict": [], "Evaluate": []}
     for _ in range(rounds):
-        seconds, predicted = _predict(classifier, files, run.machine.workers)
-        rates["predict"].append(len(files) / seconds)
-        seconds, evaluated = _evaluate(run, records, classifier)
-        rates["Evaluate"].append(len(files) / seconds)
+        before = _spent()
+        predicted = _predict(classifier, files, run.machine.workers)
+        costs["predict"].append(_cost(before, len(files)))
+        before = _spent()
+        evaluated = _evaluate(run, records, classifier)
+        costs["Evaluate"].append(_cost(before, len(files)))
     difference = max(abs(predicted[file] - evaluated[file]) for file in evaluated)
     print(f"ResNet-{run.recipe.model.depth}, {len(files):,} photographs, {run.machine.workers} workers:")
-    for name, of_rounds in rates.items():
-        low, high = min(of_rounds), max(of_rounds)
-        print(f"  {name}: {statistics.median(of_rounds):.1f} images/s, median of {rounds} ({low:.1f} to {high:.1f})")
+    for name, of_rounds in costs.items():
+        rates, cpu = zip(*of_rounds, strict=True)
+        print(
+            f"  {name}: {statistics.median(rates):.1f} images/s, median of {rounds} ({min(rates):.1f} to "
+            f"{max(rates):.1f}); {statistics.median(cpu):.1f} ms of CPU an image"
+        )
     print(f"  greatest difference of a probability: {difference:.1g}", flush=True)
 
 
-def _predict(classifier: Classifier, files: list[str], workers: int) -> tuple[float, dict[str, float]]:
-    """Seconds, and the greatest probability of each image by its name."""
-    start, found = time.perf_counter(), {}
+def _spent() -> tuple[float, float]:
+    """Seconds of the clock, and of CPU in this process and in those that it started and that have ended."""
+    times = os.times()
+    return time.perf_counter(), times.user + times.system + times.children_user + times.children_system
+
+
+def _cost(before: tuple[float, float], images: int) -> Cost:
+    seconds, cpu_seconds = (now - then for now, then in zip(_spent(), before, strict=True))
+    return Cost(images / seconds, 1000 * cpu_seconds / images)
+
+
+def _predict(classifier: Classifier, files: list[str], workers: int) -> dict[str, float]:
+    """The greatest probability of each image by its name."""
+    found = {}
     with open(os.devnull, "w", encoding="utf-8") as answers:
         for prediction in classifier.stream(map(ImageFile, files), workers=workers):
             print(json_line(prediction), file=answers)
             found[os.path.basename(prediction.file or "")] = prediction.top[0].probability
-    return time.perf_counter() - start, found
+    return found
 
 
-def _evaluate(run: Run, records: ShardedRecords, classifier: Classifier) -> tuple[float, dict[str, float]]:
-    start = time.perf_counter()
+def _evaluate(run: Run, records: ShardedRecords, classifier: Classifier) -> dict[str, float]:
     with contextlib.redirect_stderr(io.StringIO()):
         answers, names = predict_all(run, records, Predictor(classifier.network, make_strategy(run.machine)))
-    seconds = time.perf_counter() - start
-    return seconds, {os.path.basename(name): p for name, p in zip(names, answers.probabilities[:, 0], strict=True)}
+    return {os.path.basename(name): p for name, p in zip(names, answers.probabilities[:, 0], strict=True)}
 
 
 def _make_images(folder: Path, count: int) -> None:

@@ -87,6 +87,8 @@ def _fail(message: str, code: int) -> int:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    if code == EXIT_INTERRUPTED:
-        os._exit(code)  # at once: after Ctrl-C in some imports, Python's own way ends with another code
+    # At once: after Ctrl-C in some imports, Python's own way ends with another code; and it waits for threads, which
+    # may wait for names of images that nobody wants an answer to.
+    if code == EXIT_INTERRUPTED or console.reader_has_ended():
+        os._exit(code)
     sys.exit(code)

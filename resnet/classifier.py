@@ -14,15 +14,17 @@ import numpy as np
 from scipy.special import softmax
 
 from resnet.datasets.imagenet import shipped_classes
-from resnet.devices import make_strategy
+from resnet.devices import shared_strategy
 from resnet.errors import UserError
+from resnet.files import sha256
 from resnet.inference import LIKELIEST, Predictor, likeliest
 from resnet.ledger.displacing import STALE
+from resnet.ledger.state_files import read_state
 from resnet.loader.files import ImageFile, Pixels, Seen, Source, View, look_at
 from resnet.model.network import network_of
 from resnet.processes import cores
 from resnet.records.shards import read_classes
-from resnet.run import Machine, Run, require_weights, stored_recipe
+from resnet.run import Run, require_weights, stored_recipe
 from resnet.settings import Recipe
 from resnet.weights.safetensors_files import assign, read_tensors
 
@@ -63,7 +65,7 @@ class Classifier:
         self, recipe: Recipe, tensors: dict[str, np.ndarray], classes: Sequence[tuple[str, str]], origin: Path
     ):
         self.recipe, self.classes = recipe, list(classes)
-        strategy = make_strategy(Machine())
+        strategy = shared_strategy()
         with strategy.scope():
             self.network = network_of(recipe, len(self.classes))
         assign(self.network.named_variables(), tensors, origin)
@@ -72,7 +74,7 @@ class Classifier:
     def predict(self, images: Iterable[Image], top: int = LIKELIEST) -> list[Prediction]:
         """The `top` likeliest classes of each image, in the order given. A file that cannot be read has an `error`.
 
-        Raises ValueError for an array that is no image.
+        Raises ValueError for what is neither a path nor an array, or for an array that is no image.
         """
         return list(self.stream(_sources(images), top))
 
@@ -101,10 +103,6 @@ class Classifier:
                     raise UserError(f"{seen.file} cannot be read: {seen.error}")
             parts.append(logits)
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
-
-    def logits_of_views(self, views: np.ndarray) -> np.ndarray:
-        """Float32 logits [n, classes] of pixels that are what the network sees, uint8 RGB [n, size, size, 3]."""
-        return self._predictor(views)
 
     def _computed(self, sources: Iterable[Source], workers: int) -> Iterator[tuple[list[Seen], np.ndarray]]:
         """Batches of images, with the logits of those that could be read.
@@ -147,11 +145,22 @@ def load_classifier(folder: str | os.PathLike[str]) -> Classifier:
     folder = Path(folder).expanduser().absolute()
     recipe, weights = stored_recipe(folder), require_weights(folder)
     tensors, facts = read_tensors(weights)
+    _check_written(weights)
     _check_settings(facts.get("settings", {}), recipe, weights)
     if weights.with_name(STALE).exists():
         logger.warning("%s is stale: it does not belong to what the run has now; %s beside it says why", weights, STALE)
     outputs = len(tensors.get("classifier/bias", ()))
     return Classifier(recipe, tensors, _classes(folder, recipe, facts, outputs), weights)
+
+
+def _check_written(weights: Path) -> None:
+    """Raise UserError where these are not the weights that the run finished with."""
+    outputs = (read_state(weights.with_name("stage.json")) or {}).get("outputs", {})
+    if weights.name not in outputs or sha256(weights) != outputs[weights.name]["sha256"]:
+        raise UserError(
+            f"{weights} is corrupt: it differs from what batchnorm wrote. Copy the run again; or delete the file, and "
+            "the same command says how to make it again."
+        )
 
 
 def _check_settings(trained_with: dict[str, object], recipe: Recipe, weights: Path) -> None:
@@ -184,10 +193,18 @@ def _classes(folder: Path, recipe: Recipe, facts: dict, outputs: int) -> list[tu
 
 
 def _sources(images: Iterable[Image]) -> Iterator[Source]:
-    """Raises ValueError for one image where several are expected."""
+    """Raises ValueError for one image where several are expected, or for what is neither a path nor an array."""
     if isinstance(images, (str, bytes, os.PathLike, np.ndarray)):
-        raise ValueError(
-            "give a list of images, even for a single one: [image]. (Pixels that are cut as the network sees them are "
-            "for logits_of_views.)"
-        )
-    return (Pixels(image) if isinstance(image, np.ndarray) else ImageFile(os.fsdecode(image)) for image in images)
+        raise ValueError("give a list of images, even for a single one: [image]")
+    return map(_source, images)
+
+
+def _source(image: Image) -> Source:
+    if isinstance(image, np.ndarray):
+        return Pixels(image)
+    if isinstance(image, (str, os.PathLike)):
+        return ImageFile(os.fsdecode(image))
+    raise ValueError(
+        f"an image must be a path or an array, not {type(image).__name__}. (From an image of Pillow: "
+        'numpy.asarray(image.convert("RGB")).)'
+    )

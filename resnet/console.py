@@ -102,10 +102,20 @@ def require_output() -> bool:
     A reader that has read enough (`| head`) is no error. Returns whether somebody still reads.
     """
     sys.stdout.flush()
-    error = getattr(_raw(sys.stdout), "error", None)
+    error = _output_error()
     if error and error.errno != errno.EPIPE:
         raise OSError(error.errno, error.strerror, "standard output")
     return error is None
+
+
+def reader_has_ended() -> bool:
+    """Whether standard output was a pipe, and its reader has read enough."""
+    error = _output_error()
+    return error is not None and error.errno == errno.EPIPE
+
+
+def _output_error() -> OSError | None:
+    return getattr(_raw(sys.stdout), "error", None)
 
 
 def say_in_signal_handler(text: str) -> None:

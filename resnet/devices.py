@@ -22,9 +22,9 @@ ALIGNMENT = 64  # bytes: Eigen's, for AVX-512; kernels abort on less
 
 
 def make_strategy(machine: Machine, replicas: int = 0) -> tf.distribute.Strategy:
-    """A strategy over the GPUs, or over the CPU where there is none. Call it before TensorFlow runs anything.
+    """A strategy over the GPUs, or over the CPU where there is none, for a stage, which has the process to itself.
 
-    `replicas`: what the devices must share evenly; 0: they need not.
+    Call it before TensorFlow runs anything. `replicas`: what the devices must share evenly; 0: they need not.
     """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -33,7 +33,9 @@ def make_strategy(machine: Machine, replicas: int = 0) -> tf.distribute.Strategy
         cpu = tf.config.list_physical_devices("CPU")[0]
         logical = [tf.config.LogicalDeviceConfiguration()] * machine.cpu_devices
         tf.config.set_logical_device_configuration(cpu, logical)
-    devices = [device.name for device in tf.config.list_logical_devices("GPU" if gpus else "CPU")]
+    # Ops that could add in a different order each time take one order: a resumed run repeats an uninterrupted one.
+    tf.config.experimental.enable_op_determinism()
+    devices = _devices()
     if machine.devices > len(devices) or (machine.devices and not gpus):
         raise UserError(f"devices asks for {machine.devices} GPUs, but TensorFlow finds {len(gpus)}")
     devices = devices[: machine.devices or None]
@@ -45,9 +47,31 @@ def make_strategy(machine: Machine, replicas: int = 0) -> tf.distribute.Strategy
             len(devices),
             replicas,
         )
-    # Ops that could add in a different order each time take one order: a resumed run repeats an uninterrupted one.
-    tf.config.experimental.enable_op_determinism()
-    return tf.distribute.OneDeviceStrategy(devices[0]) if used == 1 else tf.distribute.MirroredStrategy(devices[:used])
+    return _over(devices[:used])
+
+
+def shared_strategy() -> tf.distribute.Strategy:
+    """A strategy over the same devices, in a process that may use TensorFlow for other work too.
+
+    So no setting changes under that work, and it may have begun. (With deterministic operations, for one, TensorFlow
+    draws no random numbers without a seed.)
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except (RuntimeError, ValueError):  # TensorFlow runs already, or the caller has divided the GPU
+            pass
+    return _over(_devices())
+
+
+def _devices() -> list[str]:
+    """The names of the GPUs, or else of the CPU's devices."""
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name for device in found]
+
+
+def _over(devices: list[str]) -> tf.distribute.Strategy:
+    return tf.distribute.OneDeviceStrategy(devices[0]) if len(devices) == 1 else tf.distribute.MirroredStrategy(devices)
 
 
 def device_names(strategy: tf.distribute.Strategy) -> list[str]:

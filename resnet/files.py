@@ -65,26 +65,34 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     make_folder(path.parent)
     former = path.with_name(f".{path.name}.former")
-    if former.exists() and not path.exists():
+    if os.path.lexists(former) and not os.path.lexists(path):
         former.rename(path)
     for leftover in (former, *path.parent.glob(f".{path.name}.*{LEFTOVER}")):
-        shutil.rmtree(leftover, ignore_errors=True)
+        _delete(leftover)
     temporary = temporary_name(path)
     try:
         temporary.mkdir()
         yield temporary
         _sync_all(temporary)
-        if path.exists():
+        if os.path.lexists(path):
             path.rename(former)
         temporary.rename(path)
         sync_folder(path.parent)
     except BaseException:
-        if former.exists() and not path.exists():
+        if os.path.lexists(former) and not os.path.lexists(path):
             former.rename(path)
         raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
+        _delete(temporary)
+        _delete(former)
+
+
+def _delete(path: Path) -> None:
+    """Delete a folder, or the file or link that a user has put in its place. What a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_all(folder: Path) -> None:

@@ -202,7 +202,7 @@ class _Stored:
     def check(self) -> None:
         """Raise Corrupt if the recipe is not the one that the run stored."""
         if self.checksums and sha256(self.recipe) not in self.checksums:
-            way_on = f"Give a recipe; this one with --recipe {self.recipe}."
+            way_on = f"Restore it, or give `luigi` a recipe: this one with --recipe {self.recipe}."
             raise corrupt(self.recipe, "it differs from what the run stored", way_on)
 
     def note(self, settings: Recipe, default_recipe: str, overrides: Sequence[str]) -> str:

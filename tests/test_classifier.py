@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from resnet.classifier import BATCH, Classifier, load_classifier
 from resnet.datasets.imagenet import shipped_classes
 from resnet.errors import UserError
+from resnet.files import sha256
 from resnet.images.decoding import decode
+from resnet.ledger.state_files import content_digest, write_state
 from resnet.loader.files import ImageFile
 from resnet.model.network import ResNet
 from resnet.predictions_file import read_predictions
@@ -120,6 +124,12 @@ def test_an_array_that_is_no_image_is_refused(classifier, picture):
         classifier.predict([picture(), picture().astype(np.float32) / 255])
 
 
+def test_what_is_neither_a_path_nor_an_array_is_refused_with_the_way_to_make_an_array(classifier, picture):
+    for image in (None, 3, b"the content of a file", Image.fromarray(picture())):
+        with pytest.raises(ValueError, match=rf"a path or an array, not {type(image).__name__}.*numpy\.asarray"):
+            classifier.predict([image])
+
+
 @pytest.mark.parametrize("image", ["a.jpg", Path("a.jpg"), np.zeros((8, 8, 3), np.uint8), b"a.jpg"])
 def test_one_image_instead_of_a_list_is_refused(classifier, image):
     with pytest.raises(ValueError, match=r"even for a single one: \[image\]"):
@@ -136,6 +146,14 @@ def forget_classes(folder: Path) -> None:
     path = folder / "batchnorm" / "weights.safetensors"
     tensors, facts = read_tensors(path)
     write_tensors(path, tensors, {name: value for name, value in facts.items() if name != "classes"})
+    finish(path)
+
+
+def finish(weights: Path) -> None:
+    """Write the stage.json of weights."""
+    outputs = {weights.name: {"sha256": sha256(weights), "size": weights.stat().st_size}}
+    facts = {"stage": "batchnorm", "version": 1, "settings": {}, "inputs": {}, "outputs": outputs}
+    write_state(weights.with_name("stage.json"), facts | {"digest": content_digest(outputs)})
 
 
 def test_weights_that_name_no_classes_have_those_of_the_records(evaluated, tmp_path, photographs):
@@ -162,7 +180,7 @@ def test_a_network_of_1000_outputs_on_imagenet_has_the_shipped_classes(tmp_path,
     weights = run.stage_folder("batchnorm") / "weights.safetensors"
     weights.parent.mkdir()
     write_weights(weights, ResNet(20, outputs))
-    weights.with_name("stage.json").touch()
+    finish(weights)
     if outputs == 1000:
         assert load_classifier(run.folder).classes == shipped_classes()
     else:
@@ -202,11 +220,29 @@ def test_weights_cut_short_are_refused(copied):
         load_classifier(copied)
 
 
+def test_weights_of_another_run_in_their_place_are_refused(copied):
+    path = copied / "batchnorm" / "weights.safetensors"
+    tensors, facts = read_tensors(path)
+    write_tensors(path, {name: tensor + 1 for name, tensor in tensors.items()}, facts)
+    with pytest.raises(UserError, match=r"weights\.safetensors is corrupt: it differs from what batchnorm wrote"):
+        load_classifier(copied)
+
+
 def test_a_stale_run_is_used_with_a_warning(copied, capsys, photographs):
     (copied / "batchnorm" / "stale.txt").write_text("why")
     assert load_classifier(copied).predict([photographs / "cat" / "0.jpg"])[0].error == ""
     assert "warning: classifier: " in (said := capsys.readouterr().err)
     assert "weights.safetensors is stale" in said
+
+
+def test_a_process_that_classifies_keeps_tensorflow_as_it_was(evaluated, photographs, monkeypatch):
+    """With deterministic operations, TensorFlow would refuse to draw random numbers without a seed."""
+
+    def refuse():
+        raise AssertionError
+
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", refuse)
+    assert load_classifier(evaluated.folder).predict([photographs / "cat" / "0.jpg"])[0].top
 
 
 def test_importing_the_package_is_cheap(tmp_path):

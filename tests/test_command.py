@@ -64,6 +64,30 @@ def test_a_command_whose_output_cannot_be_written_fails():
     assert ended.stderr == "error: No space left on device: standard output\n"
 
 
+# Runs `python -m resnet recipe`, while a thread waits for standard input.
+WAITING = """
+import runpy, sys, threading
+
+threading.Thread(target=sys.stdin.read).start()
+sys.argv[1:] = ["recipe"]
+runpy.run_module("resnet", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_command_whose_reader_has_read_enough_ends_though_its_input_goes_on():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING], stdin=subprocess.PIPE, stdout=writing, stderr=subprocess.PIPE
+    ) as process:
+        os.close(writing)
+        try:
+            assert process.wait(timeout=60) == 0
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
+
+
 # Runs `python -m resnet recipe`; Ctrl-C comes during the import of a module.
 INTERRUPTED_IMPORT = """
 import os, runpy, signal, sys

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet.devices import ALIGNMENT, device_names, lend, make_strategy
+from resnet.devices import ALIGNMENT, device_names, lend, make_strategy, shared_strategy
 from resnet.errors import UserError
 from resnet.run import Machine
 
@@ -24,6 +24,15 @@ def test_without_gpus_the_cpu_is_one_device():
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has GPUs")
     assert device_names(make_strategy(Machine(), replicas=4)) == [f"CPU ({len(os.sched_getaffinity(0))} cores)"]
+
+
+def test_a_shared_strategy_is_made_where_tensorflow_runs_already(monkeypatch):
+    def refuse(device, enable):
+        raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"a {kind}"])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
+    assert shared_strategy().num_replicas_in_sync >= 1
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:

@@ -61,6 +61,21 @@ def test_the_earlier_folder_is_replaced_whole(folder):
     assert os.listdir(folder.parent) == ["made"]
 
 
+@pytest.mark.parametrize("kind", ["link", "broken link", "file"])
+def test_what_a_user_has_put_in_its_place_is_replaced_and_what_a_link_leads_to_stays(folder, kind):
+    place = folder.with_name("place")
+    if kind == "file":
+        place.write_text("a user's")
+    else:
+        place.symlink_to(folder if kind == "link" else "nowhere")
+    for _ in range(2):
+        write_again(place)
+        assert (place / "model").read_text() == "again"
+        assert not place.is_symlink()
+    assert (folder / "model").read_text() == "earlier"
+    assert sorted(os.listdir(folder.parent)) == ["made", "place"]
+
+
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_only_the_earlier_folder_remains_when_the_block_raises(folder, error):
     def write_half():

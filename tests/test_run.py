@@ -106,7 +106,7 @@ def test_a_stored_setting_that_does_not_exist_any_more_is_left_out_with_a_warnin
 
 def test_a_stored_recipe_with_another_byte_is_not_used_unless_it_is_given(stored, tmp_path):
     stored.stored_recipe.write_text(stored.stored_recipe.read_text().replace("epochs = 3", "epochs = 2"))
-    with pytest.raises(UserError, match=r"recipe\.toml is corrupt .* Give a recipe; this one with --recipe"):
+    with pytest.raises(UserError, match=r"recipe\.toml is corrupt .* give `luigi` a recipe: this one with --recipe"):
         Run.of(name="mine", artifacts=tmp_path)
     assert Run.of(str(stored.stored_recipe), name="mine", artifacts=tmp_path).recipe.training.epochs == 2
 

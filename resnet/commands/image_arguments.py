@@ -22,8 +22,12 @@ BLOCK = 1 << 16  # bytes
 def sources_of(arguments: Iterable[str], ignored: Counter[str]) -> Iterator[Source]:
     """The images that the arguments name, in their order, each argument at least one; those that cannot be found too.
 
-    Counts in `ignored` the files of folders that are no images, by kind.
+    Counts in `ignored` the files of folders that are no images, by kind. Raises UserError for a second "-": an image
+    from standard input is read while later arguments are looked at.
     """
+    arguments = list(arguments)
+    if arguments.count(STANDARD_INPUT) > 1:
+        raise UserError("standard input can be read once: give - once")
     for argument in arguments:
         if argument == STANDARD_INPUT:
             yield from _from_standard_input(ignored)

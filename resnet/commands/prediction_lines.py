@@ -79,20 +79,21 @@ def width(text: str) -> int:
 
 
 def _cut(text: str, columns: int) -> str:
+    """The text, or as much of its beginning as fits, and at least one character."""
     if width(text) <= columns:
         return text
-    while width(text) > columns - len(CUT):
-        text = text[:-1]
-    return text + CUT
+    left, shown = columns - len(CUT), ""
+    for character in text:
+        left -= width(character)
+        if left < 0 and shown:
+            break
+        shown += character
+    return shown + CUT
 
 
 def _cut_left(text: str, columns: int) -> str:
-    """The end of a path says more than its beginning."""
-    if width(text) <= columns:
-        return text
-    while width(text) > columns - len(CUT):
-        text = text[1:]
-    return CUT + text
+    """The same of the end, because the end of a path says more than its beginning."""
+    return _cut(text[::-1], columns)[::-1]
 
 
 def _rounded(answer: Answer) -> float | None:

@@ -71,10 +71,9 @@ def _write(ledger: Ledger, format: Format, folder: Path) -> Comparison:
     try:
         module.write(interface, folder)
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or str(error).rpartition("; ")[2]  # TensorFlow names its nodes first
         raise UserError(
-            f"the export to {format.title} cannot be written in {folder.parent}: {reason}. Nothing was put in place. "
-            "Make room there, and run the same command again."
+            f"the export to {format.title} cannot be written in {folder.parent}: {_reason(error)}. Nothing was put in "
+            "place. Make room there, and run the same command again."
         ) from None
     identifiers = [identifier for identifier, _ in classifier.classes]
     evaluated = Evaluated.of(
@@ -85,3 +84,8 @@ def _write(ledger: Ledger, format: Format, folder: Path) -> Comparison:
     with atomic(folder / "README.md", "w") as file:
         file.write(card(ledger, format, interface, comparison))
     return comparison
+
+
+def _reason(error: OSError | tf.errors.OpError) -> str:
+    """What happened, without the nodes and the operation that TensorFlow names before and after it."""
+    return getattr(error, "strerror", None) or str(error).rpartition("; ")[2].partition(" [Op:")[0]

@@ -30,6 +30,7 @@ def card(ledger: Ledger, format: Format, interface: Interface, comparison: Compa
     """The card's text: what it is, how to use it, its result, where it comes from, and its limits."""
     run, metrics = ledger.run, ledger.finished("evaluate")["metrics"]
     train = ledger.finished("train")
+    first = train.get("imported") or train.get("started_from") or {}
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
@@ -44,8 +45,9 @@ def card(ledger: Ledger, format: Format, interface: Interface, comparison: Compa
         view=metrics["views"][run.recipe.evaluation.views[0]],
         images=ledger.finished("convert")["images"],
         comparison=comparison,
-        imported=train.get("imported"),
-        started_from=_origin(train.get("started_from")),
+        imported="imported" in train,
+        first_weights=_name_of(first),
+        sha256=first.get("sha256"),
     )
     metadata = _metadata(run, format, metrics)
     return readable(str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{content}")))
@@ -77,8 +79,9 @@ def _metadata(run: Run, format: Format, metrics: dict[str, Any]) -> ModelCardDat
     )
 
 
-def _origin(started_from: Any) -> str:
-    """What fine-tuning started from, whichever way Train recorded it."""
-    if isinstance(started_from, dict):
-        return ", ".join(f"{key} {started_from[key]}" for key in ("run", "file", "sha256") if key in started_from)
-    return str(started_from or "")
+def _name_of(first: dict[str, Any]) -> str:
+    """The run or file of the first weights; empty where they were random.
+
+    Cards are published, so the folder that a file was in is left out.
+    """
+    return f"run {first['run']}" if "run" in first else Path(first.get("file", "")).name

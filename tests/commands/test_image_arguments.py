@@ -97,6 +97,12 @@ def test_standard_input_that_is_empty_or_closed_is_an_error_of_its_own(given, mo
     assert listed("-") == [Missing("-", "standard input is empty")]
 
 
+def test_standard_input_is_read_once(given):
+    given(b"a.jpg")
+    with pytest.raises(UserError, match="give - once"):
+        listed("-", "b.jpg", "-")
+
+
 def test_what_is_neither_an_image_nor_names_is_refused_before_it_fills_the_memory(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(NoNames())))
     with pytest.raises(UserError, match="neither an image of a known kind nor a list"):

@@ -33,6 +33,12 @@ def test_long_names_are_cut_files_at_their_beginning_and_classes_at_their_end():
     assert width(line) <= 80
 
 
+@pytest.mark.parametrize("columns", [0, 1, 2, 3])
+def test_the_narrowest_terminal_shows_the_end_of_a_name(columns):
+    assert text_line(Prediction("cat.jpg", CATS), columns).startswith("…g ")
+    assert "写 " in text_line(Prediction("写", CATS), columns)
+
+
 def test_wide_characters_count_twice_and_accents_not_at_all():
     assert (width("cat"), width("写真"), width("e\u0301")) == (3, 4, 1)
     assert width(text_line(Prediction("写" * 60, [Answer("x", "真" * 60, 0.5)]), 80)) <= 80

@@ -91,20 +91,41 @@ def test_names_from_the_data_are_text_and_no_markup(exported):
     assert as_text("a\n# b\x1b[31m") == r"a \# b" + "\ufffd" + r"\[31m"
 
 
+FILE = {"file": "/home/me/resnet_50.h5", "sha256": "ab12"}
+
+
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"imported": {"file": "/w/resnet_50.h5", "sha256": "ab12"}}, r"imported from /w/resnet\_50.h5 (SHA-256 ab12)"),
-        (
-            {"started_from": {"file": "w.safetensors", "sha256": "cd34", "taken": ["stem"]}},
-            "w.safetensors, sha256 cd34",
-        ),
+        ({"imported": FILE}, r"imported from resnet\_50.h5 (SHA-256 ab12)"),
+        ({"started_from": FILE | {"taken": ["stem"]}}, r"started from: resnet\_50.h5 (SHA-256 ab12)"),
+        ({"started_from": {"run": "big", "sha256": "cd34"}}, "started from: run big (SHA-256 cd34)"),
     ],
 )
-def test_it_says_where_weights_from_elsewhere_come_from(evaluated, exported, interface, monkeypatch, facts, said):
-    finished = evaluated.finished
-    monkeypatch.setattr(evaluated, "finished", lambda stage: finished(stage) | (facts if stage == "train" else {}))
-    text = card(evaluated, FORMATS["onnx"], interface, exported["onnx"].comparison)
+def test_it_says_where_weights_from_elsewhere_come_from_but_not_the_folder(card_of, facts, said):
+    text = card_of(facts)
     assert said in text
+    assert "/home" not in text
     assert "and on the first weights" in text
-    assert ("epochs" in text) == ("started_from" in facts)
+
+
+def test_it_says_of_imported_weights_only_what_was_done_here(card_of):
+    own, imported = card_of({}), card_of({"imported": FILE})
+    for said in ("It was trained and evaluated", "8 for training", "trained at 16 pixels", "epoch", "learning rate"):
+        assert said in own
+        assert said not in imported
+    assert "It was evaluated" in imported
+    assert "images: 40 for validation" in imported
+    assert "image size: evaluated at 16" in imported
+
+
+@pytest.fixture
+def card_of(evaluated, exported, interface, monkeypatch):
+    """card_of({"imported": ...}): the card of a run with such facts about its training."""
+    finished = evaluated.finished
+
+    def make(facts: dict) -> str:
+        monkeypatch.setattr(evaluated, "finished", lambda stage: finished(stage) | (facts if stage == "train" else {}))
+        return card(evaluated, FORMATS["onnx"], interface, exported["onnx"].comparison)
+
+    return make
