@@ -8,12 +8,14 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from resnet.devices import device_names, make_strategy
 from resnet.inference import Predictor
 from resnet.ledger import Attempt
 from resnet.loader.batches import training_batches
+from resnet.loader.loader import Loader
 from resnet.model.network import ResNet, network_of
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
@@ -47,25 +49,17 @@ def main(run: Run, attempt: Attempt) -> None:
     with (
         TrainingLog(attempt.folder, first) as log,
         Interruption() as interruption,
-        training_batches(
-            run.recipe,
-            records,
-            run.machine.workers,
-            first,
-            schedule.steps,
-            checkpoints.corrupt,
-            lambda: interruption.requested,
-        ) as batches,
-        page_locked(batches.memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext(),
+        batches_between(first, schedule.steps, run, records, checkpoints.corrupt, interruption) as batches,
+        page_locked_for_gpus(batches.memory),
         Validation(run, Predictor(network, strategy), interruption) as validation,
     ):
         checkpoints.corrupt = batches.corrupt  # a list that grows
         TrainingLoop(settings, schedule, step, validation, checkpoints, log, interruption, first).run(iter(batches))
     weights = write_weights(attempt.folder / "weights.safetensors", network, records.classes)
     logs = [log.path] if log.path.exists() else []  # a full disk may have had no room for it
-    facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
-    facts |= {"devices": device_names(strategy), "seeds": {"training.seed": settings.seed}}
-    attempt.finish([weights], byproducts=logs, corrupt_records=batches.corrupt, **facts)
+    origin: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
+    devices, seeds = device_names(strategy), {"training.seed": settings.seed}
+    attempt.finish([weights], byproducts=logs, devices=devices, seeds=seeds, corrupt_records=batches.corrupt, **origin)
 
 
 def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, TrainStep]:
@@ -74,6 +68,19 @@ def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, Train
     with strategy.scope():
         network = network_of(run.recipe, classes)
         return strategy, network, TrainStep(network, strategy, run.recipe.training)
+
+
+def batches_between(
+    first: int, last: int, run: Run, records: ShardedRecords, corrupt: Sequence[str], interruption: Interruption
+) -> Loader:
+    """The batches of these steps; the stream ends early when an interruption is requested."""
+    workers = run.machine.workers
+    return training_batches(run.recipe, records, workers, first, last, corrupt, lambda: interruption.requested)
+
+
+def page_locked_for_gpus(memory: np.ndarray) -> contextlib.AbstractContextManager:
+    """Lock the loader's memory where there are GPUs, which copy from it by themselves."""
+    return page_locked(memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext()
 
 
 def start(attempt: Attempt, model: Model, network: ResNet, classes: Sequence[tuple[str, str]]) -> dict[str, Any]:
