@@ -114,7 +114,12 @@ def test_the_checksum_of_the_kits_archive_reveals_a_changed_label(complaint, arc
     assert f"development kit in {archives}" in complaint(archives)
 
 
-@pytest.mark.parametrize("meta", [b"", b"garbage" * 99, meta_mat()[:100], meta_mat()[:-9], meta_mat(True)[:-9]])
+# Their names must be the same in every process: a meta.mat has the time in it.
+@pytest.mark.parametrize(
+    "meta",
+    [b"", b"garbage" * 99, meta_mat()[:100], meta_mat()[:-9], meta_mat(True)[:-9]],
+    ids=["empty", "garbage", "header", "short", "short and compressed"],
+)
 @pytest.mark.parametrize("layout", ["archives", "unpacked"])
 def test_an_invalid_meta_mat_is_an_error_that_names_the_folder(complaint, files, layout, request, meta):
     root = request.getfixturevalue(layout)
