@@ -30,11 +30,16 @@ SPARE_SECONDS = 300.0  # without progress messages for a scheduler that did not 
 
 
 class Overrides(luigi.ListParameter):
-    """A JSON list, or one override as it is."""
+    """A JSON list, or one override as it is. On the command line it may be repeated; Luigi would keep the last one."""
 
-    def parse(self, text: str) -> tuple[str, ...]:
+    @classmethod
+    def _parser_kwargs(cls, *names: str) -> dict[str, Any]:
+        return super()._parser_kwargs(*names) | {"action": "append"}
+
+    def parse(self, given: str | list[str]) -> tuple[str, ...]:
+        texts = given if isinstance(given, list) else [given]
         try:
-            return tuple(split_override(text))
+            return tuple(override for text in texts for override in split_override(text))
         except UserError as error:
             stop(str(error))
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 def load_classifier(folder: str | os.PathLike[str]) -> Classifier:
     """The classifier in a run's folder: see `resnet.classifier.load_classifier`."""
-    from resnet.classifier import load_classifier  # only here: it imports TensorFlow, which takes six seconds
+    from resnet.stages import without_startup_notes
 
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on itself
+    with without_startup_notes():
+        from resnet.classifier import load_classifier  # only here: importing TensorFlow takes six seconds
     return load_classifier(folder)

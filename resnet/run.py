@@ -141,7 +141,7 @@ def stored_recipe(folder: Path) -> Recipe:
     """The recipe in a run's folder, wherever that is. Raises UserError if there is none, or it was changed by hand."""
     stored = _Stored.of(folder)
     if not stored:
-        raise UserError(f"{folder} is not the folder of a run: it has no recipe.toml")
+        raise UserError(f"{folder} is not the folder of a run: it has no recipe.toml. One is artifacts/runs/NAME.")
     stored.check()
     return stored.settings()
 

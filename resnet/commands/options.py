@@ -79,7 +79,7 @@ def _images() -> argparse.ArgumentParser:
     form = options.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print an object a line (default: text that fits the line)")
     form.add_argument("--csv", action="store_true", help="print a table with a header")
-    options.add_argument("--top", type=int, default=5, help="classes an image (default: 5)")
+    options.add_argument("--top", type=int, default=5, help="classes an image (default: 5); text shows as many as fit")
     options.add_argument("--workers", type=int, default=0, help="threads that decode (default: one per core)")
     return options
 

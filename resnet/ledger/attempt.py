@@ -33,7 +33,7 @@ class Attempt:
         """Raise UserError where `begin` would displace guarded work: for who begins several stages, or none."""
         earlier = self._earlier()
         if not self._continues(earlier):
-            displacing.require_displaceable(self.ledger, self._stage, earlier)
+            displacing.require_displaceable(self.ledger, self._stage, earlier, self._imported)
 
     def begin(self, find_changed: Callable[[], Sequence[Path]] = tuple) -> None:
         """Prepare the stage's folder, and keep what an earlier attempt at the same settings and inputs left.
@@ -48,7 +48,7 @@ class Attempt:
             self.ledger.require_own_records()
         earlier = self._earlier()
         if not self._continues(earlier):
-            displacing.displace(self.ledger, self._stage, earlier)
+            displacing.displace(self.ledger, self._stage, earlier, self._imported)
             earlier = None
         self.begun = self._identity() | {"start": _now(), "attempts": 1, "worked_seconds": 0.0}
         if earlier:

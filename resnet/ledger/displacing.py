@@ -22,6 +22,7 @@ from resnet.stage_table import STAGES, chain
 logger = logging.getLogger(__name__)
 
 GUARDED_SECONDS = 60.0
+NONE = -1.0  # seconds of work that may be displaced
 STALE = "stale.txt"  # beside a stage.json whose stage must run again
 NO_WORK = {".lock", "begun.json", "stage.json", STALE}
 
@@ -38,17 +39,22 @@ def require_discardable(ledger: Ledger, stage: str) -> None:
         inputs_stay = inputs_stay and not ledger.why_incomplete(name)
 
 
-def displace(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> None:
+def displace(
+    ledger: Ledger, stage: str, earlier: dict[str, Any] | None, imported: Mapping[str, str] | None = None
+) -> None:
     """Move everything that an earlier attempt left in the stage's folder to the trash.
 
-    None: nobody knows which attempt, as its stage.json and begun.json are gone.
+    None: nobody knows which attempt, as its stage.json and begun.json are gone. `imported`: the weights that are to
+    take its place, if they are not made here.
     """
     if entries := _entries(ledger.run.stage_folder(stage)):
-        differences = require_displaceable(ledger, stage, earlier)
+        differences = require_displaceable(ledger, stage, earlier, imported)
         _move(ledger, stage, earlier, entries, ", ".join(differences))
 
 
-def require_displaceable(ledger: Ledger, stage: str, earlier: dict[str, Any] | None) -> list[str]:
+def require_displaceable(
+    ledger: Ledger, stage: str, earlier: dict[str, Any] | None, imported: Mapping[str, str] | None
+) -> list[str]:
     """Raise UserError where `displace` would move guarded work; returns why it moves anything."""
     folder = ledger.run.stage_folder(stage)
     if not _entries(folder):
@@ -63,7 +69,11 @@ def require_displaceable(ledger: Ledger, stage: str, earlier: dict[str, Any] | N
     for run, worked in _trained_elsewhere(ledger, stage, earlier):
         differences.append(f"run {run.name} was trained on these records, in {time_text(worked)}")
         seconds += worked
-    _guard(ledger, stage, seconds, differences)
+    if imported:
+        differences.append(f"weights are imported from {imported['file']}")
+    # Who imports into the wrong run would lose a training, however short it was.
+    is_finished = earlier is not None and "end" in earlier
+    _guard(ledger, stage, seconds, differences, allowed=NONE if imported and is_finished else GUARDED_SECONDS)
     return differences
 
 
@@ -125,9 +135,11 @@ def _trained_elsewhere(ledger: Ledger, stage: str, earlier: dict[str, Any] | Non
                 yield run, work_seconds(run / "train", read_state(run / "train" / "stage.json"))
 
 
-def _guard(ledger: Ledger, stage: str, seconds: float, differences: Iterable[str]) -> None:
+def _guard(
+    ledger: Ledger, stage: str, seconds: float, differences: Iterable[str], allowed: float = GUARDED_SECONDS
+) -> None:
     run = ledger.run
-    if seconds <= GUARDED_SECONDS or any(name in run.discard for name in chain(stage)):
+    if seconds <= allowed or any(name in run.discard for name in chain(stage)):
         return
     ways = ["another name for the records: --override dataset.name=NAME" if stage == "convert" else "another --run"]
     if run.stored_recipe.exists() and any(", now " in difference for difference in differences):

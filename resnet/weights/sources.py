@@ -35,6 +35,10 @@ HDF5, ZIP, PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"  # how files of
 LARGEST = 4 << 30  # bytes; ResNet-152 with an optimizer's state has 0.7 GB
 
 
+class OtherNetwork(UserError):
+    """Weights are for another network than the recipe's."""
+
+
 class Source(NamedTuple):
     """The weights in a file, and what is known about the network that they are for."""
 
@@ -66,7 +70,7 @@ def read_source(path: Path) -> Source:
 
 
 def require_settings(source: Source, model: Model) -> None:
-    """Raise UserError unless a recipe builds the network that the weights are for.
+    """Raise OtherNetwork unless a recipe builds the network that the weights are for.
 
     Files of this project say what they are for. Of others only the depth is certain: the rest is the convention of
     their layout, and a recipe that explicitly sets something else is obeyed, with a warning.
@@ -78,7 +82,7 @@ def require_settings(source: Source, model: Model) -> None:
             f"model.{name} must be {value}, but is {getattr(model, name)}" for name, value in wrong.items()
         )
         overrides = json.dumps([f"model.{name}={value}" for name, value in wrong.items()])
-        raise UserError(
+        raise OtherNetwork(
             f"{source.path} (weights of {source.layout}) is for another network than the recipe's: {shown}. "
             f"Set it in the recipe, or add --override '{overrides}'"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ledgers import finish
+from ledgers import begin, finish
 
 from resnet.errors import UserError
 from resnet.ledger import Ledger
@@ -89,12 +89,12 @@ def test_an_interrupted_import_is_neither_used_nor_trained_over(ledger_for):
     assert ledger_for().why_incomplete("batchnorm") == ""
 
 
-def test_an_import_displaces_a_long_training_only_with_discard(ledger_for, monkeypatch):
+def test_an_import_displaces_a_training_however_short_only_with_discard(ledger_for):
     finish(ledger_for(), "convert")
     finish(ledger_for(), "train")
-    monkeypatch.setattr("resnet.ledger.displacing.GUARDED_SECONDS", -1.0)
-    with pytest.raises(UserError, match="--discard train"):
+    with pytest.raises(UserError, match="--discard train") as error:
         import_into(ledger_for())
+    assert "weights are imported from /weights/resnet20.safetensors" in str(error.value)
     assert import_into(ledger_for(discard=["train"]))
 
 
@@ -102,8 +102,10 @@ def test_an_import_displaces_a_long_training_only_with_discard(ledger_for, monke
     ("damage", "message"), [("corrupt", "batchnorm/stage.json is corrupt"), ("long work", "--discard batchnorm")]
 )
 def test_an_import_that_must_not_displace_one_of_its_stages_leaves_the_others_as_they_were(ledger_for, damage, message):
-    for stage in ("convert", *STAGES):
-        finish(ledger_for(), stage)
+    finish(ledger_for(), "convert")
+    kept = begin(ledger_for(), "train").folder / "checkpoint.bin"
+    kept.write_text("a short training, interrupted: an import may displace it")
+    finish(ledger_for(), "batchnorm")
     batchnorm = ledger_for().run.stage_folder("batchnorm")
     if damage == "corrupt":
         (batchnorm / "stage.json").write_text("{")
@@ -112,5 +114,5 @@ def test_an_import_that_must_not_displace_one_of_its_stages_leaves_the_others_as
         write_state(batchnorm / "stage.json", record | {"worked_seconds": 100.0})
     with pytest.raises(UserError, match=message):
         import_into(ledger_for())
-    assert ledger_for().why_incomplete("train") == ""
+    assert kept.exists()
     assert not (ledger_for().run.artifacts / "trash").exists()

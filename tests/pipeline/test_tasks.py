@@ -1,6 +1,7 @@
 import gc
 
 import pytest
+from luigi.cmdline_parser import CmdlineParser
 
 from pipeline.luigi_hooks import RunLocks
 from pipeline.tasks import ConvertRecords, FullRun, Images, Report, Train
@@ -68,3 +69,10 @@ def test_conversion_does_not_lock_the_run_so_that_several_hosts_can_do_it(tmp_pa
 
 def test_the_tasks_of_a_run_share_its_ledger_so_that_the_images_are_looked_at_once(task):
     assert task.requires().ledger is task.ledger
+
+
+def test_overrides_add_up_when_the_option_is_repeated(tmp_path):
+    given = ["Train", "--override", "training.epochs=3", "--override", '["training.seed=1", "model.depth=32"]']
+    with CmdlineParser.global_instance([*given, "--run", "mine", "--artifacts", str(tmp_path)]) as parser:
+        recipe = parser.get_task_obj().experiment.recipe
+    assert (recipe.training.epochs, recipe.training.seed, recipe.model.depth) == (3, 1, 32)
