@@ -70,14 +70,20 @@ def evaluated(tmp_path_factory, picture, as_trained) -> Ledger:
 @pytest.fixture
 def evaluated_copy(evaluated, tmp_path) -> Ledger:
     """The same, free to change."""
-    shutil.copytree(evaluated.run.artifacts, tmp_path / "artifacts")
-    return ledger_of(Run.of(name="small", artifacts=tmp_path / "artifacts", machine=Machine(workers=1)))
+    return copied(evaluated, tmp_path / "artifacts")
+
+
+def copied(ledger: Ledger, artifacts: Path) -> Ledger:
+    """The ledger of a copy of a run."""
+    shutil.copytree(ledger.run.artifacts, artifacts)
+    return ledger_of(Run.of(name="small", artifacts=artifacts, machine=Machine(workers=1)))
 
 
 @pytest.fixture(scope="session")
-def exported(evaluated) -> dict[str, Exported]:
+def exported(evaluated, tmp_path_factory) -> dict[str, Exported]:
     """The run's export in each format, by the format's name. Not to be changed."""
-    return {name: export(evaluated, format) for name, format in FORMATS.items()}
+    ledger = copied(evaluated, tmp_path_factory.mktemp("exported") / "artifacts")
+    return {name: export(ledger, format) for name, format in FORMATS.items()}
 
 
 @pytest.fixture(scope="session")
