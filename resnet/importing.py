@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from resnet.errors import UserError
@@ -13,8 +12,6 @@ from resnet.records.shards import read_classes
 from resnet.run import Run
 from resnet.weights.safetensors_files import assign, write_weights
 from resnet.weights.sources import Source, require_settings
-
-logger = logging.getLogger(__name__)
 
 STAGES = ("train", "batchnorm")  # trained weights with their statistics are what both would have written
 RECIPES = {"torchvision or timm": "torchvision-resnet{depth}-v1", "Keras": "keras-resnet{depth}"}  # by layout
@@ -62,5 +59,8 @@ def _classes(source: Source, run: Run) -> Sequence[tuple[str, str]]:
             "Give the images that it was trained for: --override dataset.name=NAME"
         )
     if source.classes and [identifier for identifier, _ in source.classes] != [name for name, _ in classes]:
-        raise UserError(f"{source.path} names other classes than the records in {run.records}, or in another order")
+        raise UserError(
+            f"{source.path} names other classes than the records in {run.records}, or in another order. "
+            "Give the images that it was trained for: --override dataset.name=NAME"
+        )
     return classes
