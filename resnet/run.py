@@ -207,8 +207,11 @@ class _Stored:
 
     def note(self, settings: Recipe, default_recipe: str, overrides: Sequence[str]) -> str:
         """A sentence where these settings are not those that a new run would have."""
-        if settings == load_recipe(default_recipe, overrides)[1]:
-            return ""
+        try:
+            if settings == load_recipe(default_recipe, overrides)[1]:
+                return ""
+        except UserError:  # the overrides fit this run's recipe, and not a new run's
+            pass
         return f"run {self.folder.name} goes on with its own recipe, {self.recipe}"
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from recipe_settings import recipe_error, unhurried, value_of
 
 from resnet.recipes import load_recipe
+from resnet.run import Run
 from resnet.settings import Recipe, declared
 
 # Other settings limit these. A separate test below covers them.
@@ -124,11 +125,14 @@ def test_the_shorter_side_follows_the_size_of_the_crop_unless_it_is_set(override
     assert f"shorter_side = {length}\n" in recipe.toml()
 
 
-def test_the_shorter_side_of_a_stored_recipe_follows_an_override_unless_it_was_set(tmp_path):
-    for overrides, length in [([], 73), (["evaluation.shorter_side=300"], 300)]:
-        (tmp_path / "stored.toml").write_text(load_recipe("imagenet-resnet50", overrides)[1].toml())
-        _, recipe = load_recipe(str(tmp_path / "stored.toml"), ["model.image_size=64"], lenient=True)
-        assert recipe.evaluation.shorter_side == length
+@pytest.mark.parametrize(
+    ("size", "set_to", "length"), [(224, "", 73), (128, "", 73), (224, "300", 300), (128, "256", 256)]
+)
+def test_the_shorter_side_of_a_stored_recipe_follows_an_override_unless_it_was_set(tmp_path, size, set_to, length):
+    overrides = [f"model.image_size={size}", *([f"evaluation.shorter_side={set_to}"] if set_to else [])]
+    Run.of("imagefolder", overrides, name="stored", artifacts=tmp_path).store()
+    again = Run.of("", ["model.image_size=64"], name="stored", artifacts=tmp_path)
+    assert again.recipe.evaluation.shorter_side == length
 
 
 @pytest.mark.parametrize(
