@@ -1,0 +1,1 @@
+"""artifacts/index.html: all runs on a page."""
