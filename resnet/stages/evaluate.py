@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from resnet.devices import device_names, make_strategy
 from resnet.evaluation.logits_file import megabytes, writing_logits
 from resnet.evaluation.statistics_curve import statistics_curve
-from resnet.evaluation.views import Seen, evaluate_view
+from resnet.evaluation.views import Seen, doubts, evaluate_view
 from resnet.files import atomic
 from resnet.inference import Predictor, summary
 from resnet.ledger import Attempt
@@ -22,6 +23,8 @@ from resnet.records.shards import ShardedRecords
 from resnet.report.published import agreement, expected_error, is_imagenet
 from resnet.run import Run
 from resnet.weights.safetensors_files import load_weights
+
+logger = logging.getLogger(__name__)
 
 
 def main(run: Run, attempt: Attempt) -> None:
@@ -49,6 +52,8 @@ def look(
     run: Run, attempt: Attempt, records: ShardedRecords, predictor: Predictor, view: str
 ) -> tuple[Seen, list[Path]]:
     """Show all images in a view; returns what came of it, and the files that it is in."""
+    for doubt in doubts(run.recipe, view):
+        logger.warning("%s", doubt)
     views, classes = run.recipe.evaluation.views, records.classes
     files = [attempt.folder / predictions_name(view, views)]
     with contextlib.ExitStack() as logits:
@@ -71,8 +76,9 @@ def measure_statistics(
     corrupt = attempt.ledger.finished("train").get("corrupt_records", [])
     curve = statistics_curve(run, records, network, predictor, corrupt)
     for point in curve:
-        batches = f"{point['batches']:,} batches" if point["batches"] else "moving averages"
-        print(f"evaluate: statistics of {batches}: top-1 error {point['top1_error']:.2f} %")
+        number = point["batches"]
+        source = f"averaged over {number:,} {'batch' if number == 1 else 'batches'}" if number else "moving averages"
+        print(f"evaluate: statistics {source}: top-1 error {point['top1_error']:.2f} %")
     return curve
 
 
