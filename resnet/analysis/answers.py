@@ -13,7 +13,7 @@ import pandas as pd
 from resnet.errors import UserError
 from resnet.predictions_file import read_predictions
 
-BLOCK = 1 << 22  # logits in memory at a time: 16 MB
+BLOCK = 1 << 20  # logits in memory at a time: 4 MB, which processors keep near
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class EvaluatedImages:
     def unanswered(self) -> np.ndarray:
         """Bool [n]: whether no class is the likeliest, because the network answered NaN or two classes tie.
 
-        Evaluate counts these as wrong (see `resnet.inference.label_ranks`). The table has six decimals; so probabilities
-        that are equal there are looked up in the logits, and without these they count as a tie.
+        Evaluate counts these as wrong (see `resnet.inference.label_ranks`). The table has six decimals: probabilities
+        that are equal there are compared by their logits, and without these they count as a tie.
         """
         found = np.isnan(self.confidence)
         if self.likeliest.shape[1] > 1:
@@ -83,14 +83,14 @@ class EvaluatedImages:
         """Top-1 error in percent."""
         return float(100 * (1 - self.correct.mean()))
 
-    def logit_blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """All logits, some rows after the other: which rows, and a copy of them.
+    def logit_blocks(self, size: int = BLOCK) -> Iterator[tuple[slice, np.ndarray]]:
+        """All logits, about `size` numbers at a time: which rows, and a copy of them.
 
-        A file is mapped anew for each block. Pages of one mapping would stay in memory until all 4 GB of it are there.
+        The file is mapped again for each block: pages of one mapping would stay in memory until all 4 GB are there.
         """
         if self.logits is None:
             raise ValueError("there are no logits")
-        step = max(1, BLOCK // max(1, len(self.classes)))
+        step = max(1, size // max(1, len(self.classes)))
         for start in range(0, len(self), step):
             rows = slice(start, start + step)
             yield rows, np.array(_another_mapping(self.logits)[rows])
@@ -114,7 +114,6 @@ def _mapped(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _another_mapping(logits: np.ndarray) -> np.ndarray:
-    if not isinstance(logits, np.memmap) or logits.filename is None:
+    if not isinstance(logits, np.memmap):
         return logits
-    order = "C" if logits.flags.c_contiguous else "F"
-    return np.memmap(logits.filename, logits.dtype, "r", logits.offset, logits.shape, order)
+    return np.load(logits.filename, mmap_mode="r", allow_pickle=False)  # type: ignore[arg-type]

@@ -99,6 +99,6 @@ def _unanswered(images: EvaluatedImages) -> str:
     if not (number := int(images.unanswered.sum())):
         return ""
     return (
-        f"For {number:,} of {len(images):,} images the network has no single answer: its numbers are NaN, or classes tie. "
-        "They count as wrong."
+        f"For {number:,} of {len(images):,} images the network has no single answer, because its numbers are NaN or "
+        "classes tie. They count as wrong."
     )

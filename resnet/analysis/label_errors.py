@@ -10,7 +10,9 @@ from scipy.special import softmax
 
 from resnet.analysis.answers import EvaluatedImages, identifiers_and_names
 
-LARGEST = 50_000_000  # probabilities that are held in memory at once (float32): 50,000 images of 1,000 classes
+# Probabilities that cleanlab gets at once: it makes copies, and keeps one of them. Above, they are computed in blocks.
+LARGEST = 10_000_000
+BLOCK = 4_000_000
 
 
 class LabelErrors(NamedTuple):
@@ -24,8 +26,9 @@ def likely_label_errors(images: EvaluatedImages) -> LabelErrors:
     """The images whose label is likely wrong, the likeliest first, a row an image: `row` in predictions.csv, `file`,
     `label`, `label_name`, `label_probability`, `suggested`, `suggested_name`, `probability`.
 
-    Above LARGEST probabilities they are computed block by block, and cleanlab's method for that case, which prunes by
-    low self-confidence instead of by noise rate, finds nearly the same. Unanswered images are not looked at.
+    Up to LARGEST probabilities this is cleanlab's `find_label_issues` with its defaults. Above, it is cleanlab's method
+    for blocks: it estimates how many labels are wrong and takes those with the lowest probability, which names the
+    same images or fewer. Unanswered images are not looked at.
     """
     if images.logits is None:
         return LabelErrors(None, "Likely label errors are not looked for: the evaluation has no logits.npy.")
@@ -62,7 +65,7 @@ def _in_blocks(images: EvaluatedImages) -> np.ndarray:
 
     inspector = LabelInspector(num_class=len(images.classes), verbose=False, n_jobs=1)
     for read in (inspector.update_confident_thresholds, inspector.score_label_quality):
-        for rows, logits in images.logit_blocks():
+        for rows, logits in images.logit_blocks(BLOCK):
             answered = ~images.unanswered[rows]
             if answered.any():
                 read(images.labels[rows][answered], softmax(logits[answered], 1))

@@ -40,9 +40,12 @@ class Comparison:
         """What the difference means; `a` and `b` name the two."""
         if not self.only_a + self.only_b:
             return f"{b} and {a} are right on the same images."
-        favours = f"it is right on {_images(self.only_b)} that {a} gets wrong, and wrong on {self.only_a:,} that {a} gets right."
+        favours = (
+            f"it is right on {_images(self.only_b)} that {a} gets wrong, "
+            f"and wrong on {self.only_a:,} that {a} gets right."
+        )
         probability = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.2g}"
-        verdict = f"{'more than chance explains' if self.significant else 'which chance explains'}"
+        verdict = "more than chance explains" if self.significant else "which chance explains"
         size = f"{abs(self.difference):.2f} points {'higher' if self.difference > 0 else 'lower'}"
         if not self.difference:
             return f"{b} has the same error as {a}: {favours}"

@@ -20,5 +20,5 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]
     for path, table in zip(paths, tables.values(), strict=True):
         with atomic(path, "w") as file:
             # All text is quoted: Python's writer does not quote a carriage return, and no reader takes it bare.
-            table.to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC, float_format="%.6g", lineterminator="\n")
+            table.round(6).to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     return paths

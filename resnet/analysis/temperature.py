@@ -19,7 +19,7 @@ FEWEST = 20  # images that a temperature is fitted to
 class Scaled:
     """A fitted temperature, and what it changes.
 
-    `loss` and `confidence` are judged fairly: two random halves, each with the temperature that was fitted to the other.
+    `loss` and `confidence` are judged fairly: each half of the images with the temperature fitted to the other half.
     """
 
     temperature: float  # of all images: the one to use
@@ -66,7 +66,7 @@ def _best(images: EvaluatedImages, chosen: np.ndarray, bounds: tuple[float, floa
 def _scaled(
     images: EvaluatedImages, temperatures: np.ndarray, chosen: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cross-entropy and greatest probability of each image at its temperature, float64 [n]; NaN for those not chosen."""
+    """Cross-entropy and greatest probability of each image at its temperature, float64 [n]; NaN if not chosen."""
     losses, confidence = np.full((2, len(images)), np.nan)
     for rows, logits in images.logit_blocks():
         rows_chosen = np.arange(rows.start, rows.start + len(logits))
