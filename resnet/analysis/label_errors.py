@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from resnet.analysis.answers import EvaluatedImages, identifiers_and_names
+from resnet.analysis.answers import NO_LOGITS, EvaluatedImages, identifiers_and_names
 
 # Probabilities that cleanlab gets at once. It makes copies and keeps one of them, and needs the square of the classes.
 LARGEST = 10_000_000
+NOT_LOOKED_FOR = "Likely label errors are not looked for"
 ROUNDING = 1e-6  # by so much a probability may miss a threshold, as in cleanlab
 
 
@@ -30,16 +31,14 @@ def likely_label_errors(images: EvaluatedImages) -> LabelErrors:
     `filter_by="confident_learning"` is computed block by block. Unanswered images are not looked at.
     """
     if images.logits is None:
-        return LabelErrors(None, "Likely label errors are not looked for: the evaluation has no logits.npy.")
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: {NO_LOGITS}.")
     try:
         import cleanlab  # noqa: F401  an optional extra, which takes two seconds to import
     except ImportError:
-        return LabelErrors(
-            None, "Likely label errors are not looked for: cleanlab is missing. Install resnet-pipeline[labels]."
-        )
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: cleanlab is missing. Install resnet-pipeline[labels].")
     answered = np.flatnonzero(~images.unanswered)
     if len(np.unique(images.labels[answered])) < 2:
-        return LabelErrors(None, "Likely label errors are not looked for: that needs answers for two classes.")
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: that needs answers for two classes.")
     whole = len(images) * len(images.classes) <= LARGEST
     rows = _in_memory(images, answered) if whole else _in_blocks(images)
     table = _table(images, rows)

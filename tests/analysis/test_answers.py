@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +76,23 @@ def test_blocks_of_logits_are_all_of_them_and_free_to_change(tmp_path, size):
     np.testing.assert_array_equal(np.concatenate(blocks), made.logits)
     np.testing.assert_array_equal(images.logits, made.logits)
     assert max(block.size for block in blocks) <= max(size, 7)
+
+
+def test_pages_of_the_file_do_not_pile_up_in_memory(tmp_path):
+    images, classes = 20_000, 1000
+    made = random_answers(0, images=images, classes=2)
+    np.lib.format.open_memmap(tmp_path / "logits.npy", "w+", np.float32, (images, classes)).flush()  # 80 MB of holes
+    logits = np.load(tmp_path / "logits.npy", mmap_mode="r")
+    big = replace(made, logits=logits, classes=[(f"n{i}", "") for i in range(classes)])
+    before = mapped_megabytes()
+    for _ in big.logit_blocks():
+        assert mapped_megabytes() < before + 20
+
+
+def mapped_megabytes() -> float:
+    """How much of mapped files is in this process's memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1000
 
 
 @pytest.mark.parametrize(
