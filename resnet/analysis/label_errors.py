@@ -1,0 +1,104 @@
+"""Images whose label is likely wrong, by confident learning (Northcutt et al. 2021), as cleanlab has it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from resnet.analysis.answers import NO_LOGITS, EvaluatedImages, identifiers_and_names
+
+# Probabilities that cleanlab gets at once. It makes copies and keeps one of them, and needs the square of the classes.
+LARGEST = 10_000_000
+NOT_LOOKED_FOR = "Likely label errors are not looked for"
+ROUNDING = 1e-6  # by so much a probability may miss a threshold, as in cleanlab
+
+
+class LabelErrors(NamedTuple):
+    """What was found. `table` is None where it cannot be looked for; the sentence then says why."""
+
+    table: pd.DataFrame | None
+    sentence: str
+
+
+def likely_label_errors(images: EvaluatedImages) -> LabelErrors:
+    """The images whose label is likely wrong, the likeliest first, a row an image: `row` in predictions.csv, `file`,
+    `label`, `label_name`, `label_probability`, `suggested`, `suggested_name`, `probability`.
+
+    Up to LARGEST probabilities this is cleanlab's `find_label_issues` with its defaults. Above, its variant
+    `filter_by="confident_learning"` is computed block by block. Unanswered images are not looked at.
+    """
+    if images.logits is None:
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: {NO_LOGITS}.")
+    try:
+        import cleanlab  # noqa: F401  an optional extra, which takes two seconds to import
+    except ImportError:
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: cleanlab is missing. Install resnet-pipeline[labels].")
+    answered = np.flatnonzero(~images.unanswered)
+    if len(np.unique(images.labels[answered])) < 2:
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: that needs answers for two classes.")
+    whole = len(images) * len(images.classes) <= LARGEST
+    rows = _in_memory(images, answered) if whole else _in_blocks(images)
+    table = _table(images, rows)
+    return LabelErrors(table, _sentence(len(table), len(images)))
+
+
+def _in_memory(images: EvaluatedImages, answered: np.ndarray) -> np.ndarray:
+    from cleanlab.filter import find_label_issues
+
+    probabilities = np.concatenate([softmax(logits, 1) for _, logits in images.logit_blocks()])
+    found = find_label_issues(
+        images.labels[answered],
+        probabilities[answered],
+        return_indices_ranked_by="self_confidence",
+        n_jobs=1,
+    )
+    return answered[found]
+
+
+def _in_blocks(images: EvaluatedImages) -> np.ndarray:
+    """The images whose first answer is not the label, and that reach the threshold of another class than the label's.
+
+    The threshold of a class is its mean probability in the images that are labelled with it.
+    """
+    own = np.full(len(images), np.nan)  # probability of the label
+    for rows, logits in images.logit_blocks():
+        own[rows] = softmax(logits, 1)[np.arange(len(logits)), images.labels[rows]]
+    own[images.unanswered] = np.nan
+    thresholds = pd.Series(own).groupby(images.labels).mean().reindex(range(len(images.classes)), fill_value=np.inf)
+    reaches = np.zeros(len(images), bool)
+    for rows, logits in images.logit_blocks():
+        probabilities = softmax(logits, 1)
+        probabilities[np.arange(len(logits)), images.labels[rows]] = -1
+        reaches[rows] = (probabilities >= thresholds.to_numpy() - ROUNDING).any(1)
+    found = np.flatnonzero(reaches & ~images.correct & ~images.unanswered)
+    return found[np.argsort(own[found], kind="stable")]
+
+
+def _table(images: EvaluatedImages, rows: np.ndarray) -> pd.DataFrame:
+    assert images.logits is not None
+    logits = np.array([images.logits[row] for row in rows], np.float64).reshape(-1, len(images.classes))
+    labels, suggested = images.labels[rows], images.predicted[rows]
+    label, label_name = identifiers_and_names(images, labels)
+    other, other_name = identifiers_and_names(images, suggested)
+    return pd.DataFrame(
+        {
+            "row": rows,
+            "file": pd.Series([images.files[row] for row in rows], dtype=object),
+            "label": label,
+            "label_name": label_name,
+            "label_probability": softmax(logits, 1)[np.arange(len(rows)), labels],
+            "suggested": other,
+            "suggested_name": other_name,
+            "probability": images.confidence[rows],
+        }
+    )
+
+
+def _sentence(found: int, images: int) -> str:
+    if not found:
+        return f"None of the labels of the {images:,} images looks wrong."
+    labels = "1 label" if found == 1 else f"{found:,} labels"
+    return f"{labels} of {images:,} ({100 * found / images:.1f} %) may be wrong: look at these images."
