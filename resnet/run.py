@@ -83,7 +83,7 @@ class Run:
             note = f"run {name} is new, with the recipe {recipe_name}{nearest_run(folder, name)}"
         return cls(
             name,
-            _with_start(settings, recipe_name, name),
+            _with_real_labels(_with_start(settings, recipe_name, name)),
             recipe_name,
             folder,
             Path(data).expanduser().absolute() if data else None,
@@ -241,6 +241,14 @@ def _with_start(recipe: Recipe, recipe_name: str, run: str) -> Recipe:
             f"training.start_from: run {run} cannot start from itself. Give the new training a name of its own: --run"
         )
     return recipe
+
+
+def _with_real_labels(recipe: Recipe) -> Recipe:
+    """Likewise for `evaluation.real_labels`."""
+    if not recipe.evaluation.real_labels:
+        return recipe
+    path = os.path.abspath(os.path.expanduser(recipe.evaluation.real_labels))
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"real_labels": path})})
 
 
 def runs_in(artifacts: Path) -> list[str]:

@@ -8,8 +8,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from resnet.analysis.answers import EvaluatedImages
+from resnet.analysis.class_order import HOPELESS, reordered_error
 from resnet.devices import device_names, make_strategy
 from resnet.evaluation.logits_file import megabytes, writing_logits
+from resnet.evaluation.real_labels import RealLabels
 from resnet.evaluation.statistics_curve import statistics_curve
 from resnet.evaluation.views import Seen, doubts, evaluate_view
 from resnet.files import atomic
@@ -29,8 +32,9 @@ logger = logging.getLogger(__name__)
 
 def main(run: Run, attempt: Attempt) -> None:
     """Measure the weights with averaged statistics on the validation images."""
-    attempt.begin()
     records = ShardedRecords(run.records, "validation")
+    real_labels = RealLabels.of(run, records.classes)  # a wrong file is found before anything makes way
+    attempt.begin()
     strategy = make_strategy(run.machine)
     with strategy.scope():
         network = network_of(run.recipe, len(records.classes))
@@ -42,7 +46,9 @@ def main(run: Run, attempt: Attempt) -> None:
         seen, files = look(run, attempt, records, predictor, view)
         metrics["views"][view] = summary(seen.answers)
         outputs += files
-        print_result(run, records, view, metrics["views"][view], seen.cut)
+        print_result(run, records, view, metrics["views"][view], seen)
+        if real_labels and view == run.recipe.evaluation.views[0]:
+            metrics["real_labels"] = real_labels.measure(seen)
     if run.recipe.evaluation.statistics_curve:
         metrics["statistics"] = measure_statistics(run, attempt, records, network, predictor)
     attempt.finish([write_metrics(attempt, metrics), *outputs], devices=device_names(strategy), metrics=metrics)
@@ -82,15 +88,26 @@ def measure_statistics(
     return curve
 
 
-def print_result(run: Run, records: ShardedRecords, view: str, scores: dict[str, Any], cut: int) -> None:
-    """The errors in a view, and what is published for it."""
+def print_result(run: Run, records: ShardedRecords, view: str, scores: dict[str, Any], seen: Seen) -> None:
+    """The errors in a view, what is published for it, and a mistake in the order of the classes that they show."""
     name = "" if run.recipe.evaluation.views == ["1-crop"] else f"{view}: "
     errors = f"top-1 error {scores['top1_error']:.2f} %, top-5 error {scores['top5_error']:.2f} %"
     print(f"evaluate: {name}{errors} on {len(records):,} images", flush=True)
-    if cut:
-        print(f"evaluate: {cut:,} images are {LONGEST} times as long as wide, or longer: {view} shows their middle")
+    if seen.cut:
+        shape = f"{LONGEST} times as long as wide, or longer"
+        print(f"evaluate: {seen.cut:,} images are {shape}: {view} shows their middle")
+    if scores["top1_error"] > HOPELESS:
+        logger.warning("%s", class_order_mistake(seen, records) or "the network knows none of these classes")
     if view == "1-crop" and is_imagenet(run.recipe, len(records), len(records.classes)):
         print_expectation(run, scores)
+
+
+def class_order_mistake(seen: Seen, records: ShardedRecords) -> str:
+    """What the answers say about two different orders of the classes; empty if there is no sign of it."""
+    answers = seen.answers
+    return reordered_error(
+        EvaluatedImages(seen.filenames, records.classes, answers.labels, answers.likeliest, answers.probabilities)
+    ).sentence
 
 
 def print_expectation(run: Run, scores: dict[str, Any]) -> None:
