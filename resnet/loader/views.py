@@ -42,3 +42,8 @@ def center_box(width: int, height: int, size: int, shorter_side: int) -> Box:
     """Evaluation's crop: scale the shorter side to `shorter_side`, take the centre of `size` pixels."""
     side = max(round(size * min(width, height) / shorter_side), 1)
     return Box((width - side) // 2, (height - side) // 2, side, side)
+
+
+def pad_shift(draw: Sequence[float], padding: int) -> tuple[int, int]:
+    """How far CIFAR-10's crop moves an image right and down: up to `padding` pixels each way."""
+    return int(draw[X] * (2 * padding + 1)) - padding, int(draw[Y] * (2 * padding + 1)) - padding
