@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from resnet.devices import device_names, make_strategy
+from resnet.devices import device_names, make_strategy, peak_gpu_memory
 from resnet.ledger import Attempt
 from resnet.loader.batches import training_batches
 from resnet.model.network import ResNet, network_of
@@ -33,7 +33,7 @@ def main(run: Run, attempt: Attempt) -> None:
     store(network, average_statistics(run, records, network, corrupt))
     weights = write_weights(attempt.folder / "weights.safetensors", network, records.classes)
     seeds = {"training.seed": run.recipe.training.seed}
-    attempt.finish([weights], devices=device_names(strategy), seeds=seeds)
+    attempt.finish([weights], gpu_memory=peak_gpu_memory(), devices=device_names(strategy), seeds=seeds)
 
 
 def average_statistics(

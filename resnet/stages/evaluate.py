@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet.devices import device_names, make_strategy
+from resnet.devices import device_names, make_strategy, peak_gpu_memory
 from resnet.files import atomic
 from resnet.inference import Answers, Predictor, answers_of, joined, summary
 from resnet.ledger import Attempt
@@ -33,7 +33,7 @@ def main(run: Run, attempt: Attempt) -> None:
     view = summary(answers)
     metrics = {"images": len(filenames), "views": {run.recipe.evaluation.views[0]: view}}
     outputs = write_results(attempt.folder, metrics, answers, filenames, records.classes)
-    attempt.finish(outputs, devices=device_names(strategy), metrics=metrics)
+    attempt.finish(outputs, gpu_memory=peak_gpu_memory(), devices=device_names(strategy), metrics=metrics)
     errors = f"top-1 error {view['top1_error']:.2f} %, top-5 error {view['top5_error']:.2f} %"
     print(f"evaluate: {errors} on {len(filenames):,} images")
     if is_imagenet(run.recipe, len(filenames), len(records.classes)):
