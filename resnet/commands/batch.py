@@ -85,7 +85,8 @@ def summary(run: Run, schedule: Schedule, step: int, drawn: BatchSheet) -> list[
         f"{drawn.sheet} shows {drawn.drawn} of its {drawn.images} images, {drawn.table} lists all",
     ]
     if drawn.substitutes:
-        lines.append(f"{drawn.substitutes} of its images are substitutes of corrupt records")
+        are = "is a substitute" if drawn.substitutes == 1 else "are substitutes"
+        lines.append(f"{drawn.substitutes} of them {are} of a corrupt record")
     return lines
 
 
