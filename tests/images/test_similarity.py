@@ -21,6 +21,11 @@ def test_a_copy_is_like_its_photograph_from_either_side(kind):
         assert min(of(cut, COPIES[kind](cut)), of(COPIES[kind](cut), cut)) >= SIMILAR
 
 
+def test_a_copy_that_lacks_an_edge_on_each_side_is_laid_over_its_photograph():
+    for cut in cuts(4):
+        assert of(cut, cut[7:-7, 7:-7]) >= SIMILAR
+
+
 def test_other_photographs_are_not_alike():
     some = cuts(4)
     assert max(of(some[i], some[j]) for i in range(4) for j in range(i)) < 0.5
