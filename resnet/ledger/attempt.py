@@ -13,6 +13,7 @@ from resnet.files import make_folder, remove_leftovers, sha256
 from resnet.ledger import displacing
 from resnet.ledger.ledger import Ledger
 from resnet.ledger.state_files import content_digest, write_state
+from resnet.processes import PeakMemory
 from resnet.provenance import provenance
 
 
@@ -96,6 +97,7 @@ class Attempt:
         byproducts: Iterable[Path] = (),
         checksums: dict[str, str] | None = None,
         same_images: bool = False,
+        gpu_memory: int = 0,
         **facts: Any,
     ) -> None:
         """Write stage.json, last of all. `facts` go into it.
@@ -103,6 +105,7 @@ class Attempt:
         `outputs` decide the digest that the stages downstream depend on. `byproducts` (logs, lists for people: whatever
         has times in it) may get lost later. `checksums` (SHA-256 by name) saves reading large files again.
         `same_images`: whether all that the earlier attempt converted was found to be made from the images of today.
+        `gpu_memory`: the most bytes that were in use on a GPU.
         """
         files = {}
         for path, counts in [(path, True) for path in outputs] + [(path, False) for path in byproducts]:
@@ -120,7 +123,8 @@ class Attempt:
         # The same outputs keep the digest that an earlier version gave them: what was made from them stays up to date.
         content = content_digest(files)
         digest = done.get("former_digest", {}).get(content, content)
-        done |= {"digest": digest, "end": _now(), **provenance(), "outputs": files}
+        peak_memory = PeakMemory.facts(gpu_memory)  # of this attempt
+        done |= {"digest": digest, "end": _now(), "peak_memory": peak_memory, **provenance(), "outputs": files}
         write_state(self.folder / "stage.json", done)
         displacing.unmark(self.ledger, self._stage, digest)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from resnet.analysis.answers import EvaluatedImages
 from resnet.analysis.class_order import HOPELESS, reordered_error
-from resnet.devices import device_names, make_strategy
+from resnet.devices import device_names, make_strategy, peak_gpu_memory
 from resnet.evaluation.logits_file import megabytes, writing_logits
 from resnet.evaluation.real_labels import RealLabels
 from resnet.evaluation.statistics_curve import statistics_curve
@@ -51,7 +51,9 @@ def main(run: Run, attempt: Attempt) -> None:
             metrics["real_labels"] = real_labels.measure(seen)
     if run.recipe.evaluation.statistics_curve:
         metrics["statistics"] = measure_statistics(run, attempt, records, network, predictor)
-    attempt.finish([write_metrics(attempt, metrics), *outputs], devices=device_names(strategy), metrics=metrics)
+    outputs.insert(0, write_metrics(attempt, metrics))
+    devices = device_names(strategy)
+    attempt.finish(outputs, gpu_memory=peak_gpu_memory(), devices=devices, metrics=metrics)
 
 
 def look(
