@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from resnet.errors import UserError
@@ -25,7 +25,10 @@ LINE_SECONDS = 300.0  # between progress lines in a log file; each epoch has a l
 
 @dataclass
 class TrainingLoop:
-    """Trains until the schedule ends. `interruption.requested` makes it save and stop after the current step."""
+    """Trains until the schedule ends. `interruption.requested` makes it save and stop after the current step.
+
+    `on_epoch` is called after each epoch's validation, when its line is in the log.
+    """
 
     settings: Training
     schedule: Schedule
@@ -35,6 +38,7 @@ class TrainingLoop:
     log: TrainingLog
     interruption: Interruption
     done: int  # steps so far
+    on_epoch: Callable[[], None] = lambda: None
 
     def run(self, batches: Iterator[Batch]) -> None:
         """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if an interruption is requested."""
@@ -73,6 +77,7 @@ class TrainingLoop:
         self._meter.write_validation(self.done, metrics)
         epoch, loss = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(epoch, self.settings.epochs, loss, metrics))
+        self.on_epoch()
         if self.interruption.requested:
             raise KeyboardInterrupt
 
