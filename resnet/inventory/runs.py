@@ -153,10 +153,10 @@ def _scores(record: Mapping[str, Any]) -> tuple[Score, ...]:
     metrics = record.get("metrics")
     views = metrics.get("views") if isinstance(metrics, Mapping) else None
     found = []
-    for view in views if isinstance(views, Mapping) else ():
-        error = number_at(views, view, "top1_error")
+    for view, scores in views.items() if isinstance(views, Mapping) else ():
+        error = number_at(scores, "top1_error")
         if error is not None:
-            found.append(Score(view, error, _interval(views[view].get("top1_error_interval"))))
+            found.append(Score(view, error, _interval(scores.get("top1_error_interval"))))
     return tuple(found)
 
 

@@ -11,11 +11,15 @@ from resnet.training.log_format import LogLines, read_outline
 
 MOST_BYTES = 64 << 20  # of a log that is read; that of a long training has a few megabytes
 
+# What a curve is of.
+VALIDATION_ERROR = "validation error"  # in percent
+TRAINING_LOSS = "training loss"
+
 
 class Curve(NamedTuple):
     """What is drawn of a training, oldest first."""
 
-    what: str  # "validation error", in percent, or "training loss"
+    what: str  # VALIDATION_ERROR, or TRAINING_LOSS where nothing has been validated
     epochs: tuple[float, ...] = ()
     values: tuple[float, ...] = ()
 
@@ -27,7 +31,7 @@ class TrainingProgress(NamedTuple):
     seconds: float | None = None  # of training, over all attempts
     loss: float | None = None  # newest mean of training
     validation_error: float | None = None  # top-1, in percent, after the newest epoch that was validated
-    curve: Curve = Curve("training loss")
+    curve: Curve = Curve(TRAINING_LOSS)
     written: datetime | None = None  # when the log was
     problem: str = ""
 
@@ -54,9 +58,9 @@ def _progress(lines: LogLines) -> TrainingProgress:
     losses = [line for line in lines if "loss" in line]
     validated = [line for line in lines if "validation_top1_error" in line]
     curve = (
-        _curve("validation error", validated, "validation_top1_error")
+        _curve(VALIDATION_ERROR, validated, "validation_top1_error")
         if validated
-        else _curve("training loss", losses, "loss")
+        else _curve(TRAINING_LOSS, losses, "loss")
     )
     return TrainingProgress(
         epoch=_epoch(lines[-1]),

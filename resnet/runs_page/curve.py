@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from resnet.inventory.training_progress import Curve
+from resnet.inventory.training_progress import VALIDATION_ERROR, Curve
 
 WIDTH, HEIGHT = 132, 36  # of the drawing, in its own units
 MARGIN = 3  # so that a line along an edge is whole
 MOST_POINTS = 120  # more do not show at this size
-PERCENT = "validation error"
 
 
 class Drawing(NamedTuple):
@@ -48,7 +47,9 @@ def _finding(curve: Curve) -> str:
     if len(curve.values) == 1:
         return f"{what} {_at(curve, 0)}."
     before, now = curve.values[0], curve.values[-1]
-    verb = "fell" if now < before else "rose" if now > before else "stayed"
+    if before == now:
+        return f"{what} was {_at(curve, 0)}, and is again at epoch {epoch_text(curve.epochs[-1])}."
+    verb = "fell" if now < before else "rose"
     lowest = min(range(len(curve.values)), key=curve.values.__getitem__)
     better = f"; lowest {_at(curve, lowest)}" if curve.values[lowest] < now and curve.values[lowest] < before else ""
     return f"{what} {verb} from {_at(curve, 0)} to {_at(curve, -1)}{better}."
@@ -57,12 +58,12 @@ def _finding(curve: Curve) -> str:
 def _caption(curve: Curve) -> str:
     """ "validation error 45.1 to 1.11 %"."""
     first, last = (value_text(curve.values[place]) for place in (0, -1))
-    unit = " %" if curve.what == PERCENT else ""
+    unit = " %" if curve.what == VALIDATION_ERROR else ""
     return f"{curve.what} {first} to {last}{unit}" if len(curve.values) > 1 else f"{curve.what} {last}{unit}"
 
 
 def _at(curve: Curve, place: int) -> str:
-    unit = " %" if curve.what == PERCENT else ""
+    unit = " %" if curve.what == VALIDATION_ERROR else ""
     return f"{value_text(curve.values[place])}{unit} at epoch {epoch_text(curve.epochs[place])}"
 
 

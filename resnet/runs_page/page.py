@@ -13,10 +13,11 @@ import jinja2
 
 from resnet.inventory import KnownRun, State, read_inventory
 from resnet.inventory.runs import Score
+from resnet.inventory.training_progress import TRAINING_LOSS
 from resnet.progress import time_text
 from resnet.report.names import readable
 from resnet.run import luigi_command
-from resnet.runs_page.curve import PERCENT, drawing, epoch_text, value_text
+from resnet.runs_page.curve import drawing, epoch_text, value_text
 from resnet.stage_table import STAGES
 
 REFRESH_SECONDS = 60
@@ -119,7 +120,7 @@ def error_text(score: Score) -> tuple[str, str]:
 
 
 def training_text(run: KnownRun) -> list[str]:
-    """How far training is, how long it took, and its newest numbers while it is not finished."""
+    """How far training is, how long it took, and while it is not finished what its curve does not say."""
     train, training, epochs = run.stages["train"], run.training, run.settings.epochs
     if train.state is State.IMPORTED:
         return ["weights from elsewhere"]
@@ -132,10 +133,8 @@ def training_text(run: KnownRun) -> list[str]:
     lines = [f"{epoch_text(epoch)} of {epochs or UNKNOWN} epochs in {took}"]
     if train.state is State.RUNNING and epochs and 0 < epoch < epochs:
         lines.append(f"about {time_text(training.seconds * (epochs / epoch - 1))} left")
-    if training.loss is not None:
-        lines.append(f"training loss {value_text(training.loss)}")
-    if training.validation_error is not None:
-        lines.append(f"{PERCENT} {value_text(training.validation_error)} %")
+    if training.loss is not None and training.curve.what != TRAINING_LOSS:  # whose caption has it
+        lines.append(f"{TRAINING_LOSS} {value_text(training.loss)}")
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,18 +49,14 @@ class RunsPage:
         except OSError as error:
             self._report(error.strerror or str(error))
         except Exception as error:  # a bug in a page that is looked at must not end days of training
-            self._report(f"{type(error).__name__}: {error}", with_traceback=True)
+            self._report(f"{type(error).__name__}: {error}", traceback.format_exc())
 
-    def _report(self, why: str, with_traceback: bool = False) -> None:
+    def _report(self, why: str, details: str = "") -> None:
         if not self._is_reported:
             self._is_reported = True
             path = self._artifacts / INDEX
-            logger.warning(
-                "%s cannot be written: %s; it does not show the newest, and work goes on",
-                path,
-                why,
-                exc_info=with_traceback,
-            )
+            text = f"{path} cannot be written: {why}. The work goes on without it."
+            logger.warning("%s", f"{text}\n{details}" if details else text)
 
     def _remove_leftovers(self) -> None:
         """Delete what killed writers left. Others may be writing now, so only what is old."""

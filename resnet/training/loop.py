@@ -25,10 +25,7 @@ LINE_SECONDS = 300.0  # between progress lines in a log file; each epoch has a l
 
 @dataclass
 class TrainingLoop:
-    """Trains until the schedule ends. `interruption.requested` makes it save and stop after the current step.
-
-    `on_epoch` is called after each epoch's validation, when its line is in the log.
-    """
+    """Trains until the schedule ends. `interruption.requested` makes it save and stop after the current step."""
 
     settings: Training
     schedule: Schedule
@@ -38,10 +35,13 @@ class TrainingLoop:
     log: TrainingLog
     interruption: Interruption
     done: int  # steps so far
-    on_epoch: Callable[[], None] = lambda: None
 
-    def run(self, batches: Iterator[Batch]) -> None:
-        """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if an interruption is requested."""
+    def run(self, batches: Iterator[Batch], on_epoch: Callable[[], None] = lambda: None) -> None:
+        """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if an interruption is requested.
+
+        `on_epoch` is called after each validation, when its line is in the log.
+        """
+        self._on_epoch = on_epoch
         first, last, at_epoch_end = self.done, self.schedule.steps, self.schedule.is_epoch_end(self.done)
         is_validation_due = at_epoch_end and not self.log.is_validated  # it was interrupted
         if first < last or is_validation_due:
@@ -77,7 +77,7 @@ class TrainingLoop:
         self._meter.write_validation(self.done, metrics)
         epoch, loss = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(epoch, self.settings.epochs, loss, metrics))
-        self.on_epoch()
+        self._on_epoch()
         if self.interruption.requested:
             raise KeyboardInterrupt
 
