@@ -9,13 +9,12 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from resnet.files import LEFTOVER, atomic
+from resnet.files import atomic, remove_abandoned
 
 logger = logging.getLogger(__name__)
 
 INDEX = "index.html"
 FOLLOW_SECONDS = 20.0  # between two times that the page is written for the epochs of a training
-LEFT_SECONDS = 3600.0  # after which a temporary file is of a writer that was killed
 
 
 class RunsPage:
@@ -43,7 +42,7 @@ class RunsPage:
         from resnet.runs_page.page import render
 
         try:
-            self._remove_leftovers()
+            remove_abandoned(self._artifacts / INDEX)
             with atomic(self._artifacts / INDEX, "w") as file:
                 file.write(render(self._artifacts))
         except OSError as error:
@@ -57,13 +56,6 @@ class RunsPage:
             path = self._artifacts / INDEX
             text = f"{path} cannot be written: {why}. The work goes on without it."
             logger.warning("%s", f"{text}\n{details}" if details else text)
-
-    def _remove_leftovers(self) -> None:
-        """Delete what killed writers left. Others may be writing now, so only what is old."""
-        for leftover in self._artifacts.glob(f".{INDEX}.*{LEFTOVER}"):
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
-                if time.time() - leftover.stat().st_mtime > LEFT_SECONDS:
-                    leftover.unlink()
 
 
 @contextlib.contextmanager
