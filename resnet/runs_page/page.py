@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import jinja2
 
-from resnet.inventory import KnownRun, State, read_inventory
+from resnet.inventory import KnownDataSet, KnownRun, State, read_inventory
 from resnet.inventory.runs import Score
+from resnet.inventory.stages import newest
 from resnet.inventory.training_progress import TRAINING_LOSS
 from resnet.progress import time_text
 from resnet.report.names import readable
@@ -55,13 +56,13 @@ def render(artifacts: Path) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     runs, data_sets = read_inventory(artifacts)
-    is_running = any(state is State.RUNNING for state in (*(run.state for run in runs), *_states(data_sets)))
+    written = datetime.now(timezone.utc)
     template = resources.files("resnet.runs_page").joinpath("page.html").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
         style=resources.files("resnet.report").joinpath("style.css").read_text(encoding="utf-8"),
         artifacts=artifacts,
-        written=datetime.now(timezone.utc),
-        refresh=REFRESH_SECONDS if is_running else None,
+        written=written,
+        refresh=REFRESH_SECONDS if is_work_going_on(runs, data_sets, written) else None,
         summary=summary(runs, len(data_sets)),
         runs=runs,
         data_sets=data_sets,
@@ -84,8 +85,14 @@ def render(artifacts: Path) -> str:
     return readable(page)
 
 
-def _states(data_sets: list) -> list[State]:
-    return [known.convert.state for known in data_sets]
+def is_work_going_on(runs: list[KnownRun], data_sets: list[KnownDataSet], now: datetime) -> bool:
+    """Whether a stage is running, or may be about to: between two stages of a run nothing is, for some seconds."""
+    stages = [known.convert for known in data_sets] + [facts for run in runs for facts in run.stages.values()]
+    if any(facts.state is State.RUNNING for facts in stages):
+        return True
+    unfinished = [run for run in runs if run.state is State.MISSING]
+    ends = [facts.last_activity for run in unfinished for facts in run.stages.values()]
+    return (now - newest(ends)).total_seconds() < REFRESH_SECONDS
 
 
 def summary(runs: list[KnownRun], data_sets: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -145,6 +146,18 @@ def test_the_page_asks_to_be_loaded_again_only_while_something_is_running(artifa
     begin(ledger_in(artifacts, "dataset.name=other"), "convert")
     with locked(artifacts / "records" / "other", shared=True):  # parts of it are being made
         assert refreshes()
+
+
+@pytest.mark.parametrize(("ago", "expected"), [(5, True), (120, False)])
+def test_the_page_asks_to_be_loaded_again_between_two_stages_of_a_run(artifacts, ago, expected):
+    for stage in ("evaluate", "report"):
+        shutil.rmtree(artifacts / "runs" / "digits" / stage)
+    path = artifacts / "runs" / "digits" / "batchnorm" / "stage.json"
+    for other in (artifacts / "records" / "digits", artifacts / "runs" / "digits" / "train"):
+        write_state(other / "stage.json", read_state(other / "stage.json") | {"end": "2026-01-01T00:00:00+00:00"})
+    end = datetime.now(timezone.utc) - timedelta(seconds=ago)
+    write_state(path, read_state(path) | {"end": end.isoformat()})
+    assert ('http-equiv="refresh"' in render(artifacts)) is expected
 
 
 def test_a_training_shows_how_far_it_is_and_how_long_it_may_take(artifacts):

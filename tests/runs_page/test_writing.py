@@ -123,11 +123,11 @@ def test_what_killed_writers_of_the_page_left_is_deleted(tmp_path):
 
 def test_a_reader_never_sees_half_a_page_while_several_write_it(tmp_path, capsys):
     def write() -> None:
-        for _ in range(5):
+        for _ in range(3):
             RunsPage(tmp_path).write()
 
     write()
-    writers = [threading.Thread(target=write) for _ in range(3)]
+    writers = [threading.Thread(target=write) for _ in range(2)]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
