@@ -132,21 +132,22 @@ def _read_settings(folder: Path) -> tuple[StoredSettings, str]:
 def _with_stale_ones(stages: dict[str, StageFacts]) -> dict[str, StageFacts]:
     """The same stages, where one is stale if it was made from other results than what it depends on has now."""
     for name, facts in stages.items():
-        inputs = facts.record.get("inputs")
-        if facts.is_finished and facts.state is not State.STALE and isinstance(inputs, Mapping):
-            changed = [
-                needed
-                for needed in STAGES[name].inputs
-                if needed in inputs and _differs(stages[needed], inputs[needed])
-            ]
-            if changed:
-                stages[name] = StageFacts(State.STALE, facts.record, f"{' and '.join(changed)} changed since")
+        if facts.is_finished and facts.state is not State.STALE and (reasons := _why_stale(name, facts, stages)):
+            stages[name] = StageFacts(State.STALE, facts.record, ", ".join(reasons))
     return stages
 
 
-def _differs(needed: StageFacts, digest: object) -> bool:
-    """Whether results made from that digest of a stage are not those of the stage as it is now."""
-    return needed.is_finished and (needed.state is State.STALE or needed.record.get("digest") != digest)
+def _why_stale(name: str, facts: StageFacts, stages: Mapping[str, StageFacts]) -> list[str]:
+    """What a finished stage depends on, by its record, that is not what it was made from."""
+    inputs = facts.record.get("inputs")
+    reasons = []
+    for needed in STAGES[name].inputs:
+        if isinstance(inputs, Mapping) and needed in inputs and stages[needed].is_finished:
+            if stages[needed].state is State.STALE:
+                reasons.append(f"{needed} is stale")
+            elif stages[needed].record.get("digest") != inputs[needed]:
+                reasons.append(f"{needed} has changed since")
+    return reasons
 
 
 def _scores(record: Mapping[str, Any]) -> tuple[Score, ...]:

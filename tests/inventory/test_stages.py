@@ -65,7 +65,8 @@ def test_what_was_made_from_other_results_is_stale_with_all_that_depends_on_it(f
     finish(finished, "batchnorm", "another result")
     (run,) = read_inventory(finished.run.artifacts).runs
     assert run.stages_in(State.STALE) == ["evaluate", "report"]
-    assert run.stages["evaluate"].why == "batchnorm changed since"
+    assert run.stages["evaluate"].why == "batchnorm has changed since"
+    assert run.stages["report"].why == "batchnorm has changed since, evaluate is stale"
 
 
 def test_the_same_result_again_leaves_what_depends_on_it_done(finished):

@@ -180,7 +180,7 @@ def test_a_stale_result_is_shown_as_one(artifacts):
     page = words(artifacts)
     assert "stale: Evaluate, Report" in page
     assert "stale: of earlier results" in page
-    assert "report: evaluate changed since" in page
+    assert "report: evaluate is stale" in page
 
 
 def test_the_curve_says_in_words_what_it_shows(artifacts):
