@@ -94,11 +94,8 @@ class Run:
 
     @cached_property
     def records_name(self) -> str:
-        """The data set's name: the recipe's, or else the data folder's, or else the source's."""
-        dataset = self.recipe.dataset
-        if dataset.name:
-            return dataset.name
-        return (re.sub(r"[^A-Za-z0-9._-]+", "-", self.data.name).strip(".-") if self.data else "") or dataset.source
+        """The data set's name, and that of its folder of records."""
+        return name_of_records(self.recipe.dataset.name, self.recipe.dataset.source, self.data)
 
     @property
     def records(self) -> Path:
@@ -135,6 +132,11 @@ class Run:
         write_json(self.folder / "run.json", facts | {"recipe.toml": sorted(whole)})
         with atomic(self.stored_recipe, "w") as file:
             file.write(recipe)
+
+
+def name_of_records(name: str, source: str, data: Path | None) -> str:
+    """A data set's name: `dataset.name` of the recipe, or else the data folder's, or else that of `dataset.source`."""
+    return name or (re.sub(r"[^A-Za-z0-9._-]+", "-", data.name).strip(".-") if data else "") or source
 
 
 def stored_recipe(folder: Path) -> Recipe:

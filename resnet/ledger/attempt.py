@@ -19,7 +19,10 @@ from resnet.provenance import provenance
 
 class Attempt:
     """The work on a stage, from `begin` to `finish`. Its folder is locked. `imported`: where its weights come from,
-    if they are not made here."""
+    if they are not made here.
+
+    `on_news` is called when there is something new to see: when the stage has begun, and after each epoch of training.
+    """
 
     def __init__(self, ledger: Ledger, stage: str, imported: Mapping[str, str] | None = None):
         self.ledger, self._imported = ledger, imported
@@ -29,6 +32,7 @@ class Attempt:
         self.begun: dict[str, Any] = {}  # the content of begun.json
         self._stamps: list[str] = []
         self._started = time.monotonic()
+        self.on_news: Callable[[], None] = lambda: None
 
     def require_room(self) -> None:
         """Raise UserError where `begin` would displace guarded work: for who begins several stages, or none."""
@@ -62,6 +66,7 @@ class Attempt:
         (self.folder / displacing.STALE).unlink(missing_ok=True)
         if self._stage != "convert" or not self._run.stored_recipe.exists():
             self._run.store()
+        self.on_news()
 
     def _earlier(self) -> dict[str, Any] | None:
         return self.ledger.record(self._stage) or self.ledger.begun(self._stage)

@@ -53,7 +53,8 @@ def main(run: Run, attempt: Attempt) -> None:
         Validation(run, Predictor(network, strategy), interruption) as validation,
     ):
         checkpoints.corrupt = batches.corrupt  # a list that grows
-        TrainingLoop(settings, schedule, step, validation, checkpoints, log, interruption, first).run(iter(batches))
+        loop = TrainingLoop(settings, schedule, step, validation, checkpoints, log, interruption, first)
+        loop.run(iter(batches), on_epoch=attempt.on_news)
     weights = write_weights(attempt.folder / "weights.safetensors", network, records.classes)
     logs = [log.path] if log.path.exists() else []  # a full disk may have had no room for it
     facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
