@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from resnet.analysis.answers import EvaluatedImages
-from resnet.analysis.class_order import HOPELESS, reordered_error
+from resnet.analysis.baseline import compare_with_chance
+from resnet.analysis.class_order import SUSPICIOUS, reordered_error
 from resnet.devices import device_names, make_strategy, peak_gpu_memory
 from resnet.evaluation.logits_file import megabytes, writing_logits
 from resnet.evaluation.real_labels import RealLabels
@@ -91,25 +92,28 @@ def measure_statistics(
 
 
 def print_result(run: Run, records: ShardedRecords, view: str, scores: dict[str, Any], seen: Seen) -> None:
-    """The errors in a view, what is published for it, and a mistake in the order of the classes that they show."""
+    """The errors in a view, what is published for it, and what is wrong with the answers, if anything."""
     name = "" if run.recipe.evaluation.views == ["1-crop"] else f"{view}: "
     errors = f"top-1 error {scores['top1_error']:.2f} %, top-5 error {scores['top5_error']:.2f} %"
     print(f"evaluate: {name}{errors} on {len(records):,} images", flush=True)
     if seen.cut:
         shape = f"{LONGEST} times as long as wide, or longer"
         print(f"evaluate: {seen.cut:,} images are {shape}: {view} shows their middle")
-    if scores["top1_error"] > HOPELESS:
-        logger.warning("%s", class_order_mistake(seen, records) or "the network knows none of these classes")
+    for doubt in doubts_about_answers(seen, records.classes):
+        logger.warning("%s", doubt)
     if view == "1-crop" and is_imagenet(run.recipe, len(records), len(records.classes)):
         print_expectation(run, scores)
 
 
-def class_order_mistake(seen: Seen, records: ShardedRecords) -> str:
-    """What the answers say about two different orders of the classes; empty if there is no sign of it."""
+def doubts_about_answers(seen: Seen, classes: list[tuple[str, str]]) -> list[str]:
+    """What is wrong with answers that no trained network gives: no better than chance, or classes in two orders."""
     answers = seen.answers
-    return reordered_error(
-        EvaluatedImages(seen.filenames, records.classes, answers.labels, answers.likeliest, answers.probabilities)
-    ).sentence
+    images = EvaluatedImages(seen.filenames, classes, answers.labels, answers.likeliest, answers.probabilities)
+    baseline = compare_with_chance(images)
+    takes_all = baseline.dominant is not None and baseline.dominant.takes_all
+    found = [] if baseline.better_than_chance and not takes_all else [baseline.sentence]
+    order = reordered_error(images).sentence if images.error > SUSPICIOUS else ""
+    return [*found, order] if order else found
 
 
 def print_expectation(run: Run, scores: dict[str, Any]) -> None:

@@ -65,6 +65,14 @@ def test_labels_shifted_by_one_are_called_that(shift, what):
     assert found.sentence.endswith(f"Labels are shifted by one: {what}")
 
 
+def test_an_order_that_leaves_some_classes_in_place_is_found_too():
+    numbers = [str(i) for i in range(30)]
+    permutation = [sorted(numbers).index(number) for number in numbers]
+    found = reordered_error(permuted(permutation, images=3000))
+    assert 50 < found.error < 99
+    assert "in another order" in found.sentence
+
+
 def test_numbers_sorted_as_text_are_recognised_from_either_side():
     numbers = [str(i) for i in range(5, 125)]
     texts = sorted(numbers)

@@ -126,7 +126,7 @@ def test_answers_in_another_order_of_the_classes_are_said_to_be_so(ledger, known
     print_result(ledger.run, records, "1-crop", scores(seen.answers), seen)
     warning = capsys.readouterr().err
     assert ("shifted by one" in warning) == known
-    assert ("knows none of these classes" in warning) != known
+    assert "not better than that" in warning  # whatever their order is
 
 
 class FakePredictor:
