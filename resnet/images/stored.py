@@ -43,8 +43,8 @@ def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Store
     Raises Unreadable, also for an image of more than `max_megapixels`, or MemoryError.
     """
     header, components, pixels, _ = decode_as_stored(encoded, max_megapixels)
-    stored = _stored(encoded, header, components, pixels)
-    return stored._replace(perceptual_hash=perceptual_hash(pixels))
+    shown = perceptual_hash(pixels)  # while they are in the processor's cache
+    return _stored(encoded, header, components, pixels)._replace(perceptual_hash=shown)
 
 
 def _stored(encoded: bytes, header: Header, components: int, pixels: np.ndarray) -> Stored:
