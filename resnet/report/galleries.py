@@ -77,8 +77,8 @@ class Gallery:
 def _fill(cell: Axes, image: np.ndarray, caption: Sequence[str], lines: int) -> None:
     """An image above its caption, which ends at the cell's edge whatever letters it has."""
     below = 0.115 * lines
-    cell.set(xlim=(0, 1), ylim=(-below, 1))
     cell.imshow(image, extent=(0, 1, 0, 1), interpolation="nearest", aspect="auto")
+    cell.set(xlim=(0, 1), ylim=(-below, 1))
     for place, line in enumerate(caption):
         y = -0.115 * (place + 0.15)
         cell.text(0, y, one_line(line, LINE), fontsize=6.5, va="top", color=INK, clip_on=True, parse_math=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from resnet.progress import time_text
 from resnet.report.content import Content
@@ -15,7 +16,10 @@ from resnet.report.names import as_markdown, readable
 from resnet.report.wording import between, count, percent
 
 TEMPLATES = Path(__file__).parent / "templates"
+STYLE_SHEETS = (STYLE_SHEET, TEMPLATES / "report.css")
+PARTS = ("result", "training", "classes", "answers", "made")
 SECTIONS = {
+    "result": "Result",
     "compared": "Compared",
     "weights": "Weights from elsewhere",
     "training": "Training",
@@ -64,7 +68,7 @@ def render(content: Content, drawings: Drawings) -> str:
     facts = {fact.name: fact.text for fact in content.facts}
     values = {
         "content": content,
-        "style": "\n".join(path.read_text(encoding="utf-8") for path in (STYLE_SHEET, TEMPLATES / "report.css")),
+        "style": Markup("\n".join(path.read_text(encoding="utf-8") for path in STYLE_SHEETS)),
         "figures": drawings,
         "galleries": {name: drawings.galleries.get(name) for name in ("augmented", "mistakes", "label_errors")},
         "curves_note": drawings.curves_note,
@@ -72,12 +76,11 @@ def render(content: Content, drawings: Drawings) -> str:
         "cards": cards(content),
         "fact": lambda name: facts.get(name, ""),
         "losses": losses,
-        "contents": [],
     }
     page = environment.get_template("page.html")
-    body = page.render(values)  # once to see which sections there are
-    values["contents"] = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in body]
-    return readable(page.render(values))
+    body = "".join(environment.get_template(f"{name}.html").render(values) for name in PARTS)
+    contents = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in body]
+    return readable(page.render(values, body=Markup(body), contents=contents))
 
 
 def render_markdown(content: Content) -> str:
