@@ -12,6 +12,7 @@ from resnet.conversion.made_from import Reader
 from resnet.conversion.messages import ShardJob
 from resnet.datasets.source import Image
 from resnet.errors import UserError
+from resnet.images import perceptual_hash
 from resnet.images.decoding import Unreadable
 from resnet.images.stored import Stored, to_stored
 from resnet.records.example import LabelledImage
@@ -55,11 +56,13 @@ class _Account:
         self._reader = Reader(warn)
         self._rejected: list[tuple[str, str]] = []
         self._decode_warnings: list[tuple[str, str]] = []
+        self._hashes: list[str] = []
         self._counts: dict[str, Counter[str]] = {kind: Counter() for kind in ("converted", "reduced", "left_whole")}
         self.facts: dict[str, Any] = {
             "made_from": {},
             "rejected": self._rejected,
             "decode_warnings": self._decode_warnings,
+            "perceptual_hashes": {},
             **self._counts,
         }
 
@@ -73,6 +76,7 @@ class _Account:
             return None
         if warning := warnings.take():
             self._decode_warnings.append((image.filename, warning))
+        self._hashes.append(stored.perceptual_hash)
         self._counts["reduced"].update(stored.reduced)
         if stored.converted_from and not stored.reduced:
             self._counts["converted"][stored.converted_from] += 1
@@ -82,6 +86,7 @@ class _Account:
 
     def close(self) -> None:
         self.facts["made_from"].update(self._reader.facts())
+        self.facts["perceptual_hashes"][perceptual_hash.KIND] = "".join(self._hashes)
 
 
 class _DecoderWarnings:

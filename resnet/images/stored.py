@@ -17,6 +17,7 @@ from resnet.images.decoding import MAX_PIXELS, Unreadable, decode, decode_strict
 from resnet.images.headers import Header, png_chunks, read_header
 from resnet.images.jpeg import EOI, FRAMES, SOS, Malformed, segments
 from resnet.images.kinds import kind_of
+from resnet.images.perceptual_hash import perceptual_hash
 from resnet.images.reductions import FIRST_FRAME, reductions
 
 JPEG = b"\xff\xd8\xff"
@@ -33,6 +34,7 @@ class Stored(NamedTuple):
     converted_from: str = ""  # the kind of the original file, if it was converted to PNG
     left_whole: str = ""  # why a JPEG got no restart markers
     reduced: tuple[str, ...] = ()  # what the original file has that these pixels do not
+    perceptual_hash: str = ""  # of the pixels
 
 
 def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Stored:
@@ -41,6 +43,11 @@ def to_stored(encoded: bytes, max_megapixels: float = MAX_PIXELS / 1e6) -> Store
     Raises Unreadable, also for an image of more than `max_megapixels`, or MemoryError.
     """
     header, components, pixels, _ = decode_as_stored(encoded, max_megapixels)
+    stored = _stored(encoded, header, components, pixels)
+    return stored._replace(perceptual_hash=perceptual_hash(pixels))
+
+
+def _stored(encoded: bytes, header: Header, components: int, pixels: np.ndarray) -> Stored:
     height, width = pixels.shape[:2]
     if components in (1, 3):
         indexed, why_not = _indexed(encoded, pixels)
