@@ -52,7 +52,9 @@ def statistics_figure(rows: list[dict[str, Any]], finding: str) -> Figure | None
         axes.fill_between(batches, low, high, color=BLUE, alpha=0.15, linewidth=0)
         axes.plot(batches, errors, color=BLUE, marker="o", markersize=4, linewidth=1.5, label="averaged over batches")
         if moving:
-            axes.axhline(moving["top1_error"], color=ORANGE, linewidth=1.5, linestyle=(0, (4, 4)), label="moving averages")
+            axes.axhline(
+                moving["top1_error"], color=ORANGE, linewidth=1.5, linestyle=(0, (4, 4)), label="moving averages"
+            )
         axes.set_xscale("log")
         axes.set_xticks(batches, [f"{number:,}" for number in batches])
         axes.minorticks_off()

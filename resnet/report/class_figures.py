@@ -16,7 +16,7 @@ from resnet.report.names import one_line
 
 CONFUSION_CLASSES = 30  # more than these are illegible in a matrix
 TICK = 22  # characters of a name at an axis
-STRONGEST = 0.45  # opacity of a cell with all images of its class: text on it stays legible in light and dark
+FAINTEST, STRONGEST = 0.15, 0.45  # opacity of cells: text on them stays legible in light and dark
 
 
 def class_figures(table: pd.DataFrame, errors: ClassErrors) -> list[Figure]:
@@ -55,7 +55,8 @@ def confusion_figure(images: EvaluatedImages, names: list[str], errors: ClassErr
 
     def draw(axes: Axes) -> None:
         for row, column in np.argwhere(matrix):
-            color, opacity = BLUE if row == column else ORANGE, STRONGEST * np.sqrt(share[row, column])
+            color = BLUE if row == column else ORANGE
+            opacity = max(STRONGEST * np.sqrt(share[row, column]), FAINTEST)
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=color, alpha=opacity, linewidth=0))
             axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", fontsize=11)
         places = range(len(texts))

@@ -1,4 +1,4 @@
-"""All that the report states, as numbers and sentences: report.html, report.md and report.json are three forms of it."""
+"""All that the report states, as numbers and sentences. report.html, report.md and report.json are its three forms."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from resnet.analysis.answers import EvaluatedImages
 from resnet.analysis.calibration import Calibration, calibration
 from resnet.analysis.class_order import reordered_error
 from resnet.analysis.label_errors import LabelErrors, likely_label_errors
+from resnet.analysis.near_duplicates import NearDuplicates, NotKnown
 from resnet.report.class_errors import ClassErrors, class_errors, class_table
 from resnet.report.course import Course, course_of
+from resnet.report.duplicates import Duplicates, duplicates, find_duplicates
 from resnet.report.findings import (
     Selection,
     StatisticsCurve,
@@ -66,6 +68,7 @@ class Content:
     trust: Trust
     mistakes: Selection
     label_errors: Selection
+    duplicates: Duplicates | None  # None: imported weights
     statistics: StatisticsCurve | None
     facts: list[Fact]
     stages: list[StageFacts]
@@ -82,17 +85,21 @@ class Analysis:
     classes: pd.DataFrame
     calibration: Calibration
     label_errors: LabelErrors
+    duplicates: NearDuplicates | NotKnown | None
 
     @classmethod
     def of(cls, results: Results) -> Analysis:
         images = results.images
-        return cls(images, class_table(results), calibration(images), likely_label_errors(images))
+        found = likely_label_errors(images)
+        return cls(images, class_table(results), calibration(images), found, find_duplicates(results))
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that are written, by the name of their file."""
         found = {"per_class": self.classes, "calibration": self.calibration.bins, "mistakes": self._mistakes()}
         if self.label_errors.table is not None:
             found["likely_label_errors"] = self.label_errors.table
+        if isinstance(self.duplicates, NearDuplicates):
+            found["near_duplicates"] = self.duplicates.pairs
         return found
 
     def _mistakes(self) -> pd.DataFrame:
@@ -129,6 +136,7 @@ def content_of(results: Results, analysis: Analysis) -> Content:
         trust=trust(analysis.calibration),
         mistakes=confident_mistakes(results),
         label_errors=label_errors(results, analysis.label_errors),
+        duplicates=duplicates(results, analysis.duplicates),
         statistics=statistics_curve(results),
         facts=facts(results),
         stages=stage_facts(results),
@@ -159,6 +167,7 @@ TABLES = {
     "calibration": "the bins of the reliability diagram",
     "mistakes": "every mistake, the surest first",
     "likely_label_errors": "images whose label is likely wrong",
+    "near_duplicates": "validation images and the training images that they resemble",
 }
 
 

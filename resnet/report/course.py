@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from resnet.report.wording import count, listed, percent
+from resnet.report.wording import listed, percent
 from resnet.settings import Training
 from resnet.training.log_format import LogLines
 
@@ -48,17 +48,18 @@ def course_of(log: LogLines, training: Training, log_has_changed: bool) -> Cours
     if not lines:
         return None
     epochs = _by_epoch(log)
+    drops = [epoch for epoch in training.drop_epochs if 0 < epoch < log[-1]["epoch"]]
     waits = [line["data_wait"] for line in lines]
     return Course(
         epochs=epochs,
-        drops=[epoch for epoch in training.drop_epochs if 0 < epoch < training.epochs],
+        drops=drops,
         seconds=log[-1]["seconds"],
         images_per_second=float(np.median([line["images_per_second"] for line in lines])),
         data_wait=float(np.mean(waits)),
         slowest_wait=max([line["data_wait"] for line in lines if line["epoch"] > 1] or waits),
         unreadable_lines=log.unreadable,
         log_has_changed=log_has_changed,
-        sentences=_sentences(epochs, training),
+        sentences=_sentences(epochs, drops),
     )
 
 
@@ -76,30 +77,33 @@ def _by_epoch(log: LogLines) -> list[dict[str, float | None]]:
     ]
 
 
-def _sentences(epochs: list[dict[str, float | None]], training: Training) -> list[str]:
-    sentences = [_trend("Training error", epochs, "top1_error")]
-    if any(epoch.get("validation_top1_error") is not None for epoch in epochs):
-        sentences.append(_trend("Validation error", epochs, "validation_top1_error"))
-        best = min(
-            (epoch for epoch in epochs if epoch.get("validation_top1_error") is not None),
-            key=lambda epoch: epoch["validation_top1_error"] or 0.0,
-        )
-        sentences.append(
-            f"It was lowest after {count(int(best['epoch'] or 0), 'epoch')}, at "
-            f"{percent(best['validation_top1_error'] or 0.0)}; the weights of the last epoch are used, whatever it says."
-        )
-    if drops := [epoch for epoch in training.drop_epochs if 0 < epoch < training.epochs]:
+def _sentences(epochs: list[dict[str, float | None]], drops: list[int]) -> list[str]:
+    sentences = [_trend("Training error", _known(epochs, "top1_error"))]
+    if validated := _known(epochs, "validation_top1_error"):
+        sentences.append(_trend("Validation error", validated))
+        lowest = min(validated.values())
+        if lowest < list(validated.values())[-1]:
+            first = next(epoch for epoch, error in validated.items() if error == lowest)
+            sentences.append(f"It was lowest after epoch {first}, at {percent(lowest)}; the last weights are used.")
+    if drops:
         times = f"epoch {drops[0]}" if len(drops) == 1 else f"epochs {listed(drops)}"
         sentences.append(f"The learning rate dropped after {times}.")
     return sentences
 
 
-def _trend(what: str, epochs: list[dict[str, float | None]], key: str) -> str:
-    values = [value for epoch in epochs if (value := epoch.get(key)) is not None]
-    if len(values) < 2:
-        return f"{what} was {percent(values[0])}." if values else f"{what} is not known."
-    verb = "fell" if values[-1] < values[0] else "rose"
-    return f"{what} {verb} from {percent(values[0])} to {percent(values[-1])}."
+def _known(epochs: list[dict[str, float | None]], key: str) -> dict[int, float]:
+    """A number of each epoch that has it, by the epoch."""
+    return {int(epoch["epoch"] or 0): value for epoch in epochs if (value := epoch.get(key)) is not None}
+
+
+def _trend(what: str, by_epoch: dict[int, float]) -> str:
+    if not by_epoch:
+        return f"{what} is not known."
+    first, last = list(by_epoch.values())[0], list(by_epoch.values())[-1]
+    if len(by_epoch) == 1:
+        return f"{what} was {percent(first)}."
+    verb = "fell" if last < first else "rose" if last > first else "went"
+    return f"{what} {verb} from {percent(first)} to {percent(last)}."
 
 
 def curve(log: LogLines, name: str) -> Curve:

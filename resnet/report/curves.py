@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from resnet.report.course import Course, Curve, curve
-from resnet.report.drawing import BLUE, GREY, ORANGE, SOFT, Figure, drawn
+from resnet.report.drawing import BLUE, CARD, GREY, ORANGE, SOFT, Figure, drawn
 from resnet.report.wording import count
 from resnet.training.log_format import LogLines
 
@@ -78,6 +78,8 @@ def _learning_rate(log: LogLines, course: Course) -> Figure:
         axes.step(rates.epochs, rates.values, color=BLUE, where="mid", linewidth=1.8)
         if len(set(rates.values)) > 1 and rates.values.min() > 0:
             axes.set_yscale("log")
+        else:
+            axes.set_ylim(0, None)
         axes.set(xlabel="epoch", ylabel="learning rate")
         _mark_drops(axes, course)
 
@@ -116,7 +118,7 @@ def _pair(axes: Axes, log: LogLines, course: Course, name: str) -> None:
     )
     _mark_drops(axes, course)
     axes.set_xlabel("epoch")
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper right", frameon=True, facecolor=CARD, edgecolor="none", framealpha=1, borderpad=0.2)
 
 
 def _trace(axes: Axes, shown: Curve, label: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What the answers show: calibration, confident mistakes, likely label errors, and the effect of averaged statistics."""
+"""What the answers show: calibration, confident mistakes, likely label errors, the effect of averaged statistics."""
 
 from __future__ import annotations
 

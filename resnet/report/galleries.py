@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib as mpl
@@ -26,10 +27,10 @@ from resnet.records.shards import RecordReader, ShardedRecords
 from resnet.records.tfrecord import CorruptRecord
 from resnet.report.drawing import INK, STYLE
 from resnet.report.findings import Selection
-from resnet.report.names import one_line
+from resnet.report.names import first_name, one_line
 from resnet.run import Run
 
-LARGEST = 224  # pixels: the page shows images no larger
+LARGEST, SMALL = 224, 64  # pixels: the page shows images no larger; up to here each pixel as a square
 LOSSLESS_BYTES, MOST_BYTES = 12_000, 32_000  # PNG up to the first; WebP of falling quality up to the second
 QUALITIES = (90, 75, 50, 25)
 SEEN_PIXELS = 24 * 224 * 224  # of training images on the page: 24 large ones, or up to SEEN small ones
@@ -40,7 +41,8 @@ LINE = 36  # characters of a caption's line
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images (uint8 [n, size, size, 3]), each with the lines of its caption and a text for who does not see it."""
+    """Images (uint8 [n, size, size, 3]; pairs, side by side, [n, size, 2 size, 3]), each with the lines of its caption
+    and a text for who does not see it."""
 
     name: str  # of its sheet, without the ending
     images: np.ndarray
@@ -53,17 +55,28 @@ class Gallery:
         return [_uri(image) for image in self.images]
 
     @property
+    def are_pairs(self) -> bool:
+        return self.images.shape[2] > self.images.shape[1]
+
+    @property
+    def are_small(self) -> bool:
+        """Whether their pixels are larger than those of a screen."""
+        return self.images.shape[1] <= SMALL
+
+    @property
     def is_lossy(self) -> bool:
         """Whether some of the URIs have other pixels than the images."""
         return self.images.shape[1] > LARGEST or any(uri.startswith("data:image/webp") for uri in self.uris)
 
     def write_sheet(self, path: Path) -> Path:
         """Write all images with their captions as one PNG file; returns the path."""
-        rows = -(-len(self.images) // COLUMNS)
+        columns = COLUMNS // 2 if self.are_pairs else COLUMNS
+        width = COLUMNS * CELL / columns
+        rows = -(-len(self.images) // columns)
         lines = max(map(len, self.captions))
         with mpl.rc_context(STYLE):
-            canvas = Canvas(figsize=(COLUMNS * CELL, rows * (CELL + 0.14 * lines)), facecolor="white")
-            cells = canvas.subplots(rows, COLUMNS, squeeze=False).flat
+            canvas = Canvas(figsize=(columns * width, rows * (CELL + 0.14 * lines)), facecolor="white")
+            cells = canvas.subplots(rows, columns, squeeze=False).flat
             for cell in cells:
                 cell.axis("off")
             for cell, image, caption in zip(cells, self.images, self.captions, strict=False):
@@ -87,7 +100,8 @@ def _fill(cell: Axes, image: np.ndarray, caption: Sequence[str], lines: int) -> 
 def _uri(image: np.ndarray) -> str:
     """A small image as it is; a large one compressed with losses, so that a page of a hundred can be mailed."""
     if len(image) > LARGEST:
-        image = cv2.resize(image, (LARGEST, LARGEST), interpolation=cv2.INTER_AREA)
+        width = LARGEST * image.shape[1] // image.shape[0]
+        image = cv2.resize(image, (width, LARGEST), interpolation=cv2.INTER_AREA)
     content, kind = png(image), "png"
     for quality in QUALITIES:
         if len(content) <= (LOSSLESS_BYTES if kind == "png" else MOST_BYTES):
@@ -111,7 +125,7 @@ def seen_in_training(run: Run, names: Sequence[str]) -> Gallery:
     return Gallery(
         "augmented",
         np.concatenate(images)[:most],
-        [[caption] for caption in captions],
+        [[first_name(caption)] for caption in captions],
         [f"A training image of the class {caption}" for caption in captions],
     )
 
@@ -129,9 +143,31 @@ def validation_gallery(name: str, run: Run, selection: Selection, images: int, *
     return Gallery(
         name,
         as_evaluated(run, records, [one.row for one in shown]),
-        [[one.label, f"{taken} {one.predicted}", _share(one.probability)] for one in shown],
+        [[first_name(one.label), f"{taken} {first_name(one.predicted)}", _share(one.probability)] for one in shown],
         [f"{one.file}, labelled {one.label}, {taken} {one.predicted}" for one in shown],
     )
+
+
+def duplicates_gallery(run: Run, shown: Sequence[Mapping[str, Any]], places: np.ndarray) -> Gallery:
+    """Pairs of near-duplicates. `places`: of the validation and the training image in the records, int [n, 2]."""
+    sides = [
+        as_evaluated(run, ShardedRecords(run.records, split), places[: len(shown), side].tolist())
+        for side, split in enumerate(("validation", "train"))
+    ]
+    captions = [
+        [
+            f"{first_name(row['validation_label'])} | {first_name(row['training_label'])}",
+            row["validation_file"],
+            row["training_file"],
+        ]
+        for row in shown
+    ]
+    alts = [
+        f"{row['validation_file']}, labelled {row['validation_label']}, beside {row['training_file']}, labelled "
+        f"{row['training_label']}"
+        for row in shown
+    ]
+    return Gallery("duplicates", np.concatenate(sides, axis=2), captions, alts)
 
 
 def _share(probability: float | None) -> str:

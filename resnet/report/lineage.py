@@ -157,7 +157,9 @@ def _cautions(results: Results, commit: str | None) -> list[str]:
         found.append("The code had changes that are not in this commit.")
     commits = {record.get("git_commit") for record in results.stages.values() if record.get("git_commit")}
     if len(commits) > 1:
-        found.append("The stages were run by different commits: the table of stages has them. The one of Train is used.")
+        found.append(
+            "The stages were run by different commits: the table of stages has them. The one of Train is used."
+        )
     if results.run.data and not results.imported:
         found.append(f"The images must be those of {results.run.data}, file by file.")
     if started := results.started_from:

@@ -21,6 +21,11 @@ def one_line(text: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def first_name(name: str) -> str:
+    """The first of the synonyms that ImageNet's names list."""
+    return name.split(",")[0]
+
+
 def as_markdown(text: object) -> str:
     """Text on one line, so that Markdown shows it as it is."""
     return MARKUP.sub(r"\\\g<0>", " ".join(readable(str(text)).split()))

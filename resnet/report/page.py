@@ -18,6 +18,7 @@ from resnet.report.wording import between, count, percent
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE_SHEETS = (STYLE_SHEET, TEMPLATES / "report.css")
 PARTS = ("result", "training", "classes", "answers", "made")
+GALLERIES = ("augmented", "mistakes", "label_errors", "duplicates")
 SECTIONS = {
     "result": "Result",
     "compared": "Compared",
@@ -70,7 +71,7 @@ def render(content: Content, drawings: Drawings) -> str:
         "content": content,
         "style": Markup("\n".join(path.read_text(encoding="utf-8") for path in STYLE_SHEETS)),
         "figures": drawings,
-        "galleries": {name: drawings.galleries.get(name) for name in ("augmented", "mistakes", "label_errors")},
+        "galleries": {name: drawings.galleries.get(name) for name in GALLERIES},
         "curves_note": drawings.curves_note,
         "alerts": alerts(content),
         "cards": cards(content),
@@ -86,7 +87,10 @@ def render(content: Content, drawings: Drawings) -> str:
 def render_markdown(content: Content) -> str:
     """report.md: the key table, the sentences, and the commands."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["text"] = as_markdown
     environment.globals |= {"count": count, "percent": percent, "between": between, "time_text": time_text}
@@ -97,6 +101,8 @@ def render_markdown(content: Content) -> str:
 def alerts(content: Content) -> list[str]:
     """What a reader must know before the rest."""
     found = [content.class_order]
+    if content.duplicates and content.duplicates.images:
+        found.append(f"{content.duplicates.sentence} {content.duplicates.error_sentence}")
     if content.course and content.course.log_has_changed:
         found.append("The training log has changed since training.")
     return [sentence for sentence in found if sentence]
@@ -122,5 +128,3 @@ def cards(content: Content) -> list[tuple[str, str]]:
 def losses(gallery: Gallery) -> str:
     """A sentence where the page does not show the pixels as they are."""
     return " Compressed with losses for this page." if gallery.is_lossy else ""
-
-

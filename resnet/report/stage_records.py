@@ -64,7 +64,7 @@ class AnyStage(Declared):
     worked_seconds: float = 0.0
     inputs: dict[str, str | None] = {}
     digest: str = ""
-    peak_memory_bytes: int | None = None
+    peak_memory: dict[str, int] = {}
 
 
 class Converted(AnyStage):

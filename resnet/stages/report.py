@@ -1,10 +1,11 @@
-"""Report: one self-contained page about the run and its results, the same as Markdown and JSON, its figures and tables."""
+"""Report: one self-contained page about the run and its results, also as Markdown and JSON; its figures and tables."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
+from resnet.analysis.near_duplicates import NearDuplicates
 from resnet.analysis.tables import write_tables
 from resnet.files import atomic, make_folder
 from resnet.ledger import Attempt
@@ -12,7 +13,7 @@ from resnet.report.answer_figures import calibration_figures, statistics_figure
 from resnet.report.class_figures import class_figures, confusion_figure
 from resnet.report.content import Analysis, Content, as_json, content_of
 from resnet.report.curves import how_to_read, training_figures
-from resnet.report.galleries import Gallery, seen_in_training, validation_gallery
+from resnet.report.galleries import Gallery, duplicates_gallery, seen_in_training, validation_gallery
 from resnet.report.page import Drawings, render, render_markdown
 from resnet.report.results import Results
 from resnet.run import Run
@@ -47,11 +48,11 @@ def draw(results: Results, analysis: Analysis, content: Content) -> Drawings:
         calibration=calibration_figures(analysis.calibration),
         statistics=statistics_figure(statistics.rows, statistics.sentence) if statistics else None,
         curves_note=how_to_read(results.log) if content.course else "",
-        galleries={gallery.name: gallery for gallery in galleries(results, content)},
+        galleries={gallery.name: gallery for gallery in galleries(results, analysis, content)},
     )
 
 
-def galleries(results: Results, content: Content) -> list[Gallery]:
+def galleries(results: Results, analysis: Analysis, content: Content) -> list[Gallery]:
     """The images that the page shows."""
     run, images, found = results.run, len(results.images), []
     if not results.imported:
@@ -60,6 +61,8 @@ def galleries(results: Results, content: Content) -> list[Gallery]:
         found.append(validation_gallery("mistakes", run, content.mistakes, images, taken="taken for"))
     if content.label_errors.shown:
         found.append(validation_gallery("label_errors", run, content.label_errors, images, taken="rather"))
+    if content.duplicates and content.duplicates.shown and isinstance(analysis.duplicates, NearDuplicates):
+        found.append(duplicates_gallery(run, content.duplicates.shown, analysis.duplicates.places))
     return found
 
 

@@ -81,6 +81,7 @@ class Page:
 
     def pdf(self, path: Path) -> Path:
         """The page as it is printed on A4."""
+        self.call("Emulation.setEmulatedMedia", media="print", features=[])
         printed = self.call("Page.printToPDF", printBackground=False, paperWidth=8.27, paperHeight=11.69)
         path.write_bytes(base64.b64decode(printed["data"]))
         return path
