@@ -17,7 +17,7 @@ import pandas as pd
 
 from resnet.analysis.answers import EvaluatedImages
 from resnet.analysis.calibration import Calibration, calibration
-from resnet.analysis.class_order import reordered_error
+from resnet.analysis.class_order import HOPELESS, reordered_error
 from resnet.analysis.label_errors import LabelErrors, likely_label_errors
 from resnet.analysis.near_duplicates import NearDuplicates, NotKnown
 from resnet.report.class_errors import ClassErrors, class_errors, class_table
@@ -129,7 +129,7 @@ def content_of(results: Results, analysis: Analysis) -> Content:
         data_set=run.records_name,
         finished=results.stages["evaluate"]["end"],
         headline=headline(results),
-        class_order=reordered_error(results.images).sentence,
+        class_order=reordered_error(results.images).sentence if results.images.error > HOPELESS else "",
         others=other_runs(results),
         course=None if results.imported else course_of(results.log, run.recipe.training, results.log_has_changed),
         classes=class_errors(results, analysis.classes),

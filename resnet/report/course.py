@@ -99,7 +99,7 @@ def _known(epochs: list[dict[str, float | None]], key: str) -> dict[int, float]:
 def _trend(what: str, by_epoch: dict[int, float]) -> str:
     if not by_epoch:
         return f"{what} is not known."
-    first, last = list(by_epoch.values())[0], list(by_epoch.values())[-1]
+    first, *_, last = [*by_epoch.values(), *by_epoch.values()]
     if len(by_epoch) == 1:
         return f"{what} was {percent(first)}."
     verb = "fell" if last < first else "rose" if last > first else "went"

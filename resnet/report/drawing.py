@@ -11,7 +11,8 @@ import io
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,6 +103,14 @@ def _font(shorthand: re.Match[str]) -> str:
     return f"font-size: {size}" + (f"; font-weight: {weight}" if weight else "")
 
 
+@contextmanager
+def any_letters() -> Iterator[None]:
+    """No warnings where matplotlib's own font lacks a letter: on the page, text has the reader's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
 def drawn(
     name: str, title: str, finding: str, draw: Callable[[Axes], None], *, width: float = WIDTH, height: float = 3.0
 ) -> Figure:
@@ -114,7 +123,6 @@ def drawn(
         canvas = Canvas(figsize=(width, height), layout="constrained", facecolor=CARD)
         draw(canvas.add_subplot())
         file = io.StringIO()
-        with warnings.catch_warnings():  # matplotlib's own font need not have every letter: the reader's has
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        with any_letters():
             FigureCanvasSVG(canvas).print_svg(file, metadata={"Date": None, "Creator": None})
     return Figure(name, title, finding, file.getvalue(), width > WIDTH)

@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.transforms import Bbox, TransformedBbox
 
 from resnet.errors import UserError
 from resnet.files import atomic
@@ -25,7 +26,7 @@ from resnet.loader.transforms import CenterCrop, show
 from resnet.records import example
 from resnet.records.shards import RecordReader, ShardedRecords
 from resnet.records.tfrecord import CorruptRecord
-from resnet.report.drawing import INK, STYLE
+from resnet.report.drawing import STYLE, any_letters
 from resnet.report.findings import Selection
 from resnet.report.names import first_name, one_line
 from resnet.run import Run
@@ -35,7 +36,8 @@ LOSSLESS_BYTES, MOST_BYTES = 12_000, 32_000  # PNG up to the first; WebP of fall
 QUALITIES = (90, 75, 50, 25)
 SEEN_PIXELS = 24 * 224 * 224  # of training images on the page: 24 large ones, or up to SEEN small ones
 SEEN = 48
-COLUMNS, CELL = 8, 1.25  # of a sheet; inches
+COLUMNS = 8  # of a sheet
+CELL, GAP, TEXT = 1.25, 0.06, 0.12  # inches: height of an image and the gap below it, of a caption's line
 LINE = 36  # characters of a caption's line
 
 
@@ -72,29 +74,27 @@ class Gallery:
         """Write all images with their captions as one PNG file; returns the path."""
         columns = COLUMNS // 2 if self.are_pairs else COLUMNS
         width = COLUMNS * CELL / columns
+        height = CELL + TEXT * max(map(len, self.captions)) + GAP
         rows = -(-len(self.images) // columns)
-        lines = max(map(len, self.captions))
         with mpl.rc_context(STYLE):
-            canvas = Canvas(figsize=(columns * width, rows * (CELL + 0.14 * lines)), facecolor="white")
-            cells = canvas.subplots(rows, columns, squeeze=False).flat
-            for cell in cells:
-                cell.axis("off")
-            for cell, image, caption in zip(cells, self.images, self.captions, strict=False):
-                _fill(cell, image, caption, lines)
-            canvas.subplots_adjust(0.005, 0.005, 0.995, 0.995, 0.05, 0.05)
-            with atomic(path) as file:
+            canvas = Canvas(figsize=(columns * width, rows * height), facecolor="white", dpi=180)
+            sheet = canvas.add_axes((0, 0, 1, 1), xlim=(0, columns * width), ylim=(rows * height, 0))
+            sheet.axis("off")
+            for number, (image, caption) in enumerate(zip(self.images, self.captions, strict=True)):
+                _place(sheet, image, caption, number % columns * width, number // columns * height, width - GAP)
+            with any_letters(), atomic(path) as file:
                 FigureCanvasAgg(canvas).print_png(file, metadata={"Software": None})
         return path
 
 
-def _fill(cell: Axes, image: np.ndarray, caption: Sequence[str], lines: int) -> None:
-    """An image above its caption, which ends at the cell's edge whatever letters it has."""
-    below = 0.115 * lines
-    cell.imshow(image, extent=(0, 1, 0, 1), interpolation="nearest", aspect="auto")
-    cell.set(xlim=(0, 1), ylim=(-below, 1))
+def _place(sheet: Axes, image: np.ndarray, caption: Sequence[str], left: float, top: float, width: float) -> None:
+    """An image above its caption, which ends where the image does, whatever letters it has. In inches."""
+    bottom = top + CELL - GAP
+    sheet.imshow(image, extent=(left, left + width, bottom, top), aspect="auto")
+    below = TransformedBbox(Bbox([(left, top), (left + width, bottom + 1)]), sheet.transData)
     for place, line in enumerate(caption):
-        y = -0.115 * (place + 0.15)
-        cell.text(0, y, one_line(line, LINE), fontsize=6.5, va="top", color=INK, clip_on=True, parse_math=False)
+        text = sheet.text(left, bottom + GAP / 2 + TEXT * place, one_line(line, LINE), fontsize=6.5, va="top")
+        text.set(parse_math=False, clip_on=True, clip_box=below)
 
 
 def _uri(image: np.ndarray) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import jinja2
@@ -58,14 +59,6 @@ class Drawings:
 
 def render(content: Content, drawings: Drawings) -> str:
     """The page, with its figures inside it. Whatever the names in the data are, it can be encoded as UTF-8."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"count": count, "percent": percent, "between": between, "time_text": time_text, "zip": zip}
     facts = {fact.name: fact.text for fact in content.facts}
     values = {
         "content": content,
@@ -78,24 +71,31 @@ def render(content: Content, drawings: Drawings) -> str:
         "fact": lambda name: facts.get(name, ""),
         "losses": losses,
     }
-    page = environment.get_template("page.html")
-    body = "".join(environment.get_template(f"{name}.html").render(values) for name in PARTS)
+    page = _environment(is_html=True).get_template("page.html")
+    body = "".join(_environment(is_html=True).get_template(f"{name}.html").render(values) for name in PARTS)
     contents = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in body]
     return readable(page.render(values, body=Markup(body), contents=contents))
 
 
-def render_markdown(content: Content) -> str:
-    """report.md: the key table, the sentences, and the commands."""
+@lru_cache
+def _environment(*, is_html: bool) -> jinja2.Environment:
+    """How templates are read. Text is escaped by itself for HTML; for Markdown by the filter `text`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=is_html,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["text"] = as_markdown
-    environment.globals |= {"count": count, "percent": percent, "between": between, "time_text": time_text}
-    text = environment.get_template("report.md").render(content=content, alerts=alerts(content), cards=cards(content))
-    return readable(text) + "\n"
+    environment.globals |= {"count": count, "percent": percent, "between": between, "time_text": time_text, "zip": zip}
+    return environment
+
+
+def render_markdown(content: Content) -> str:
+    """report.md: the key table, the sentences, and the commands."""
+    template = _environment(is_html=False).get_template("report.md")
+    return readable(template.render(content=content, alerts=alerts(content), cards=cards(content))) + "\n"
 
 
 def alerts(content: Content) -> list[str]:
