@@ -35,7 +35,7 @@ def ours(work: Work) -> Iterator[Any]:
     with Loader(
         records,
         TrainingSampler(len(records), work.batch, SEED),
-        Augment.of(Augmentation(crop=work.crop, color=work.color)),
+        [Augment.of(Augmentation(crop=work.crop, color=work.color))],
         work.size,
         first_step=0,
         last_step=1 << 40,
@@ -64,7 +64,7 @@ def ours_alone(work: Work) -> Iterator[Any]:
     ring = Ring(4, work.batch, work.size)
     shards = [str(path) for path in records.shards]
     transform = Augment.of(Augmentation(crop=work.crop, color=work.color))
-    worker = Worker(Setup(shards, 4, work.batch, work.size, SEED, transform, False), ring.descriptor)
+    worker = Worker(Setup(shards, 4, work.batch, work.size, SEED, [transform], False), ring.descriptor)
     sampler = TrainingSampler(len(records), work.batch, SEED)
     step = 0
     while True:

@@ -26,13 +26,14 @@ from photographs import photographs
 from resnet.classifier import Classifier
 from resnet.commands.prediction_lines import json_line
 from resnet.devices import make_strategy
+from resnet.evaluation.views import evaluate_view
 from resnet.inference import Predictor
+from resnet.loader.batches import block
 from resnet.loader.files import ImageFile
 from resnet.model.network import network_of
 from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.stages import run_stage
-from resnet.stages.evaluate import predict_all
 from resnet.weights.safetensors_files import values
 
 BYTES = (79_000, 89_000)  # 80 KB on average: see benchmarks/conversion.py
@@ -104,8 +105,10 @@ def _predict(classifier: Classifier, files: list[str], workers: int) -> dict[str
 
 def _evaluate(run: Run, records: ShardedRecords, classifier: Classifier) -> dict[str, float]:
     with contextlib.redirect_stderr(io.StringIO()):
-        answers, names = predict_all(run, records, Predictor(classifier.network, make_strategy(run.machine)))
-    return {os.path.basename(name): p for name, p in zip(names, answers.probabilities[:, 0], strict=True)}
+        predictor = Predictor(classifier.network, make_strategy(run.machine), block(records))
+        seen = evaluate_view(run, records, predictor)
+    first = seen.answers.probabilities[:, 0]
+    return {os.path.basename(name): p for name, p in zip(seen.filenames, first, strict=True)}
 
 
 def _make_images(folder: Path, count: int) -> None:

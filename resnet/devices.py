@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -89,13 +90,17 @@ def device_names(strategy: tf.distribute.Strategy) -> list[str]:
 
 def share(strategy: tf.distribute.Strategy, batch: np.ndarray) -> tf.Tensor:
     """Split a batch evenly across the devices, in order: a value for each, to hand to `strategy.run`."""
-    count = strategy.num_replicas_in_sync
-    size = len(batch) // count
+    size = len(batch) // strategy.num_replicas_in_sync
+    return deal(strategy, [batch[start : start + size] for start in range(0, len(batch), size)])
+
+
+def deal(strategy: tf.distribute.Strategy, arrays: Sequence[np.ndarray]) -> tf.Tensor:
+    """Give each device its array: a value for each, to hand to `strategy.run`."""
 
     def of_device(context: tf.distribute.distribute_lib.ValueContext) -> tf.Tensor:
         index = context.replica_id_in_sync_group
         with tf.device(strategy.extended.worker_devices[index]):
-            return tf.identity(lend(batch[index * size : (index + 1) * size]))  # a GPU copies, a CPU does not
+            return tf.identity(lend(arrays[index]))  # a GPU copies, a CPU does not
 
     return strategy.experimental_distribute_values_from_function(of_device)
 

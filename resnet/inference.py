@@ -10,17 +10,22 @@ import tensorflow as tf
 from scipy.special import log_softmax
 from scipy.stats import binomtest
 
-from resnet.devices import share
+from resnet.devices import deal, share
 from resnet.model.network import ResNet
 
 LIKELIEST = 5  # classes of an image that are kept
 
 
 class Predictor:
-    """Logits of images, on all devices of the strategy, with the stored statistics."""
+    """Logits of images, on all devices of the strategy, with the stored statistics.
 
-    def __init__(self, network: ResNet, strategy: tf.distribute.Strategy):
-        self._strategy = strategy
+    Some kernels add up a few images in another order than many: in the last bits, an image's logits depend on how many
+    a device has at a time. With `block`, each device always has that many, filled up with empty images: then they do
+    not depend on it, if the blocks begin at the same images.
+    """
+
+    def __init__(self, network: ResNet, strategy: tf.distribute.Strategy, block: int = 0):
+        self._strategy, self._block = strategy, block
 
         def logits(images: tf.Tensor) -> tf.Tensor:
             return network(images, training=False)[0]
@@ -30,13 +35,25 @@ class Predictor:
         )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Float32 logits [n, classes] of uint8 images [n, size, size, 3], for any n."""
-        count = self._strategy.num_replicas_in_sync
+        """Float32 logits [n, classes] of uint8 images [n, height, width, 3], for any n, or up to a block a device."""
+        count = self.devices * max(self._block, 1)
         padding = -len(images) % count  # devices take equal shares; the padding is cut off again
-        if padding:
-            images = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.uint8)])
-        logits = self._strategy.experimental_local_results(self._run(share(self._strategy, images)))
-        return np.concatenate([part.numpy() for part in logits])[: len(logits[0]) * count - padding]
+        if self._block and len(images) > count:
+            raise ValueError(f"{len(images)} images are more than {self.devices} blocks of {self._block}")
+        shared = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.uint8)]) if padding else images
+        logits = self._strategy.experimental_local_results(self._run(share(self._strategy, shared)))
+        return np.concatenate([part.numpy() for part in logits])[: len(images)]
+
+    def of_any_size(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Likewise of up to one image a device, each uint8 [1, height, width, 3] in a size of its own."""
+        absent = [images[0]] * (self.devices - len(images))
+        logits = self._strategy.experimental_local_results(self._run(deal(self._strategy, [*images, *absent])))
+        return np.concatenate([part.numpy() for part in logits])[: len(images)]
+
+    @property
+    def devices(self) -> int:
+        """How many devices there are."""
+        return self._strategy.num_replicas_in_sync
 
 
 def label_ranks(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

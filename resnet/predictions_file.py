@@ -21,6 +21,11 @@ from resnet.files import atomic
 LONGEST = 200  # characters of a damaged file in a message
 
 
+def predictions_name(view: str, views: Sequence[str]) -> str:
+    """The name of the file of a view, one of evaluation.views: the first one's has no addition."""
+    return "predictions.csv" if view == views[0] else f"predictions-{view}.csv"
+
+
 def write_predictions(
     path: Path,
     filenames: Sequence[str],

@@ -224,8 +224,12 @@ class BatchNorm(Section):
 class Evaluation(Section):
     """How validation images are shown."""
 
-    views: list[Literal["1-crop"]] = setting(
-        ["1-crop"], "Which crops of each validation image the network sees.", min_length=1
+    views: list[Literal["1-crop", "10-crop", "multi-scale"]] = setting(
+        ["1-crop"],
+        "How the network looks at each validation image; the first one's error is quoted. 1-crop: the centre; "
+        "10-crop: corners and centre, also mirrored (Krizhevsky et al. 2012); multi-scale: the whole image at five "
+        "sizes (He et al. 2015). The probabilities of several looks are averaged.",
+        min_length=1,
     )
     image_size: int = setting(
         0, "Height and width of the crop; 0: model.image_size, which training uses.", "pixels", ge=0
@@ -245,6 +249,28 @@ class Evaluation(Section):
         "How images are resized. opencv-linear: as in training; pillow-bilinear and pillow-bicubic: with Pillow's "
         "antialiasing, as torchvision and timm evaluate.",
     )
+    logits_megabytes: int = setting(
+        1000,
+        "The logits of all images are kept in a file, for calibration and label errors, if it is no larger than this.",
+        "megabytes",
+        ge=0,
+    )
+    statistics_curve: bool = setting(
+        False,
+        "Also measure the error with the moving averages, and with statistics averaged over 1, 5, 25, 100 and more "
+        "batches.",
+    )
+
+    @property
+    def one_crop(self) -> dict[str, Any]:
+        """The settings that decide the error of the centre crop."""
+        return self.model_dump(include={"image_size", "shorter_side", "interpolation"})
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> Evaluation:
+        if len(set(self.views)) < len(self.views):
+            raise ValueError(f"views names one view twice: {', '.join(self.views)}")
+        return self
 
 
 class Recipe(Section):

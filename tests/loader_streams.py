@@ -27,7 +27,7 @@ def training(
     return Loader(
         records,
         TrainingSampler(len(records), batch_size, seed),
-        Augment.of(Augmentation(**{"scale_min": 40, "scale_max": 60} | changes)),
+        [Augment.of(Augmentation(**{"scale_min": 40, "scale_max": 60} | changes))],
         size,
         first_step=first,
         last_step=last,

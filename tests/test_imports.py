@@ -9,6 +9,7 @@ from pathlib import Path
 
 PACKAGES = (
     "pipeline",
+    "resnet.analysis",
     "resnet.commands",
     "resnet.conversion",
     "resnet.datasets",

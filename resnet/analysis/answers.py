@@ -13,6 +13,7 @@ import pandas as pd
 from resnet.errors import UserError
 from resnet.predictions_file import read_predictions
 
+NO_LOGITS = "the evaluation kept no logits: it is of an earlier version, or they exceed evaluation.logits_megabytes"
 BLOCK = 1 << 20  # logits in memory at a time: 4 MB, which processors keep near
 
 
@@ -89,7 +90,7 @@ class EvaluatedImages:
         The file is mapped again for each block: pages of one mapping would stay in memory until all 4 GB are there.
         """
         if self.logits is None:
-            raise ValueError("there are no logits")
+            raise ValueError(NO_LOGITS)
         step = max(1, size // max(1, len(self.classes)))
         for start in range(0, len(self), step):
             rows = slice(start, start + step)

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from resnet.analysis.answers import EvaluatedImages, identifiers_and_names
+from resnet.analysis.answers import NO_LOGITS, EvaluatedImages, identifiers_and_names
 
-# Probabilities that cleanlab gets at once: it makes copies, and keeps one of them. Above, they are computed in blocks.
+# Probabilities that cleanlab gets at once. It makes copies and keeps one of them, and needs the square of the classes.
 LARGEST = 10_000_000
-BLOCK = 4_000_000
+NOT_LOOKED_FOR = "Likely label errors are not looked for"
+ROUNDING = 1e-6  # by so much a probability may miss a threshold, as in cleanlab
 
 
 class LabelErrors(NamedTuple):
@@ -26,21 +27,18 @@ def likely_label_errors(images: EvaluatedImages) -> LabelErrors:
     """The images whose label is likely wrong, the likeliest first, a row an image: `row` in predictions.csv, `file`,
     `label`, `label_name`, `label_probability`, `suggested`, `suggested_name`, `probability`.
 
-    Up to LARGEST probabilities this is cleanlab's `find_label_issues` with its defaults. Above, it is cleanlab's method
-    for blocks: it estimates how many labels are wrong and takes those with the lowest probability, which names the
-    same images or fewer. Unanswered images are not looked at.
+    Up to LARGEST probabilities this is cleanlab's `find_label_issues` with its defaults. Above, its variant
+    `filter_by="confident_learning"` is computed block by block. Unanswered images are not looked at.
     """
     if images.logits is None:
-        return LabelErrors(None, "Likely label errors are not looked for: the evaluation has no logits.npy.")
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: {NO_LOGITS}.")
     try:
         import cleanlab  # noqa: F401  an optional extra, which takes two seconds to import
     except ImportError:
-        return LabelErrors(
-            None, "Likely label errors are not looked for: cleanlab is missing. Install resnet-pipeline[labels]."
-        )
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: cleanlab is missing. Install resnet-pipeline[labels].")
     answered = np.flatnonzero(~images.unanswered)
     if len(np.unique(images.labels[answered])) < 2:
-        return LabelErrors(None, "Likely label errors are not looked for: that needs answers for two classes.")
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: that needs answers for two classes.")
     whole = len(images) * len(images.classes) <= LARGEST
     rows = _in_memory(images, answered) if whole else _in_blocks(images)
     table = _table(images, rows)
@@ -61,16 +59,22 @@ def _in_memory(images: EvaluatedImages, answered: np.ndarray) -> np.ndarray:
 
 
 def _in_blocks(images: EvaluatedImages) -> np.ndarray:
-    from cleanlab.experimental.label_issues_batched import LabelInspector
+    """The images whose first answer is not the label, and that reach the threshold of another class than the label's.
 
-    inspector = LabelInspector(num_class=len(images.classes), verbose=False, n_jobs=1)
-    for read in (inspector.update_confident_thresholds, inspector.score_label_quality):
-        for rows, logits in images.logit_blocks(BLOCK):
-            answered = ~images.unanswered[rows]
-            if answered.any():
-                read(images.labels[rows][answered], softmax(logits[answered], 1))
-    found = np.flatnonzero(~images.unanswered)[inspector.get_label_issues()]
-    return found[~images.correct[found]]
+    The threshold of a class is its mean probability in the images that are labelled with it.
+    """
+    own = np.full(len(images), np.nan)  # probability of the label
+    for rows, logits in images.logit_blocks():
+        own[rows] = softmax(logits, 1)[np.arange(len(logits)), images.labels[rows]]
+    own[images.unanswered] = np.nan
+    thresholds = pd.Series(own).groupby(images.labels).mean().reindex(range(len(images.classes)), fill_value=np.inf)
+    reaches = np.zeros(len(images), bool)
+    for rows, logits in images.logit_blocks():
+        probabilities = softmax(logits, 1)
+        probabilities[np.arange(len(logits)), images.labels[rows]] = -1
+        reaches[rows] = (probabilities >= thresholds.to_numpy() - ROUNDING).any(1)
+    found = np.flatnonzero(reaches & ~images.correct & ~images.unanswered)
+    return found[np.argsort(own[found], kind="stable")]
 
 
 def _table(images: EvaluatedImages, rows: np.ndarray) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from resnet.analysis.answers import EvaluatedImages
+from resnet.analysis.answers import NO_LOGITS, EvaluatedImages
 
 BOUNDS = (0.05, 20.0)  # temperatures
 TOLERANCE = 1e-3  # of the temperature's logarithm
@@ -34,7 +34,7 @@ def fit_temperature(images: EvaluatedImages) -> tuple[Scaled | None, str]:
     The logits are read block by block some 30 times, so memory does not grow with them.
     """
     if images.logits is None:
-        return None, "the evaluation has no logits.npy"
+        return None, NO_LOGITS
     answered = ~images.unanswered
     if answered.sum() < FEWEST:
         return None, f"that needs {FEWEST} images with an answer"

@@ -26,4 +26,5 @@ FORMATS = {
         Format("tflite", "TFLite", ("ai-edge-litert",), "resnet.exporting.tflite_model"),
     )
 }
+VIEW = "1-crop"  # how exported networks are meant to be used: Evaluate's answers in this view are compared
 CARD_PACKAGE = "huggingface-hub"  # which writes the model card of every format

@@ -108,7 +108,7 @@ def _require_same_images(run: Run, evaluated: list[str], read: list[str]) -> Non
     if evaluated != read:
         path = run.stage_folder("evaluate")
         raise UserError(
-            f"{path / 'predictions.csv'} is of other images than {run.records}. Delete {path}, and evaluate again: "
+            f"the predictions in {path} are of other images than {run.records}. Delete {path}, and evaluate again: "
             f"{run.luigi_command('Evaluate')}"
         )
 

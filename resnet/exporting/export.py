@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from resnet.classifier import load_classifier
 from resnet.errors import UserError
-from resnet.exporting import Format
+from resnet.exporting import VIEW, Format
 from resnet.exporting.comparison import Comparison, Evaluated, compare, tolerance
 from resnet.exporting.interface import Interface
 from resnet.exporting.model_card import card
@@ -19,10 +19,11 @@ from resnet.files import atomic, atomic_folder
 from resnet.ledger import Ledger
 from resnet.ledger.locking import reading
 from resnet.locks import locked
-from resnet.predictions_file import read_predictions
+from resnet.predictions_file import predictions_name, read_predictions
+from resnet.run import Run
 from resnet.stage_table import STAGES
 
-READ = {"convert": (), "batchnorm": ("weights.safetensors",), "evaluate": ("predictions.csv", "metrics.json")}
+READ = ("convert", "batchnorm", "evaluate")
 
 
 class Exported(NamedTuple):
@@ -55,13 +56,23 @@ def require_evaluated(ledger: Ledger) -> None:
             f"run {run.name} cannot be exported before it is evaluated: {reason}. Finish it: "
             f"{run.luigi_command(STAGES['evaluate'].title)}"
         )
-    for stage, names in READ.items():
-        for name in names:
-            if ledger.has_changed(stage, name):
-                raise UserError(
-                    f"{run.stage_folder(stage) / name} is corrupt: it differs from what {stage} wrote. Delete it, and "
-                    f"make it again: {run.luigi_command(STAGES['evaluate'].title)}"
-                )
+    if VIEW not in run.recipe.evaluation.views:
+        raise UserError(
+            f"an exported network is compared with Evaluate's answers to the {VIEW} view, which run {run.name} lacks. "
+            f"Add it to evaluation.views, and evaluate again: {run.luigi_command(STAGES['evaluate'].title)}"
+        )
+    names = [("batchnorm", "weights.safetensors"), ("evaluate", "metrics.json"), ("evaluate", predictions_of(run))]
+    for stage, name in names:
+        if ledger.has_changed(stage, name):
+            raise UserError(
+                f"{run.stage_folder(stage) / name} is corrupt: it differs from what {stage} wrote. Delete it, and "
+                f"make it again: {run.luigi_command(STAGES['evaluate'].title)}"
+            )
+
+
+def predictions_of(run: Run) -> str:
+    """The name of the file of predictions that an exported network is compared with."""
+    return predictions_name(VIEW, run.recipe.evaluation.views)
 
 
 def _write(ledger: Ledger, format: Format, folder: Path) -> Comparison:
@@ -77,7 +88,7 @@ def _write(ledger: Ledger, format: Format, folder: Path) -> Comparison:
         ) from None
     identifiers = [identifier for identifier, _ in classifier.classes]
     evaluated = Evaluated.of(
-        read_predictions(run.stage_folder("evaluate") / "predictions.csv", identifiers), identifiers
+        read_predictions(run.stage_folder("evaluate") / predictions_of(run), identifiers), identifiers
     )
     allowed = tolerance(run.recipe.training.precision, ledger.finished("evaluate").get("devices", []))
     comparison = compare(format.title, module.opened(folder), run, evaluated, allowed)

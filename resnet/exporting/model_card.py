@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from resnet.exporting import Format
+from resnet.exporting import VIEW, Format
 from resnet.exporting.comparison import Comparison
 from resnet.exporting.interface import Interface
 from resnet.ledger import Ledger
@@ -42,7 +42,7 @@ def card(ledger: Ledger, format: Format, interface: Interface, comparison: Compa
         facts=interface.facts,
         classes=[name or identifier for identifier, name in interface.classes],
         most_classes=NAMED_CLASSES,
-        view=metrics["views"][run.recipe.evaluation.views[0]],
+        view=metrics["views"][VIEW],
         images=ledger.finished("convert")["images"],
         comparison=comparison,
         imported="imported" in train,
@@ -60,7 +60,7 @@ def as_text(name: object) -> str:
 
 def _metadata(run: Run, format: Format, metrics: dict[str, Any]) -> ModelCardData:
     """The licence is left out: only the owner of the images and of the weights can know it."""
-    view = metrics["views"][run.recipe.evaluation.views[0]]
+    view = metrics["views"][VIEW]
     result = EvalResult(
         task_type="image-classification",
         dataset_type=run.recipe.dataset.source,

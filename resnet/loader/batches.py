@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from resnet.loader.loader import Loader
 from resnet.loader.sampler import EvaluationSampler, TrainingSampler
-from resnet.loader.transforms import Augment, CenterCrop
+from resnet.loader.transforms import Augment, CenterCrop, CornerCrop, Transform, WholeScaled
 from resnet.records.shards import ShardedRecords
 from resnet.settings import Recipe
+
+BLOCK = 64  # validation images that a device runs at a time, if there are so many
+SCALES = (224, 256, 384, 480, 640)  # shorter sides of the multi-scale view for crops of 224 (He et al. 2015)
+
+
+class EvaluationView(NamedTuple):
+    """How evaluation looks at an image: once for each of the transforms."""
+
+    transforms: Sequence[Transform]
+    size: int  # pixels: side of the square that has room for what is shown
+    is_mirrored: bool = False  # whether each look is repeated in the mirror
+    is_whole: bool = False  # whether whole images are shown, each in its own size
+
+
+def view_of(name: str, recipe: Recipe) -> EvaluationView:
+    """The view of that name, of evaluation.views."""
+    size, evaluation = recipe.evaluation_size, recipe.evaluation
+    shorter_side, interpolation = evaluation.shorter_side, evaluation.interpolation
+    centre = CenterCrop.of(evaluation)
+    if name == "1-crop":
+        return EvaluationView([centre], size)
+    if name == "10-crop":
+        places = itertools.product((False, True), repeat=2)
+        corners = [CornerCrop(shorter_side, interpolation, right, bottom) for bottom, right in places]
+        return EvaluationView([*corners, centre], size, is_mirrored=True)
+    whole = [WholeScaled(round(scale * size / SCALES[0]), interpolation) for scale in SCALES]
+    return EvaluationView(whole, whole[-1].fits, is_whole=True)
 
 
 def training_batches(
@@ -28,7 +57,7 @@ def training_batches(
     return Loader(
         records,
         TrainingSampler(len(records), training.batch_size, training.seed),
-        Augment.of(recipe.augmentation),
+        [Augment.of(recipe.augmentation)],
         recipe.model.image_size,
         first_step=first_step,
         last_step=last_step,
@@ -41,18 +70,29 @@ def training_batches(
 
 
 def validation_batches(
-    recipe: Recipe, records: ShardedRecords, workers: int, *, passes: int = 1, filenames: bool = False
+    recipe: Recipe,
+    records: ShardedRecords,
+    workers: int,
+    *,
+    view: str = "1-crop",
+    devices: int = 1,
+    passes: int = 1,
+    filenames: bool = False,
 ) -> Loader:
-    """All validation images, each once a pass: shorter side scaled, centre cropped.
+    """All validation images, each once a pass for every look of the view.
 
-    A pass is `validation_steps` batches; the last one may be smaller.
+    A batch has a `block` for each device, in the order of the records, whatever the recipe's batch size: so a device
+    always runs the same images together, however many devices there are. (Of whole images, each device runs one at a
+    time.) A pass is `validation_steps` batches; the last one may be smaller.
     """
-    sampler = _validation_sampler(recipe, records)
+    looks = view_of(view, recipe)
+    at_a_time = 1 if looks.is_whole else block(records)
+    sampler = EvaluationSampler(len(records), at_a_time * devices, len(looks.transforms))
     return Loader(
         records,
         sampler,
-        CenterCrop.of(recipe.evaluation),
-        recipe.evaluation_size,
+        looks.transforms,
+        looks.size,
         first_step=0,
         last_step=sampler.steps * passes,
         workers=workers,
@@ -60,10 +100,11 @@ def validation_batches(
     )
 
 
-def validation_steps(recipe: Recipe, records: ShardedRecords) -> int:
-    """Batches in a pass over the validation images."""
-    return _validation_sampler(recipe, records).steps
+def validation_steps(records: ShardedRecords, devices: int = 1) -> int:
+    """Batches in a pass over the validation images, of the 1-crop view."""
+    return EvaluationSampler(len(records), block(records) * devices).steps
 
 
-def _validation_sampler(recipe: Recipe, records: ShardedRecords) -> EvaluationSampler:
-    return EvaluationSampler(len(records), recipe.training.batch_size)
+def block(records: ShardedRecords) -> int:
+    """How many validation images a device runs at a time."""
+    return min(BLOCK, len(records))

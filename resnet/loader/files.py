@@ -27,8 +27,8 @@ from resnet.datasets.source import open_regular
 from resnet.images.decoding import Unreadable
 from resnet.images.regions import WholeImage
 from resnet.images.stored import decode_as_stored
-from resnet.loader.pillow_resize import resized
 from resnet.loader.transforms import CenterCrop
+from resnet.loader.views import scaled_size
 from resnet.settings import Recipe
 
 AHEAD = 128  # sources: a batch for the network, and one to decode meanwhile
@@ -150,7 +150,7 @@ class View:
         """Pillow scales the whole image, so a line of a million pixels would become 256 million wide."""
         if self.crop.interpolation == "opencv-linear":
             return
-        width, height = resized(image.width, image.height, self.crop.shorter_side)
+        width, height = scaled_size(image.width, image.height, self.crop.shorter_side)
         if width * height > self.max_megapixels * 1e6:
             raise Unreadable(
                 f"it has {image.width:,} x {image.height:,} pixels, and scaled for evaluation {width:,} x {height:,}: "

@@ -2,7 +2,8 @@
 
 What it promises:
 - order: the sampler's batches from `first_step` to `last_step`, each exactly once. Pixels are a pure function of
-  (seed, epoch, position): the same for any number of workers, and for a start at any step;
+  (seed, epoch, position): the same for any number of workers, and for a start at any step. Epochs are shown by the
+  `transforms` in turn;
 - workers that end or get stuck are replaced, and the stream does not change (see `resnet.workers.pool`);
 - a shard on a network disk that is away for a moment is read again, for a minute, and each attempt is counted;
 - a corrupt record is read a second time, then named and counted. Up to `max_corrupt` of them are substituted by the
@@ -23,7 +24,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,11 +32,13 @@ from resnet.errors import UserError
 from resnet.loader.messages import RECORD_TYPE, Filled, JobHeader, Setup
 from resnet.loader.ring import Ring
 from resnet.loader.sampler import Sampler, in_pieces
-from resnet.loader.transforms import Transform
+from resnet.loader.transforms import Size, Transform
 from resnet.records.shards import ShardedRecords
 from resnet.workers.pool import Work, WorkerPool
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PIECE = 64  # images a job: some 40 ms of work at ImageNet's sizes, so that the wait for the slowest is short
 AHEAD = 2  # jobs that a worker has at a time, so that it never waits for the next
@@ -52,6 +55,7 @@ class Batch(NamedTuple):
     images: np.ndarray  # uint8 RGB [n, size, size, 3], in shared memory: its slot is reused when nothing refers to it
     labels: np.ndarray  # int32 [n]
     filenames: list[str]  # empty unless asked for
+    sizes: list[Size]  # of images that do not fill their rows, one each: see `transforms.packed`; otherwise empty
 
 
 @dataclass
@@ -61,6 +65,7 @@ class _BatchInWork:
     labels: np.ndarray
     waiting: int  # jobs not yet done
     filenames: dict[int, str] = field(default_factory=dict)  # by row
+    sizes: dict[int, Size] = field(default_factory=dict)
 
 
 class _Job(NamedTuple):
@@ -83,7 +88,7 @@ class Loader:
         self,
         records: ShardedRecords,
         sampler: Sampler,
-        transform: Transform,
+        transforms: Sequence[Transform],
         size: int,
         *,
         first_step: int,
@@ -104,7 +109,7 @@ class Loader:
         slots = max(MIN_SLOTS, 2 + -(-AHEAD * workers * min(PIECE, batch_size) // batch_size))
         self._ring = Ring(min(slots, max(last_step - first_step, 1)), batch_size, size)
         shards = [str(path) for path in records.shards]
-        setup = Setup(shards, self._ring.slots, batch_size, size, seed, transform, filenames)
+        setup = Setup(shards, self._ring.slots, batch_size, size, seed, transforms, filenames)
         self.pool = WorkerPool(workers, self._work(setup))
         self._free = deque(range(self._ring.slots))
         self._in_work: dict[int, _BatchInWork] = {}  # by step
@@ -159,7 +164,7 @@ class Loader:
                 raise self._error
             done = self._in_work.pop(step)
         images = self._ring.lend(done.slot, len(done.records), self._give_back)
-        return Batch(step, images, done.labels, [done.filenames[row] for row in sorted(done.filenames)])
+        return Batch(step, images, done.labels, _by_row(done.filenames), _by_row(done.sizes))
 
     def _give_back(self, slot: int) -> None:
         self._free.append(slot)
@@ -224,6 +229,7 @@ class Loader:
             self._submit(batch, row, header.epoch, header.position + i, batch.records[row : row + 1])
         with self._ready:
             batch.filenames.update(enumerate(filled.filenames, start=header.row))
+            batch.sizes.update((header.row + i, (height, width)) for i, height, width in filled.sizes)
             batch.waiting += len(filled.corrupt) - 1
             if not batch.waiting:
                 self._ready.notify()
@@ -267,3 +273,7 @@ class Loader:
         records = np.frombuffer(parts[1], RECORD_TYPE)
         shard, offset = self._records.shards[records["shard"][0]], records["offset"][0]
         return f"{len(records)} records, the first one at byte {offset} of {shard}"
+
+
+def _by_row(values: dict[int, T]) -> list[T]:
+    return [values[row] for row in sorted(values)]

@@ -28,18 +28,18 @@ class Setup(NamedTuple):
     batch_size: int
     size: int  # pixels
     seed: int
-    transform: Transform
+    transforms: Sequence[Transform]  # an epoch is shown by one of them: the first by the first, and so on, in turn
     filenames: bool  # whether to send back the images' names
 
     def pack(self) -> bytes:
-        transform = [type(self.transform).__name__, dataclasses.asdict(self.transform)]  # type: ignore[call-overload]
-        return json.dumps(self._replace(transform=transform)._asdict()).encode()  # type: ignore[arg-type]
+        transforms = [[type(each).__name__, dataclasses.asdict(each)] for each in self.transforms]  # type: ignore[call-overload]
+        return json.dumps(self._asdict() | {"transforms": transforms}).encode()
 
     @classmethod
     def unpack(cls, data: bytes) -> Setup:
         values: dict[str, Any] = json.loads(data)
-        name, fields = values.pop("transform")
-        return cls(**values, transform=TRANSFORMS[name](**fields))
+        transforms = [TRANSFORMS[name](**fields) for name, fields in values.pop("transforms")]
+        return cls(**values, transforms=transforms)
 
 
 class JobHeader(NamedTuple):
@@ -65,6 +65,7 @@ class Filled(NamedTuple):
     corrupt: Sequence[tuple[int, str]] = ()  # images that cannot be read, counted within the job, and why
     second_reads: int = 0  # records that matched their checksum only when read a second time
     retries: int = 0  # reads that failed for the moment and were tried again
+    sizes: Sequence[tuple[int, int, int]] = ()  # of images that do not fill their row: which, height, width
 
     def pack(self) -> bytes:
         return json.dumps(self).encode() if any(self) else b""

@@ -9,22 +9,25 @@ import numpy as np
 from PIL import Image
 
 from resnet.images.regions import Box, StoredImage
+from resnet.loader.views import scaled_size
 
 FILTERS = {"pillow-bilinear": Image.Resampling.BILINEAR, "pillow-bicubic": Image.Resampling.BICUBIC}
 
 
-def resize_and_crop(image: StoredImage, shorter_side: int, interpolation: str, out: np.ndarray) -> None:
-    """Scale the shorter side to `shorter_side`, and write the centre to `out`, uint8 [size, size, 3]."""
+def resize_and_crop(
+    image: StoredImage, shorter_side: int, interpolation: str, out: np.ndarray, x: float = 0.5, y: float = 0.5
+) -> None:
+    """Scale the shorter side to `shorter_side`, and write a square of it to `out`, uint8 [size, size, 3].
+
+    `x` and `y`: where it is, from 0 (left, top) to 1 (right, bottom); by default in the centre.
+    """
     size = out.shape[0]
-    width, height = resized(image.width, image.height, shorter_side)
-    whole = Image.fromarray(image.region(Box(0, 0, image.width, image.height)))
-    pixels = np.asarray(whole.resize((width, height), FILTERS[interpolation]))
-    left, top = round((width - size) / 2), round((height - size) / 2)
+    pixels = resize_box(image, Box(0, 0, image.width, image.height), shorter_side, interpolation)
+    left, top = round((pixels.shape[1] - size) * x), round((pixels.shape[0] - size) * y)
     out[:] = pixels[top : top + size, left : left + size]
 
 
-def resized(width: int, height: int, shorter_side: int) -> tuple[int, int]:
-    """Width and height of an image whose shorter side is scaled; the longer one is rounded down."""
-    if width <= height:
-        return shorter_side, int(shorter_side * height / width)
-    return int(shorter_side * width / height), shorter_side
+def resize_box(image: StoredImage, box: Box, shorter_side: int, interpolation: str) -> np.ndarray:
+    """A box of the image, its shorter side scaled to `shorter_side`: uint8 [height, width, 3]."""
+    pixels = Image.fromarray(image.region(box))
+    return np.asarray(pixels.resize(scaled_size(box.width, box.height, shorter_side), FILTERS[interpolation]))

@@ -51,16 +51,18 @@ class TrainingSampler:
 
 
 class EvaluationSampler:
-    """Every record once a pass, in the order of the shards. The last batch of a pass may be smaller."""
+    """Every record `looks` times a pass, in the order of the shards: the same images come as often, one batch after
+    the other, in epochs 0, 1 and so on. The last images of a pass may be fewer than `batch_size`."""
 
-    def __init__(self, records: int, batch_size: int):
+    def __init__(self, records: int, batch_size: int, looks: int = 1):
         self.batch_size = batch_size
-        self._records = records
-        self.steps = -(-records // batch_size)
+        self._records, self._looks = records, looks
+        self.steps = -(-records // batch_size) * looks
 
     def batch(self, step: int) -> list[Span]:
-        start = step % self.steps * self.batch_size
-        return [Span(0, start, np.arange(start, min(start + self.batch_size, self._records)))]
+        number, look = divmod(step % self.steps, self._looks)
+        start = number * self.batch_size
+        return [Span(look, start, np.arange(start, min(start + self.batch_size, self._records)))]
 
 
 def permutation(seed: int, epoch: int, records: int) -> np.ndarray:

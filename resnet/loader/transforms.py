@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -14,9 +15,9 @@ import numpy as np
 
 from resnet.images.regions import Box, StoredImage, open_image
 from resnet.loader.color import color_map
-from resnet.loader.pillow_resize import resize_and_crop
+from resnet.loader.pillow_resize import resize_and_crop, resize_box
 from resnet.loader.random_streams import AUGMENTATION
-from resnet.loader.views import X, Y, area_box, center_box, scale_box
+from resnet.loader.views import LONGEST, X, Y, area_box, center_box, corner_box, scale_box, scaled_size, whole_box
 
 if TYPE_CHECKING:  # pydantic stays out of the worker processes
     from resnet import settings
@@ -25,6 +26,7 @@ FLIP = 3  # which number of a draw decides the flip
 
 
 Draws = Sequence[Sequence[float]]  # an image's row of `random_streams.draws`, for each stream of a transform
+Size = tuple[int, int]  # height and width, pixels
 
 
 class Transform(Protocol):
@@ -32,13 +34,25 @@ class Transform(Protocol):
 
     streams: ClassVar[tuple[int, ...]]  # the random streams that it draws from
 
-    def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> None:
-        """Write the image to `out`, uint8 [size, size, 3]."""
+    def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> Size | None:
+        """Write the image to `out`, uint8 [size, size, 3].
+
+        One that does not fill it is packed: rows of pixels from the start of `out` on. Its size is returned.
+        """
 
 
-def show(encoded: bytes | memoryview, transform: Transform, draws: Draws, out: np.ndarray) -> None:
-    """Write what the transform shows of a stored image file to `out`, uint8 [size, size, 3]. Raises Unreadable."""
-    transform(open_image(encoded), draws, out)
+def show(encoded: bytes | memoryview, transform: Transform, draws: Draws, out: np.ndarray) -> Size | None:
+    """Write what the transform shows of a stored image file to `out`, uint8 [size, size, 3]. Raises Unreadable.
+
+    Returns the size of what does not fill `out`: see `packed`.
+    """
+    return transform(open_image(encoded), draws, out)
+
+
+def packed(out: np.ndarray, size: Size) -> np.ndarray:
+    """The image of this size that is packed into `out`: uint8 [height, width, 3]."""
+    height, width = size
+    return out.reshape(-1)[: height * width * 3].reshape(height, width, 3)
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,48 @@ class CenterCrop:
             resize(image, center_box(image.width, image.height, out.shape[0], self.shorter_side), out)
         else:
             resize_and_crop(image, self.shorter_side, self.interpolation, out)
+
+
+@dataclass(frozen=True)
+class CornerCrop:
+    """Evaluation: scale the shorter side, take a corner."""
+
+    shorter_side: int
+    interpolation: str
+    right: bool
+    bottom: bool
+    streams: ClassVar[tuple[int, ...]] = ()
+
+    def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> None:
+        if self.interpolation == "opencv-linear":
+            size = out.shape[0]
+            resize(image, corner_box(image.width, image.height, size, self.shorter_side, self.right, self.bottom), out)
+        else:
+            resize_and_crop(image, self.shorter_side, self.interpolation, out, x=self.right, y=self.bottom)
+
+
+@dataclass(frozen=True)
+class WholeScaled:
+    """Evaluation: scale the shorter side, take all of it. `fits` says how large `out` must be."""
+
+    shorter_side: int
+    interpolation: str
+    streams: ClassVar[tuple[int, ...]] = ()
+
+    def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> Size:
+        box = whole_box(image.width, image.height)
+        width, height = scaled_size(box.width, box.height, self.shorter_side)
+        pixels = packed(out, (height, width))
+        if self.interpolation == "opencv-linear":
+            resize(image, box, pixels)
+        else:
+            pixels[:] = resize_box(image, box, self.shorter_side, self.interpolation)
+        return height, width
+
+    @property
+    def fits(self) -> int:
+        """The side of a square with as many pixels as the longest image."""
+        return math.ceil(self.shorter_side * math.sqrt(LONGEST))
 
 
 @dataclass(frozen=True)
@@ -96,7 +152,9 @@ class Augment:
         return area_box(width, height, draw, self.area_min, self.aspect_max)
 
 
-TRANSFORMS: dict[str, type[Transform]] = {"CenterCrop": CenterCrop, "Augment": Augment}
+TRANSFORMS: dict[str, type[Transform]] = {
+    kind.__name__: kind for kind in (CenterCrop, CornerCrop, WholeScaled, Augment)
+}
 
 
 def resize(image: StoredImage, box: Box, out: np.ndarray) -> None:
@@ -105,9 +163,9 @@ def resize(image: StoredImage, box: Box, out: np.ndarray) -> None:
     Down to half size, linear interpolation looks at every pixel of the source, as in Caffe, whose input the published
     networks were trained on. Below that it would skip pixels, so the average over areas takes its place.
     """
-    size = out.shape[0]
-    interpolation = cv2.INTER_AREA if min(box.width, box.height) > 2 * size else cv2.INTER_LINEAR
-    cv2.resize(image.region(box), (size, size), dst=out, interpolation=interpolation)
+    height, width = out.shape[:2]
+    interpolation = cv2.INTER_AREA if min(box.width, box.height) > 2 * min(width, height) else cv2.INTER_LINEAR
+    cv2.resize(image.region(box), (width, height), dst=out, interpolation=interpolation)
 
 
 def pad_and_crop(image: StoredImage, padding: int, draw: Sequence[float], out: np.ndarray) -> None:

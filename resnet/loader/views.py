@@ -1,4 +1,4 @@
-"""Which box of an image the network sees: random crops for training, the centre for evaluation.
+"""Which box of an image the network sees: random crops for training, fixed places for evaluation.
 
 Boxes are in the coordinates of the stored image, so that only what a box shows needs to be decoded. A `draw` is an
 image's row of `random_streams.draws`.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from resnet.images.regions import Box
 
 SCALE, X, Y, AREA = 0, 1, 2, 8  # which number of a draw decides what; from AREA on all the rest
+LONGEST = 4  # times the shorter side: what a view of the whole image shows at most, so that memory is bounded
 AREA_TRIES = 10  # pairs of draws from AREA on, as in torchvision and in Szegedy et al.'s released code
 
 
@@ -40,5 +41,29 @@ def area_box(width: int, height: int, draw: Sequence[float], area_min: float, as
 
 def center_box(width: int, height: int, size: int, shorter_side: int) -> Box:
     """Evaluation's crop: scale the shorter side to `shorter_side`, take the centre of `size` pixels."""
-    side = max(round(size * min(width, height) / shorter_side), 1)
+    side = _scaled_back(size, width, height, shorter_side)
     return Box((width - side) // 2, (height - side) // 2, side, side)
+
+
+def corner_box(width: int, height: int, size: int, shorter_side: int, right: bool, bottom: bool) -> Box:
+    """Likewise, in a corner: left or right, top or bottom (Krizhevsky et al. 2012)."""
+    side = _scaled_back(size, width, height, shorter_side)
+    return Box(right * (width - side), bottom * (height - side), side, side)
+
+
+def scaled_size(width: int, height: int, shorter_side: int) -> tuple[int, int]:
+    """Width and height of a rectangle whose shorter side is scaled; the other is rounded down, as in torchvision."""
+    if width <= height:
+        return shorter_side, int(shorter_side * height / width)
+    return int(shorter_side * width / height), shorter_side
+
+
+def whole_box(width: int, height: int) -> Box:
+    """The whole image; of one that is longer than LONGEST times its shorter side, the middle of that length."""
+    w, h = min(width, LONGEST * height), min(height, LONGEST * width)
+    return Box((width - w) // 2, (height - h) // 2, w, h)
+
+
+def _scaled_back(size: int, width: int, height: int, shorter_side: int) -> int:
+    """The side of a crop in the pixels of the stored image."""
+    return max(round(size * min(width, height) / shorter_side), 1)

@@ -17,7 +17,7 @@ from resnet.images.decoding import Unreadable
 from resnet.loader.messages import RECORD_TYPE, Filled, JobHeader, Setup
 from resnet.loader.random_streams import draws
 from resnet.loader.ring import Ring
-from resnet.loader.transforms import show
+from resnet.loader.transforms import Size, show
 from resnet.records import example
 from resnet.records.shards import RecordReader
 from resnet.records.tfrecord import CorruptRecord
@@ -43,9 +43,11 @@ class Worker:
     def fill(self, job: JobHeader, records: np.ndarray) -> Filled:
         """Write a job's images into its rows. `records` is RECORD_TYPE [n]. Raises OSError for unreadable shards."""
         rows = self._ring.pixels(job.slot)[job.row : job.row + len(records)]
-        seed, transform, shards = self._setup.seed, self._setup.transform, self._setup.shards
+        seed, shards, transforms = self._setup.seed, self._setup.shards, self._setup.transforms
+        transform = transforms[job.epoch % len(transforms)]
         drawn = [draws(seed, job.epoch, job.position, len(records), stream).tolist() for stream in transform.streams]
         filenames = [""] * len(records) if self._setup.filenames else []
+        sizes: dict[int, Size | None] = {}
         corrupt, second_reads, retries = [], self._reader.second_reads, self._reader.retries
         for i, (shard, offset, length, _) in enumerate(records.tolist()):
             self._at(f"the record at byte {offset} of {shards[shard]}")
@@ -53,12 +55,13 @@ class Worker:
                 payload = self._reader.payload(shard, offset, length)
                 if filenames:
                     filenames[i] = example.describe(payload).filename
-                show(example.encoded_image(payload), transform, [stream[i] for stream in drawn], rows[i])
+                sizes[i] = show(example.encoded_image(payload), transform, [stream[i] for stream in drawn], rows[i])
             except CorruptRecord as error:
                 corrupt.append((i, str(error)))
             except (Unreadable, example.Malformed) as error:
                 corrupt.append((i, f"{shards[shard]}: the record at byte {offset} is corrupt: {error}"))
-        return Filled(filenames, corrupt, self._reader.second_reads - second_reads, self._reader.retries - retries)
+        second_reads, retries = self._reader.second_reads - second_reads, self._reader.retries - retries
+        return Filled(filenames, corrupt, second_reads, retries, [(i, *size) for i, size in sizes.items() if size])
 
 
 def begin(setup: Sequence[bytes], owner: Owner) -> Callable[[Sequence[bytes]], Sequence[bytes]]:

@@ -22,10 +22,10 @@ class Validation:
     """
 
     def __init__(self, run: Run, predictor: Predictor, interruption: Interruption):
-        recipe, records = run.recipe, ShardedRecords(run.records, "validation")
-        self._images, self._steps = len(records), validation_steps(recipe, records)
+        recipe, records, devices = run.recipe, ShardedRecords(run.records, "validation"), predictor.devices
+        self._images, self._steps = len(records), validation_steps(records, devices)
         passes = 1 + recipe.training.epochs  # the first one checks the records
-        self._loader = validation_batches(recipe, records, run.machine.workers, passes=passes)
+        self._loader = validation_batches(recipe, records, run.machine.workers, devices=devices, passes=passes)
         self._batches = iter(self._loader)
         self._predictor, self._interruption = predictor, interruption
 

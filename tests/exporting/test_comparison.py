@@ -100,7 +100,7 @@ def test_wrong_logits_beside_right_probabilities_are_an_error(evaluated, predict
 def test_predictions_of_other_images_are_an_error(evaluated, predictions, answers, change):
     names = list(predictions.filenames)
     changed = {"renamed": [*names[:-1], "other.png"], "fewer": names[:-1], "more": [*names, "other.png"]}[change]
-    with pytest.raises(UserError, match=r"predictions\.csv is of other images than"):
+    with pytest.raises(UserError, match=r"the predictions in .* are of other images than"):
         compare("copy", Replay(answers), evaluated.run, predictions._replace(filenames=changed), 1e-3)
 
 

@@ -146,7 +146,7 @@ def test_the_substitute_of_a_corrupt_record_keeps_its_own_name(some_records):
         names[record] = names[record + 1]
     records = ShardedRecords(some_records, "train")
     shown = {"first_step": 0, "last_step": 1, "workers": 2, "filenames": True, "max_corrupt": 2}
-    with Loader(records, EvaluationSampler(20, 20), CenterCrop(32), 32, **shown) as loader:
+    with Loader(records, EvaluationSampler(20, 20), [CenterCrop(32)], 32, **shown) as loader:
         (batch,) = loader
     assert batch.filenames == names
 

@@ -63,7 +63,7 @@ def test_an_epoch_has_every_image_once_with_its_label(square_records):
 def evaluation(records, batch_size) -> list[Batch]:
     sampler = EvaluationSampler(len(records), batch_size)
     with Loader(
-        records, sampler, CenterCrop(16), 16, first_step=0, last_step=sampler.steps, workers=2, filenames=True
+        records, sampler, [CenterCrop(16)], 16, first_step=0, last_step=sampler.steps, workers=2, filenames=True
     ) as loader:
         return [batch._replace(images=batch.images.copy()) for batch in loader]
 
@@ -137,7 +137,7 @@ from resnet.loader.transforms import CenterCrop
 from resnet.records.shards import ShardedRecords
 records = ShardedRecords(Path({str(folder)!r}), "train")
 sampler = TrainingSampler(50, 8, 0)
-loader = Loader(records, sampler, CenterCrop(32), 32, first_step=0, last_step=10**6, workers=2)
+loader = Loader(records, sampler, [CenterCrop(32)], 32, first_step=0, last_step=10**6, workers=2)
 next(iter(loader))
 print(*(worker.process.pid for worker in loader.pool.workers), flush=True)
 sys.stdin.read()

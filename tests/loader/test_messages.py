@@ -1,15 +1,20 @@
 import pytest
 
 from resnet.loader.messages import Filled, JobHeader, Setup
-from resnet.loader.transforms import Augment, CenterCrop
+from resnet.loader.transforms import Augment, CenterCrop, CornerCrop, WholeScaled
 from resnet.settings import Augmentation
 
-TRANSFORMS = [CenterCrop(256), Augment.of(Augmentation(crop="area", color=False))]
+TRANSFORMS = [
+    CenterCrop(256),
+    CornerCrop(256, "pillow-bicubic", True, False),
+    WholeScaled(640, "opencv-linear"),
+    Augment.of(Augmentation(crop="area", color=False)),
+]
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_a_setup_arrives_as_it_was_sent(transform):
-    setup = Setup(["a/train-00000-of-00002", "ü"], 4, 256, 224, 2**63, transform, True)
+    setup = Setup(["a/train-00000-of-00002", "ü"], 4, 256, 224, 2**63, [transform], True)
     assert Setup.unpack(setup.pack()) == setup
 
 
@@ -19,7 +24,7 @@ def test_a_job_arrives_as_it_was_sent():
 
 
 def test_a_report_arrives_as_it_was_sent_and_an_empty_one_takes_no_bytes():
-    filled = Filled(["a.jpg", "b.jpg"], [[1, "corrupt"]], 2, 3)
+    filled = Filled(["a.jpg", "b.jpg"], [[1, "corrupt"]], 2, 3, [[0, 256, 341]])
     assert Filled.unpack(filled.pack()) == filled
     assert Filled().pack() == b""
     assert Filled.unpack(b"") == Filled()

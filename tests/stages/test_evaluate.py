@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
+from resnet.evaluation.statistics_curve import points
+from resnet.evaluation.views import evaluate_view
 from resnet.ledger import Attempt, Ledger
 from resnet.model.network import network_of
 from resnet.predictions_file import read_predictions
 from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.stages import ledger_of, run_stage
-from resnet.stages.evaluate import predict_all
 from resnet.training.interruption import Interruption
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import write_weights
@@ -24,16 +28,17 @@ DIGITS = list("0123456789")
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory) -> Ledger:
-    """A digits run whose evaluation is done; train and batchnorm only wrote initial weights."""
-    overrides = ["model.image_size=16", "evaluation.shorter_side=16", "training.batch_size=20"]
-    overrides.append("training.replica_batch_size=20")
+    """A digits run whose evaluation is done; training only wrote initial weights."""
+    overrides = ["model.image_size=16", "evaluation.shorter_side=20", "training.batch_size=20"]
+    overrides += ["training.replica_batch_size=20", "batchnorm.batches=3", "evaluation.statistics_curve=true"]
+    overrides.append('evaluation.views=["1-crop", "10-crop"]')
     artifacts = tmp_path_factory.mktemp("artifacts")
     ledger = ledger_of(Run.of("digits", overrides, artifacts=artifacts, machine=Machine(workers=1)))
     run_stage("convert", ledger.run)
-    for stage in ("train", "batchnorm"):
-        attempt = Attempt(ledger, stage)
-        attempt.begin()
-        attempt.finish([write_weights(attempt.folder / "weights.safetensors", network_of(ledger.run.recipe, 10))])
+    attempt = Attempt(ledger, "train")
+    attempt.begin()
+    attempt.finish([write_weights(attempt.folder / "weights.safetensors", network_of(ledger.run.recipe, 10))])
+    run_stage("batchnorm", ledger.run)
     run_stage("evaluate", ledger.run)
     return ledger
 
@@ -62,22 +67,69 @@ def test_probabilities_fall_from_place_to_place_and_add_up_to_one_at_most(ledger
     assert (probabilities.sum(0) <= 1 + 1e-5).all()
 
 
+def test_each_view_has_its_own_predictions_of_the_same_images(ledger):
+    folder = ledger.run.stage_folder("evaluate")
+    centre, ten = (read_predictions(folder / f"predictions{view}.csv", DIGITS) for view in ("", "-10-crop"))
+    assert centre[["file", "label"]].equals(ten[["file", "label"]])
+    assert not centre["probability1"].equals(ten["probability1"])
+    views = ledger.finished("evaluate")["metrics"]["views"]
+    assert list(views) == ["1-crop", "10-crop"]
+    assert views["10-crop"]["top1_error"] == pytest.approx(100 * (ten["label"] != ten["class1"]).mean())
+
+
+def test_the_logits_are_those_of_the_predictions_of_the_first_view(ledger):
+    folder = ledger.run.stage_folder("evaluate")
+    logits = np.load(folder / "logits.npy", mmap_mode="r", allow_pickle=False)
+    assert (logits.dtype, logits.shape) == (np.float32, (359, 10))
+    probabilities = softmax(logits.astype(np.float64), 1)
+    predictions = read_predictions(folder / "predictions.csv", DIGITS)
+    np.testing.assert_allclose(probabilities.max(1), predictions["probability1"], atol=6e-7)
+    assert [DIGITS[label] for label in probabilities.argmax(1)] == predictions["class1"].tolist()
+
+
+def test_logits_that_would_be_too_large_are_not_kept(ledger):
+    overrides = ["evaluation.logits_megabytes=0", 'evaluation.views=["1-crop"]', "evaluation.statistics_curve=false"]
+    run = Run.of("", overrides, name="digits", artifacts=ledger.run.artifacts, machine=Machine(workers=1))
+    shutil.copytree(ledger.run.folder, copy := ledger.run.folder.with_name("copy"))
+    run_stage("evaluate", dataclasses.replace(run, name="copy"))
+    assert (copy / "evaluate" / "predictions.csv").is_file()
+    assert not (copy / "evaluate" / "logits.npy").exists()
+
+
+def test_the_curve_of_statistics_passes_through_the_evaluation_itself(ledger):
+    metrics = ledger.finished("evaluate")["metrics"]
+    curve = {point["batches"]: point for point in metrics["statistics"]}
+    assert list(curve) == [0, 1, 3, 5, 25, 71]  # 1,438 images are 71 batches of 20
+    scores = ("loss", "top1_error", "top1_error_interval")
+    assert curve[3] == {"batches": 3} | {name: metrics["views"]["1-crop"][name] for name in scores}
+    losses = [point["loss"] for point in curve.values()]
+    assert len(set(losses)) == len(losses)
+
+
+def test_the_curve_has_as_many_batches_as_an_epoch_up_to_a_thousand():
+    recipe = Run.of("digits").recipe
+    assert points(recipe, 64 * 5000) == [1, 5, 25, 100, 1000]
+    assert points(recipe, 64 * 22 + 63) == [1, 5, 22, 25]
+    assert points(recipe, 10) == [1, 25]
+
+
 class FakePredictor:
     """Logits of very many classes, for any images."""
 
-    classes = 20_000
+    classes, devices = 20_000, 1
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return np.zeros((len(images), self.classes), np.float32)
 
 
 @pytest.mark.parametrize("pass_over", ["evaluation", "validation"])
-def test_a_pass_over_the_images_never_holds_the_logits_of_all_of_them(ledger, pass_over):
+def test_a_pass_over_the_images_never_holds_the_logits_of_all_of_them(ledger, pass_over, monkeypatch):
+    monkeypatch.setattr("resnet.loader.batches.BLOCK", 16)
     run, records = ledger.run, ShardedRecords(ledger.run.records, "validation")
     tracemalloc.start()
     try:
         if pass_over == "evaluation":
-            predict_all(run, records, FakePredictor())
+            evaluate_view(run, records, FakePredictor())
         else:
             with Validation(run, FakePredictor(), Interruption()) as validation:
                 validation()

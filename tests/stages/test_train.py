@@ -106,11 +106,13 @@ def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifact
 
 
 def test_averaging_statistics_leaves_no_generated_code_in_the_temporary_folder(photo_records, tmp_path, monkeypatch):
-    from resnet.stages.batchnorm import average_statistics
+    from resnet.training.statistics import averaged_statistics
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run = Run.of("digits", [*OVERRIDES, "batchnorm.batches=1"], artifacts=tmp_path, machine=Machine(workers=1))
-    average_statistics(run, photo_records, lambda images, training: (images, [(images[0, 0, 0], images[0, 0, 1])]))
+    [_] = averaged_statistics(
+        run, photo_records, lambda images, training: (images, [(images[0, 0, 0], images[0, 0, 1])]), [1]
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,48 @@
+"""The error against the number of batches that the batch-norm statistics are averaged over.
+
+The original ResNets took many batches, the recipe reproduced here 25: "25 and 1000 are almost the same" is a claim that
+each run can test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from resnet.evaluation.views import evaluate_view
+from resnet.inference import Predictor, summary
+from resnet.model.network import ResNet
+from resnet.records.shards import ShardedRecords
+from resnet.run import Run
+from resnet.settings import Recipe
+from resnet.training.statistics import averaged_statistics, store
+
+USUAL, MOST = (1, 5, 25, 100), 1000  # batches
+
+
+def statistics_curve(
+    run: Run, validation: ShardedRecords, network: ResNet, predictor: Predictor, corrupt: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Loss and top-1 error of the centre crop by the number of batches; 0 stands for training's moving averages.
+
+    `network` has trained weights and these moving averages; afterwards it has the last of the averaged statistics.
+    """
+    records = ShardedRecords(run.records, "train")
+    counts = points(run.recipe, len(records))
+    curve = [_point(0, run, validation, predictor)]
+    averages = averaged_statistics(run, records, network, counts, corrupt)
+    for batches, statistics in list(zip(counts, averages, strict=True)):
+        store(network, statistics)
+        curve.append(_point(batches, run, validation, predictor))
+    return curve
+
+
+def points(recipe: Recipe, images: int) -> list[int]:
+    """The numbers of batches: the usual ones, the recipe's own, and as many as an epoch has, up to MOST."""
+    own, most = recipe.batchnorm.batches, min(images // recipe.training.batch_size, MOST)
+    return sorted({own, max(most, 1), *(count for count in USUAL if count <= most)})
+
+
+def _point(batches: int, run: Run, validation: ShardedRecords, predictor: Predictor) -> dict[str, Any]:
+    scores = summary(evaluate_view(run, validation, predictor).answers)
+    return {"batches": batches} | {name: scores[name] for name in ("loss", "top1_error", "top1_error_interval")}
