@@ -1,4 +1,4 @@
-"""Validation images that training has seen, or almost: copies, also encoded again, scaled, brightened, cropped a little.
+"""Validation images that training has seen, or almost: copies, or encoded again, scaled, brightened, cropped a little.
 
 They are what most often makes an error too good. Conversion notes a perceptual hash of each image. Here each validation
 image's hash is compared with that of every training image, and where they are near, the pixels decide.
@@ -29,8 +29,8 @@ from resnet.records.shards import RecordReader, Shard, ShardedRecords
 from resnet.records.tfrecord import CorruptRecord
 
 LIMIT = 10  # bits by which the hashes of near-duplicates differ at most
-NEAREST = 4  # training images that a validation image is compared with
-MOST = 50_000  # pairs that are compared in all: a minute or two of work
+NEAREST = 3  # training images that a validation image is compared with
+MOST = 20_000  # pairs that are compared in all: a minute of work
 SIMILAR = 0.97  # the similarity from which two images are near-duplicates
 BLOCK = 256  # validation images between two looks at the progress bar
 COLUMNS = (
@@ -85,7 +85,7 @@ class NearDuplicates:
 
     @property
     def contradictions(self) -> pd.DataFrame:
-        """The pairs whose labels differ: one of the two is wrong."""
+        """The pairs whose labels differ: where the two show the same, one label is wrong."""
         return self.pairs[~self.pairs["is_same_label"].astype(bool)]
 
     def error_without(self, correct: np.ndarray) -> ErrorWithout:
@@ -110,7 +110,7 @@ class NearDuplicates:
     def _contradictions(self) -> str:
         count = len(self.contradictions)
         pairs = "1 pair has" if count == 1 else f"{count:,} pairs have"
-        return f"{pairs} different labels, of which one must be wrong." if count else ""
+        return f"{pairs} different labels: where the two show the same, one label is wrong." if count else ""
 
     def _left_out(self) -> str:
         texts = []
@@ -138,9 +138,7 @@ def near_duplicates(folder: Path, workers: int = 0) -> NearDuplicates | NotKnown
         values = _similarities(candidates, of_validation, of_training, workers or cores())
         found = np.flatnonzero(np.nan_to_num(values) >= SIMILAR)
         found = found[np.argsort(-values[found], kind="stable")]
-        rows = [
-            _described(of_validation, of_training, *candidates[i].tolist(), similarity=float(values[i])) for i in found
-        ]
+        rows = [_described(of_validation, of_training, candidates[i], float(values[i])) for i in found]
     concerned = np.unique(candidates[found, 0])
     pairs = pd.DataFrame(rows, columns=COLUMNS)
     unreadable = int(np.isnan(values).sum())
@@ -224,6 +222,9 @@ class _Pictures:
         except (CorruptRecord, Unreadable, example.Malformed):
             return None
 
+    def filename(self, number: int) -> str:
+        return example.describe(self.payload(number)).filename
+
     def label(self, number: int) -> str:
         return self._records.classes[self._records.index["label"][number]][0]
 
@@ -250,9 +251,9 @@ def _similarities(pairs: np.ndarray, validation: _Pictures, training: _Pictures,
 
 
 def _described(
-    validation: _Pictures, training: _Pictures, one: int, other: int, similarity: float
+    validation: _Pictures, training: _Pictures, pair: np.ndarray, value: float
 ) -> tuple[str, str, str, str, float, bool]:
     """A row of the table."""
-    files = (example.describe(pictures.payload(i)).filename for pictures, i in ((validation, one), (training, other)))
+    one, other = pair.tolist()
     labels = validation.label(one), training.label(other)
-    return *files, *labels, similarity, labels[0] == labels[1]  # type: ignore[return-value]
+    return validation.filename(one), training.filename(other), *labels, value, labels[0] == labels[1]

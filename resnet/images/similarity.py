@@ -13,7 +13,7 @@ import numpy as np
 
 SIDE = 64  # pixels of the small pictures
 MARGIN = 4  # pixels at each edge of one of them that the other need not have
-BLUR = SIDE / 8  # deviation in pixels; what is smoother than that is no detail
+BLUR = SIDE / 16  # deviation in pixels; what is smoother than that is no detail
 FLAT = 1.0  # deviation in grey levels below which there are no details to compare
 MOST_WARP = 0.08  # by which the map may scale, stretch or turn: otherwise they are different pictures
 STEPS, ENOUGH = 30, 1e-4  # at most, and the gain at which the search for the map ends
@@ -35,9 +35,9 @@ def similarity(one: np.ndarray, other: np.ndarray) -> float:
     details = _details(one)[MARGIN:-MARGIN, MARGIN:-MARGIN]
     if details.std() < FLAT:
         return 0.0
-    shift = np.float32([[1, 0, MARGIN], [0, 1, MARGIN]])
+    shift = np.array([[1, 0, MARGIN], [0, 1, MARGIN]], np.float32)
     try:
-        found, warp = cv2.findTransformECC(
+        found, warp = cv2.findTransformECC(  # type: ignore[call-overload]
             details, _details(other), shift, cv2.MOTION_AFFINE, _CRITERIA, None, _SMOOTHING
         )
     except cv2.error:  # the search went astray: no map makes them correlate

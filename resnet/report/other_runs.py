@@ -10,8 +10,9 @@ from resnet.analysis.answers import EvaluatedImages
 from resnet.analysis.mcnemar import compare_images
 from resnet.checked_json import read_json
 from resnet.errors import UserError
+from resnet.predictions_file import predictions_name
 from resnet.report import stage_records
-from resnet.report.results import Results, predictions_file
+from resnet.report.results import Results
 from resnet.run import runs_in
 
 MOST = 20
@@ -74,7 +75,7 @@ def _finished(path: Path) -> dict[str, Any] | None:
 
 def _compared(results: Results, name: str, record: dict[str, Any], folder: Path) -> OtherRun:
     view, scores = next(iter(record["metrics"]["views"].items()))
-    images = EvaluatedImages.read(predictions_file(folder, view, first=True), None, results.classes)
+    images = EvaluatedImages.read(folder / predictions_name(view, [view]), None, results.classes)
     title = f"run {name}" if view == results.view else f"run {name} ({view})"
     comparison = compare_images(results.images, images, title)
     return OtherRun(

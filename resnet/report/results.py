@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from resnet.analysis.answers import EvaluatedImages
 from resnet.errors import UserError
+from resnet.predictions_file import predictions_name
 from resnet.records.shards import read_classes
 from resnet.report import stage_records
 from resnet.report.published import Published, agreement, expected_error, is_imagenet, published_errors
@@ -40,7 +40,7 @@ class Results:
 
     def view_images(self, view: str) -> EvaluatedImages:
         """What the network answered in one of the views."""
-        path = predictions_file(self.run.stage_folder("evaluate"), view, first=view == self.view)
+        path = self.run.stage_folder("evaluate") / predictions_name(view, list(self.views))
         logits = path.with_name("logits.npy")
         images = EvaluatedImages.read(path, logits if view == self.view and logits.is_file() else None, self.classes)
         if len(images) != (evaluated := self.metrics["images"]):
@@ -85,14 +85,13 @@ class Results:
         return published_errors(self.run.recipe) if self.is_on_imagenet else []
 
     def expectation(self) -> tuple[Published, str] | None:
-        """What is published for this very recipe, and whether this run agrees with it."""
+        """What is published for this very recipe, and whether this run agrees with it, in the same view."""
         expected = expected_error(self.run.recipe_name, self.run.recipe) if self.is_on_imagenet else None
-        return (expected, agreement(self.metrics, expected)) if expected else None
-
-
-def predictions_file(folder: Path, view: str, *, first: bool) -> Path:
-    """The table of a view's predictions in Evaluate's folder."""
-    return folder / ("predictions.csv" if first else f"predictions-{view}.csv")
+        return (
+            (expected, agreement(self.views[expected.view], expected))
+            if expected and expected.view in self.views
+            else None
+        )
 
 
 def work_seconds(record: Mapping[str, Any]) -> float:
