@@ -136,9 +136,6 @@ def _beside(row: Published, view: View) -> PublishedError:
 
 def _published_sentences(results: Results, view: View) -> list[str]:
     """What the published errors of the same network and view say about this one."""
-    rows = [row for row in results.comparable() if row.view == view.name]
-    if not rows:
-        return []
     sentences = []
     if expectation := results.expectation():
         row, agreement = expectation
@@ -146,6 +143,9 @@ def _published_sentences(results: Results, view: View) -> list[str]:
             f"Published for recipe {results.run.recipe_name} by {row.source}: {percent(row.top1_error)} top-1 error. "
             f"This run {agreement} (95 % interval)."
         )
+    rows = [row for row in results.comparable() if row.view == view.name]
+    if not rows:
+        return sentences
     network = f"ResNet-{results.run.recipe.model.depth}"
     lowest, middle, highest = rows[0], median(row.top1_error for row in rows), rows[-1]
     place = view.top1_error - middle

@@ -87,11 +87,9 @@ class Results:
     def expectation(self) -> tuple[Published, str] | None:
         """What is published for this very recipe, and whether this run agrees with it, in the same view."""
         expected = expected_error(self.run.recipe_name, self.run.recipe) if self.is_on_imagenet else None
-        return (
-            (expected, agreement(self.views[expected.view], expected))
-            if expected and expected.view in self.views
-            else None
-        )
+        if expected is None or expected.view not in self.views:
+            return None
+        return expected, agreement(self.views[expected.view], expected)
 
 
 def work_seconds(record: Mapping[str, Any]) -> float:
