@@ -87,7 +87,8 @@ def _sentence(ordered: pd.DataFrame) -> str:
         f"{percent(worst['error'])} (95 % interval {between((worst['low'], worst['high']))}). "
         f"Half of the {len(ordered):,} classes have an error of at most {percent(ordered['error'].median())}"
     )
-    return f"{sentence}; {count(faultless, 'class has', 'classes have')} none."
+    none = f"; {count(faultless, 'class has', 'classes have')} none" if faultless else ""
+    return f"{sentence}{none}."
 
 
 def _images_sentence(known: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from resnet.report.course import Course, Curve, curve
 from resnet.report.drawing import BLUE, CARD, GREY, ORANGE, SOFT, Figure, drawn
@@ -58,7 +59,7 @@ def _losses(log: LogLines, course: Course) -> Figure:
     def draw(axes: Axes) -> None:
         _pair(axes, log, course, "loss")
         if is_wide:
-            axes.set_yscale("log")
+            _logarithmic(axes)
         else:
             axes.set_ylim(0, None)
         axes.set_ylabel("loss (logarithmic)" if is_wide else "loss")
@@ -77,7 +78,7 @@ def _learning_rate(log: LogLines, course: Course) -> Figure:
     def draw(axes: Axes) -> None:
         axes.step(rates.epochs, rates.values, color=BLUE, where="mid", linewidth=1.8)
         if len(set(rates.values)) > 1 and rates.values.min() > 0:
-            axes.set_yscale("log")
+            _logarithmic(axes)
         else:
             axes.set_ylim(0, None)
         axes.set(xlabel="epoch", ylabel="learning rate")
@@ -124,6 +125,13 @@ def _pair(axes: Axes, log: LogLines, course: Course, name: str) -> None:
 def _trace(axes: Axes, shown: Curve, label: str | None = None) -> None:
     axes.plot(shown.epochs, shown.values, linestyle="none", marker=".", markersize=3, color=GREY, alpha=0.6)
     axes.plot(shown.epochs, shown.smooth, color=BLUE, linewidth=1.8, label=label)
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic axis whose numbers are written out: raised exponents would be too small to read on a phone."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _mark_drops(axes: Axes, course: Course) -> None:

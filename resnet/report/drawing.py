@@ -85,6 +85,8 @@ class Figure(NamedTuple):
                 element.set("style", _themed(style))
             if path := element.get("d"):
                 element.set("d", re.sub(r"(\.\d\d)\d+", r"\1", path))
+        if self.is_wide:  # it keeps its size, and scrolls where that is too much
+            root.set("style", f"width: {float(root.get('width', '0pt').removesuffix('pt')):.0f}px")
         for name in ("width", "height", "version"):
             root.attrib.pop(name, None)
         root.attrib |= {"role": "img", "aria-label": self.finding, "class": "drawing"}

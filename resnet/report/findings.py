@@ -119,7 +119,10 @@ def _few_and_many(rows: list[dict[str, Any]], used: int) -> str:
         if many["batches"] >= MANY_BATCHES and few["batches"] < many["batches"]:
             sentences.append(_compared(few, many))
         elif len(averaged) > 1:
-            sentences.append("There are too few training batches to compare a few with many.")
+            sentences.append(
+                f"Whether {used} batches and many give the same cannot be told: an epoch has only "
+                f"{count(many['batches'], 'batch', 'batches')}."
+            )
     if moving:
         sentences.append(
             f"The moving averages of training give {percent(moving['top1_error'])} "

@@ -19,6 +19,7 @@ from resnet.report.wording import between, count, percent
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE_SHEETS = (STYLE_SHEET, TEMPLATES / "report.css")
 PARTS = ("result", "training", "classes", "answers", "made")
+LEAKED = 0.01  # share of validation images with near-duplicates in training from which the top of the page says so
 GALLERIES = ("augmented", "mistakes", "label_errors", "duplicates")
 SECTIONS = {
     "result": "Result",
@@ -101,7 +102,7 @@ def render_markdown(content: Content) -> str:
 def alerts(content: Content) -> list[str]:
     """What a reader must know before the rest."""
     found = [content.class_order]
-    if content.duplicates and content.duplicates.images:
+    if content.duplicates and (content.duplicates.images or 0) >= LEAKED * content.headline.images:
         found.append(f"{content.duplicates.sentence} {content.duplicates.error_sentence}")
     if content.course and content.course.log_has_changed:
         found.append("The training log has changed since training.")
