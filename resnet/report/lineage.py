@@ -134,7 +134,7 @@ def _options(run: Run) -> tuple[str, bool]:
         if is_same:
             given = f" --override {shlex.quote(json.dumps(overrides, ensure_ascii=False))}" if overrides else ""
             return f"{name} --recipe {run.recipe_name}{given}", False
-    return f"{name} --recipe {run.recipe_name}.toml", True
+    return f"{name} --recipe {shlex.quote(run.recipe_name + '.toml')}", True
 
 
 def _overrides(recipe: Recipe, shipped: Recipe) -> list[str]:

@@ -11,11 +11,12 @@ from resnet.files import atomic, make_folder
 from resnet.ledger import Attempt
 from resnet.report.answer_figures import calibration_figures, statistics_figure
 from resnet.report.class_figures import class_figures, confusion_figure
-from resnet.report.content import Analysis, Content, as_json, content_of
+from resnet.report.content import Content, as_json, content_of
 from resnet.report.curves import how_to_read, training_figures
 from resnet.report.galleries import Gallery, duplicates_gallery, seen_in_training, validation_gallery
 from resnet.report.page import Drawings, render, render_markdown
 from resnet.report.results import Results
+from resnet.report.tables import Analysis
 from resnet.run import Run
 from resnet.stage_table import STAGES
 

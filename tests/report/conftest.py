@@ -10,8 +10,9 @@ import pytest
 from made_runs import MadeRun
 
 from resnet.ledger import Ledger
-from resnet.report.content import Analysis, Content, content_of
+from resnet.report.content import Content, content_of
 from resnet.report.results import Results
+from resnet.report.tables import Analysis
 from resnet.stage_table import STAGES
 
 

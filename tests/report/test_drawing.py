@@ -9,10 +9,11 @@ import pytest
 from made_runs import MadeRun, log_lines
 
 from resnet.report.class_figures import confusion_figure
-from resnet.report.content import Analysis, content_of
+from resnet.report.content import content_of
 from resnet.report.drawing import COLOURS, STYLE_SHEET
 from resnet.report.page import STYLE_SHEETS
 from resnet.report.results import Results
+from resnet.report.tables import Analysis
 from resnet.stage_table import STAGES
 from resnet.stages.report import draw
 

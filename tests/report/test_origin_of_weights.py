@@ -8,8 +8,9 @@ import pytest
 
 from resnet.errors import UserError
 from resnet.ledger.state_files import read_state, write_state
-from resnet.report.content import Analysis, content_of
+from resnet.report.content import content_of
 from resnet.report.page import Drawings, render
+from resnet.report.tables import Analysis
 from resnet.stages.report import draw
 
 IMPORTED = {"file": "/weights/<resnet>.safetensors", "sha256": "ab" * 32}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -25,10 +26,12 @@ BEYOND = """[...document.querySelectorAll('body *')]
     .filter(element => !element.parentElement.closest('.scroll, svg'))
     .filter(element => element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
     .map(element => element.outerHTML.slice(0, 200))"""
-TEXT_SIZES = """[...document.querySelectorAll('svg.drawing')].map(drawing => Math.min(...
-    [...drawing.querySelectorAll('text')].map(text =>
-        parseFloat(getComputedStyle(text).fontSize) * drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width)
-))"""
+TEXT_SIZES = """[...document.querySelectorAll('svg.drawing')].map(drawing => {
+    const scale = drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width;
+    const sizes = [...drawing.querySelectorAll('text')].map(text => parseFloat(getComputedStyle(text).fontSize));
+    return scale * Math.min(...sizes);
+})"""
+RECIPE = "document.querySelector('.recipe')"
 HEADINGS = "[...document.querySelectorAll('h1, h2, h3')].map(heading => Number(heading.tagName[1]))"
 TARGETS = "[...document.querySelectorAll('nav a')].every(link => document.querySelector(link.getAttribute('href')))"
 TABLES = "[...document.querySelectorAll('thead th')].every(cell => cell.scope === 'col')"
@@ -102,7 +105,7 @@ def test_the_page_can_be_found_ones_way_in(page, tab):
     tab.open(page)
     levels = tab.evaluate(HEADINGS)
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert tab.evaluate(TARGETS)
     assert tab.evaluate(TABLES)
     assert tab.evaluate("document.documentElement.lang") == "en"
@@ -117,9 +120,7 @@ def test_the_schemes_differ_and_paper_is_white(page, tab):
     tab.open(page, scheme="dark", media="print")
     assert tab.evaluate(ground) == "rgb(255, 255, 255)"
     assert tab.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
-    assert tab.evaluate(
-        "document.querySelector('.recipe').clientHeight >= document.querySelector('.recipe').scrollHeight"
-    )
+    assert tab.evaluate(f"{RECIPE}.clientHeight >= {RECIPE}.scrollHeight")  # nothing of it is hidden
 
 
 def test_cards_are_in_one_row_on_paper(page, tab):
