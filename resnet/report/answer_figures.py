@@ -10,9 +10,12 @@ from matplotlib.axes import Axes
 from resnet.analysis.calibration import Calibration
 from resnet.report.drawing import BLUE, CARD, GREY, ORANGE, SOFT, Figure, drawn
 
+SURE = 0.9  # a probability
 
-def calibration_figures(calibration: Calibration) -> list[Figure]:
-    """The reliability diagram, and how many answers are given with which probability."""
+
+def calibration_figures(calibration: Calibration, confidence: np.ndarray) -> list[Figure]:
+    """The reliability diagram, and how many answers are given with which probability. `confidence`: of each image's
+    first answer, float64 [n]; NaN where there is none."""
     bins = calibration.bins[calibration.bins["images"] > 0]
     if bins.empty:
         return []
@@ -31,8 +34,8 @@ def calibration_figures(calibration: Calibration) -> list[Figure]:
         axes.bar(every["low"], every["images"], every["high"] - every["low"], align="edge", color=BLUE, edgecolor=CARD)
         axes.set(xlabel="probability of the answer", ylabel="images", xlim=(0, 1))
 
-    sure = int(bins.loc[bins["low"] >= 0.9 - 1e-9, "images"].sum())
-    share = f"{100 * sure / calibration.images:.0f} % of the answers are given with a probability of 0.9 or more."
+    sure = np.mean(confidence[~np.isnan(confidence)] >= SURE)
+    share = f"{100 * sure:.0f} % of the answers are given with a probability of {SURE} or more."
     return [
         drawn("reliability", "Reliability", calibration.sentence, reliability, height=4.2),
         drawn("confidence", "Confidence", share, confidences, height=4.2),

@@ -102,7 +102,9 @@ def _trend(what: str, by_epoch: dict[int, float]) -> str:
     first, *_, last = [*by_epoch.values(), *by_epoch.values()]
     if len(by_epoch) == 1:
         return f"{what} was {percent(first)}."
-    verb = "fell" if last < first else "rose" if last > first else "went"
+    if first == last:
+        return f"{what} was {percent(first)} in the first epoch and in the last."
+    verb = "fell" if last < first else "rose"
     return f"{what} {verb} from {percent(first)} to {percent(last)}."
 
 

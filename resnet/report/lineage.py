@@ -16,6 +16,7 @@ from resnet.run import Run
 from resnet.settings import Recipe, without_derived
 from resnet.stage_table import STAGES
 
+INPUTS = {name: stage.title for name, stage in STAGES.items()} | {"start_from": "weights that training started from"}
 RESULT_FILES = {
     "train": "weights.safetensors",
     "batchnorm": "weights.safetensors",
@@ -62,7 +63,7 @@ def _stage(results: Results, name: str, record: Mapping[str, Any]) -> StageFacts
         inputs["images (their listing)"] = listing
     if imported := record.get("imported"):
         inputs["weights"] = imported["sha256"]
-    inputs |= {STAGES[key].title if key in STAGES else key: value for key, value in record.get("inputs", {}).items()}
+    inputs |= {INPUTS.get(key, key): digest for key, digest in record.get("inputs", {}).items()}
     file = RESULT_FILES.get(name, "")
     output = record.get("outputs", {}).get(file, {})
     return StageFacts(

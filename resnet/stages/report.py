@@ -46,7 +46,7 @@ def draw(results: Results, analysis: Analysis, content: Content) -> Drawings:
         training=training_figures(results.log, content.course),
         classes=class_figures(analysis.classes, content.classes),
         confusion=confusion_figure(results.images, results.names, content.classes),
-        calibration=calibration_figures(analysis.calibration),
+        calibration=calibration_figures(analysis.calibration, results.images.confidence),
         statistics=statistics_figure(statistics.rows, statistics.sentence) if statistics else None,
         curves_note=how_to_read(results.log) if content.course else "",
         galleries={gallery.name: gallery for gallery in galleries(results, analysis, content)},

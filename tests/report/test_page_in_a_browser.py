@@ -60,7 +60,7 @@ def page(tmp_path_factory) -> Path:
         log=log_lines(6, 20, validated=True),
         size=64,
         picture=noise,
-        train={"packages": {"tensorflow": "2.21"}},
+        train={"started_from": {"run": "first", "sha256": "ab" * 32, "new": []}},
     )
     ledger = run.write(tmp_path_factory.mktemp("page") / "artifacts")
     attempt = Attempt(ledger, "report")
