@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from resnet.analysis.calibration import Calibration
-from resnet.report.drawing import BLUE, CARD, GREY, ORANGE, SOFT, Figure, drawn
+from resnet.report.drawing import BLUE, CARD, GREY, ORANGE, SOFT, Figure, drawn, legend_above
 
 SURE = 0.9  # a probability
 
@@ -64,6 +64,6 @@ def statistics_figure(rows: list[dict[str, Any]], finding: str) -> Figure | None
         axes.tick_params(axis="x", labelcolor=SOFT)
         axes.set(xlabel="training batches averaged over", ylabel="top-1 error (%)")
         axes.set_ylim(0, None)
-        axes.legend(loc="best")
+        legend_above(axes)
 
     return drawn("statistics", "Batch-norm statistics", finding, draw)

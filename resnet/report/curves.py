@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from resnet.report.course import Course, Curve, curve
-from resnet.report.drawing import BLUE, CARD, GREY, ORANGE, SOFT, Figure, drawn
+from resnet.report.drawing import BLUE, GREY, ORANGE, SOFT, Figure, drawn, legend_above
 from resnet.report.wording import count
 from resnet.training.log_format import LogLines
 
@@ -30,10 +30,10 @@ def how_to_read(log: LogLines) -> str:
     """What points and lines of the curves are."""
     shown = curve(log, "loss")
     thinned = f"; every {_ordinal(shown.step)} of {count(shown.lines, 'line')} is drawn" if shown.step > 1 else ""
+    mean = f"The line through them is their moving mean over {shown.window}." if shown.window > 1 else ""
     return (
-        f"Small points are the lines of the training log{thinned}. The line through them is their moving mean "
-        f"(over {count(shown.window, 'line')}). Circles are the validation after an epoch. Dashed lines are drops of "
-        "the learning rate."
+        f"Small points are the lines of the training log{thinned}. {mean} Circles are the validation after an epoch. "
+        "Dashed lines are drops of the learning rate."
     )
 
 
@@ -112,14 +112,14 @@ def _pair(axes: Axes, log: LogLines, course: Course, name: str) -> None:
         validation.epochs,
         validation.values,
         color=ORANGE,
-        label="validation",
+        label="validation" if len(validation.values) else None,
         linewidth=1.2,
         marker="o",
         markersize=4 if len(validation.values) <= 60 else 2.5,
     )
     _mark_drops(axes, course)
     axes.set_xlabel("epoch")
-    axes.legend(loc="upper right", frameon=True, facecolor=CARD, edgecolor="none", framealpha=1, borderpad=0.2)
+    legend_above(axes)
 
 
 def _trace(axes: Axes, shown: Curve, label: str | None = None) -> None:

@@ -105,6 +105,11 @@ def _font(shorthand: re.Match[str]) -> str:
     return f"font-size: {size}" + (f"; font-weight: {weight}" if weight else "")
 
 
+def legend_above(axes: Axes) -> None:
+    """A legend on one line above the panel, where it covers no data."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0, columnspacing=1.2, handlelength=1.6)
+
+
 @contextmanager
 def any_letters() -> Iterator[None]:
     """No warnings where matplotlib's own font lacks a letter: on the page, text has the reader's."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from resnet.predictions_file import predictions_name
 from resnet.report.results import Results
 
 # Of other stages, by the folder that they are in.
@@ -44,16 +45,30 @@ class File(NamedTuple):
 
 
 def links(results: Results, tables: Sequence[str]) -> list[File]:
-    """Links to what the stages have left, and to the report's own tables."""
-    run = results.run
-    report = run.stage_folder("report")
+    """Links to what the stages have left, and to the report's own tables. Lists with nothing in them are left out."""
     found = [File("report.json", "report.json", "all that this page states, as numbers")]
     found += [File(f"{name}.csv", f"{name}.csv", TABLES[name]) for name in tables]
-    for stage, names in LINKED.items():
-        for name, text in names.items():
-            if (path := run.stage_folder(stage) / name).is_file():
-                found.append(File(_relative(path, report), f"{stage}/{name}", text))
+    views = list(results.views)
+    of_views = {predictions_name(view, views): f"the same in the view {view}" for view in views[1:]}
+    linked = LINKED | {"evaluate": LINKED["evaluate"] | of_views}
+    empty = _empty_lists(results.stages["convert"])
+    for stage, names in linked.items():
+        folder = results.run.stage_folder(stage)
+        found += [
+            File(_relative(folder / name, results.run.stage_folder("report")), f"{stage}/{name}", text)
+            for name, text in names.items()
+            if name not in empty and (folder / name).is_file()
+        ]
     return found
+
+
+def _empty_lists(conversion: Mapping[str, Any]) -> set[str]:
+    counts = {
+        "rejected.csv": conversion["rejected"],
+        "decode_warnings.csv": conversion["decode_warnings"],
+        "ignored.csv": len(conversion.get("ignored", {})),
+    }
+    return {name for name, count in counts.items() if not count}
 
 
 def _relative(path: Path, folder: Path) -> str:

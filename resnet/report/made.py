@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet.report.results import Results
-from resnet.report.wording import count
+from resnet.report.wording import count, listed
 
 STATISTICS = ("/mean", "/variance")  # how the names of tensors end that are no parameters
 
@@ -87,7 +87,8 @@ def _training(results: Results) -> list[Fact]:
     replicas = f": {training.replicas} replicas of {training.replica_batch_size}" if training.replicas > 1 else ""
     rate = f"{training.learning_rate:g}"
     if training.drop_epochs:
-        rate += f", times {training.drop_factor:g} after epochs {', '.join(map(str, training.drop_epochs))}"
+        epochs = "epoch" if len(training.drop_epochs) == 1 else "epochs"
+        rate += f", times {training.drop_factor:g} after {epochs} {listed(training.drop_epochs)}"
     changes = [f"{augmentation.crop} crop", *(["flip"] if augmentation.flip else [])]
     changes += ["colour"] if augmentation.color else []
     return [
