@@ -92,19 +92,19 @@ def found_errors(run: Run) -> dict[str, Any]:
         "planted": len(changed),
         "found": hits,
         "not_planted": len(others),
-        "precision": hits / max(1, len(doubted.table)),
-        "recall": hits / max(1, len(changed)),
+        "precision": hits / len(doubted.table) if len(doubted.table) else None,
+        "recall": hits / len(changed) if changed else None,
         "missed": [images.files[row] for row in sorted(changed - set(doubted.table["row"]))],
         "others": others[["file", "label", "suggested", "label_probability", "probability"]].to_dict("records"),
     }
 
 
 def shown(result: dict[str, Any]) -> str:
+    shares = [f"{name} {result[name]:.2f}" for name in ("recall", "precision") if result[name] is not None]
     lines = [
         f"seed {result['seed']}: top-1 error {result['error']:.2f} % on {result['images']} images, of which "
         f"{result['planted']} have a planted label",
-        f"  found {result['found']} of them (recall {result['recall']:.2f}), "
-        f"and named {result['not_planted']} others (precision {result['precision']:.2f})",
+        f"  found {result['found']} of them and named {result['not_planted']} others  {'  '.join(shares)}",
     ]
     for row in result["others"]:
         lines.append(

@@ -22,6 +22,7 @@ from resnet.errors import UserError
 from resnet.ledger import Ledger
 from resnet.recipes import split_override
 from resnet.run import Run
+from resnet.runs_page import INDEX
 from resnet.stage_table import STAGES
 from resnet.stages import ledger_of, require_ready
 
@@ -268,9 +269,10 @@ class FullRun(RunTask, luigi.WrapperTask):
         self.say_done()
 
     def say_done(self) -> None:
-        print(
-            f"FullRun: up to date; the report is {self.experiment.stage_folder('report') / 'report.html'}", flush=True
-        )
+        index = self.experiment.artifacts / INDEX
+        all_runs = f"; all runs are in {index}" if index.is_file() else ""  # it may not have been possible to write it
+        report = self.experiment.stage_folder("report") / "report.html"
+        print(f"FullRun: up to date; the report is {report}{all_runs}", flush=True)
 
 
 def task_of(stage: str) -> type[StageTask]:

@@ -88,6 +88,12 @@ def device_names(strategy: tf.distribute.Strategy) -> list[str]:
     return names
 
 
+def peak_gpu_memory() -> int:
+    """The most bytes that TensorFlow has had in use on one GPU so far; 0 where there is none."""
+    names = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+    return max((tf.config.experimental.get_memory_info(name)["peak"] for name in names), default=0)
+
+
 def share(strategy: tf.distribute.Strategy, batch: np.ndarray) -> tf.Tensor:
     """Split a batch evenly across the devices, in order: a value for each, to hand to `strategy.run`."""
     size = len(batch) // strategy.num_replicas_in_sync

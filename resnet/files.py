@@ -23,6 +23,7 @@ from resnet.errors import UserError
 logger = logging.getLogger(__name__)
 
 LEFTOVER = ".partial"  # how the name of a temporary file ends
+ABANDONED_SECONDS = 3600.0
 
 Result = TypeVar("Result")
 
@@ -113,6 +114,30 @@ def remove_leftovers(folder: Path, pattern: str = "**/.*") -> None:
     """Delete the temporary files of writers that were killed. Nobody else may be writing in the folder."""
     for leftover in folder.glob(pattern + LEFTOVER):
         leftover.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete the temporary files of `path` that killed writers left, where others may be writing it right now.
+
+    That a process has ended is known on this host. What a process of another host wrote must be an hour old.
+    """
+    for leftover in path.parent.glob(f".{path.name}.*{LEFTOVER}"):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if _is_abandoned(leftover, path):
+                leftover.unlink()
+
+
+def _is_abandoned(leftover: Path, path: Path) -> bool:
+    pid = leftover.name.removeprefix(f".{path.name}.{platform.node()}-").partition("-")[0]
+    if not pid.isdecimal():
+        return time.time() - leftover.stat().st_mtime > ABANDONED_SECONDS
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # somebody else's
+        pass
+    return False
 
 
 def sync_folder(folder: Path) -> None:

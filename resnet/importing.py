@@ -37,7 +37,7 @@ def import_weights(source: Source, run: Run) -> bool:
             attempt.begin()
         for attempt in attempts or ():
             weights = write_weights(attempt.folder / "weights.safetensors", network, classes)
-            attempt.finish([weights], devices=[])
+            attempt.finish([weights], devices=[], parameters=network.parameters)
         return attempts is not None
 
 

@@ -1,10 +1,12 @@
-"""How this package starts processes: how many, with which code, and that they end with the one that started them."""
+"""How this package starts processes: how many, with which code, that they end with the one that started them, and how
+much memory they took."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -80,3 +82,37 @@ def keep_freed_memory() -> None:
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+
+
+class PeakMemory:
+    """The most memory that this process and its workers have had so far, in bytes that were resident at a time. Memory
+    that processes share counts in each of them."""
+
+    largest_worker = 0  # of those that have ended
+
+    @classmethod
+    def note_worker(cls, process: int) -> None:
+        """Look at a worker that is about to end."""
+        cls.largest_worker = max(cls.largest_worker, _peak(process))
+
+    @classmethod
+    def facts(cls, gpu: int = 0) -> dict[str, int]:
+        """What stage.json says of it. `gpu`: the most that was in use on a GPU; 0: there is none."""
+        found = {"process": _peak(os.getpid()), "largest_worker": cls.largest_worker, "gpu": gpu}
+        return {name: count for name, count in found.items() if count}
+
+
+def _peak(process: int) -> int:
+    """A process's peak, from its start on; 0 where that is not known.
+
+    On Linux, getrusage would count what the process that started it had then: gigabytes of TensorFlow in a worker.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    except (OSError, ValueError, IndexError):  # it has ended, or this is no Linux
+        pass
+    if process != os.getpid():
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most

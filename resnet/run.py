@@ -83,7 +83,7 @@ class Run:
             note = f"run {name} is new, with the recipe {recipe_name}{nearest_run(folder, name)}"
         return cls(
             name,
-            _with_start(settings, recipe_name, name),
+            _with_real_labels(_with_start(settings, recipe_name, name)),
             recipe_name,
             folder,
             Path(data).expanduser().absolute() if data else None,
@@ -94,11 +94,8 @@ class Run:
 
     @cached_property
     def records_name(self) -> str:
-        """The data set's name: the recipe's, or else the data folder's, or else the source's."""
-        dataset = self.recipe.dataset
-        if dataset.name:
-            return dataset.name
-        return (re.sub(r"[^A-Za-z0-9._-]+", "-", self.data.name).strip(".-") if self.data else "") or dataset.source
+        """The data set's name, and that of its folder of records."""
+        return name_of_records(self.recipe.dataset.name, self.recipe.dataset.source, self.data)
 
     @property
     def records(self) -> Path:
@@ -135,6 +132,11 @@ class Run:
         write_json(self.folder / "run.json", facts | {"recipe.toml": sorted(whole)})
         with atomic(self.stored_recipe, "w") as file:
             file.write(recipe)
+
+
+def name_of_records(name: str, source: str, data: Path | None) -> str:
+    """A data set's name: `dataset.name` of the recipe, or else the data folder's, or else that of `dataset.source`."""
+    return name or (re.sub(r"[^A-Za-z0-9._-]+", "-", data.name).strip(".-") if data else "") or source
 
 
 def stored_recipe(folder: Path) -> Recipe:
@@ -241,6 +243,14 @@ def _with_start(recipe: Recipe, recipe_name: str, run: str) -> Recipe:
             f"training.start_from: run {run} cannot start from itself. Give the new training a name of its own: --run"
         )
     return recipe
+
+
+def _with_real_labels(recipe: Recipe) -> Recipe:
+    """Likewise for `evaluation.real_labels`."""
+    if not recipe.evaluation.real_labels:
+        return recipe
+    path = os.path.abspath(os.path.expanduser(recipe.evaluation.real_labels))
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update={"real_labels": path})})
 
 
 def runs_in(artifacts: Path) -> list[str]:

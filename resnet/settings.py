@@ -261,6 +261,11 @@ class Evaluation(Section):
         "batches.",
     )
 
+    real_labels: str = setting(
+        "",
+        "ImageNet: the file real.json of Beyer et al. 2020, to measure the error by its labels too; empty: without.",
+    )
+
     @property
     def one_crop(self) -> dict[str, Any]:
         """The settings that decide the error of the centre crop."""

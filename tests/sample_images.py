@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from sklearn.datasets import load_sample_images
 
+from resnet.images.perceptual_hash import KIND
 from resnet.images.stored import to_stored
 from resnet.records.example import LabelledImage
 from resnet.records.shards import Shard, shard_name, write_classes
@@ -33,11 +34,14 @@ def photographs(count: int, seed: int = 0) -> list[tuple[bytes, int]]:
 def write_records(folder: Path, split: str, images: list[tuple[bytes, int]], shards: int = 3) -> None:
     """Records as conversion leaves them, without its processes."""
     (folder / "index").mkdir(parents=True, exist_ok=True)
+    stored = [to_stored(encoded) for encoded, _ in images]
     labelled = [
-        LabelledImage(*to_stored(encoded)[:4], label, f"class{label}", f"class {label}", f"{split}-{i}.jpg")
-        for i, (encoded, label) in enumerate(images)
+        LabelledImage(*one[:4], label, f"class{label}", f"class {label}", f"{split}-{i}.jpg")
+        for i, (one, (_, label)) in enumerate(zip(stored, images, strict=True))
     ]
     for number in range(shards):
-        Shard(folder, shard_name(split, number, shards)).write(labelled[number::shards])
+        hashes = "".join(one.perceptual_hash for one in stored[number::shards])
+        shard = Shard(folder, shard_name(split, number, shards))
+        shard.write(labelled[number::shards], perceptual_hashes={KIND: hashes})
     labels = range(max(label for _, label in images) + 1)
     write_classes(folder, [(f"class{label}", f"class {label}") for label in labels])

@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
 import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from resnet.errors import UserError
-from resnet.files import atomic, make_folder, remove_leftovers, sha256, temporary_name
+from resnet.files import atomic, make_folder, remove_abandoned, remove_leftovers, sha256, temporary_name
 
 DIE_WHILE_WRITING = """
 import os, signal, sys
@@ -127,6 +129,19 @@ def test_temporary_names_differ_between_hosts_processes_and_calls(tmp_path, monk
             names |= {temporary_name(tmp_path / "file").name for _ in range(3)}
     assert len(names) == 12
     assert {name.split(".")[2].rpartition("-")[0] for name in names} == {"one-7", "one-8", "two-7", "two-8"}
+
+
+def test_where_others_may_be_writing_only_what_is_abandoned_is_removed(tmp_path):
+    page, hour = tmp_path / "index.html", 3600
+    of_the_dead = tmp_path / f".index.html.{platform.node()}-{2**40}-ab.partial"
+    of_the_living = temporary_name(page)
+    of_another_host, of_another_host_long_ago = (tmp_path / f".index.html.far-away-{n}-ab.partial" for n in (1, 2))
+    of_another_file = tmp_path / f".other.html.{platform.node()}-{2**40}-ab.partial"
+    for path in (of_the_dead, of_the_living, of_another_host, of_another_host_long_ago, of_another_file):
+        path.touch()
+    os.utime(of_another_host_long_ago, times=(0, time.time() - 2 * hour))
+    remove_abandoned(page)
+    assert entries(tmp_path) == sorted(path.name for path in (of_the_living, of_another_host, of_another_file))
 
 
 def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path):

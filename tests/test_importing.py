@@ -98,3 +98,14 @@ def test_our_own_files_go_to_no_run_that_was_not_named(weights, run_with, capsys
     assert "give the recipe that" in capsys.readouterr().err
     assert main([*command, "--run", run.name]) == 0
     assert f"Report --local-scheduler --run digits --artifacts {run.artifacts} --data" in capsys.readouterr().out
+
+
+def test_an_import_is_on_the_page_of_all_runs_and_one_that_fails_makes_no_folder(weights, run_with):
+    run = run_with()
+    run.store()
+    command = ["import-weights", str(weights), "--artifacts", str(run.artifacts), "--run", run.name]
+    assert main(command) == 0
+    assert "weights from elsewhere" in (run.artifacts / "index.html").read_text()
+    elsewhere = run.artifacts / "elsewhere"
+    assert main(["import-weights", str(weights), "--artifacts", str(elsewhere), "--recipe", "digits"]) == 1
+    assert not elsewhere.exists()

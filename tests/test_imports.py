@@ -14,9 +14,11 @@ PACKAGES = (
     "resnet.conversion",
     "resnet.datasets",
     "resnet.images",
+    "resnet.inventory",
     "resnet.loader",
     "resnet.records",
     "resnet.report",
+    "resnet.runs_page",
     "resnet.workers",
 )
 

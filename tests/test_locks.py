@@ -14,7 +14,7 @@ import pytest
 
 from resnet import locks
 from resnet.errors import LockedElsewhere, UserError
-from resnet.locks import locked
+from resnet.locks import is_locked, locked
 
 LOCK_UNTIL_A_LINE_COMES = """
 import sys
@@ -141,3 +141,42 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(UserError, match=r"cannot be locked: No locks available\. Give a folder on"), locked(tmp_path):
         pass
+
+
+def test_one_can_ask_whether_a_folder_is_locked_alone_or_together(tmp_path):
+    assert not is_locked(tmp_path)
+    for shared in (False, True):
+        with locked(tmp_path, shared=shared):
+            assert is_locked(tmp_path)
+        assert not is_locked(tmp_path)
+
+
+def test_a_folder_that_another_process_has_locked_is_locked_until_it_ends(tmp_path, lock_owner):
+    assert is_locked(tmp_path)
+    lock_owner.kill()
+    lock_owner.wait()
+    assert not is_locked(tmp_path)
+
+
+def test_asking_neither_creates_a_lock_nor_keeps_one(tmp_path):
+    assert not is_locked(tmp_path / "missing")
+    assert not is_locked(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path):
+        pass
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert is_locked(tmp_path)
+        with pytest.raises(LockedElsewhere), locked(tmp_path):
+            pass
+
+
+def test_a_file_system_without_locks_has_no_locked_folders(tmp_path, monkeypatch):
+    with locked(tmp_path):
+        pass
+
+    def refuse(descriptor, kind):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    assert not is_locked(tmp_path)

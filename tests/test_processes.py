@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from resnet import processes
-from resnet.processes import command, cores, signals_blocked
+from resnet.processes import PeakMemory, command, cores, signals_blocked
 
 
 def test_a_resnet_py_in_the_current_folder_does_not_shadow_the_package(tmp_path):
@@ -75,3 +78,26 @@ def test_a_signal_that_comes_while_signals_are_blocked_is_delivered_afterwards()
         assert came == [signal.SIGHUP]
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_the_peak_of_a_worker_is_its_own_and_not_that_of_the_process_that_started_it():
+    """getrusage would say the latter, on Linux."""
+    ballast = np.ones(40_000_000)  # 320 MB
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        PeakMemory.note_worker(process.pid)
+        process.kill()
+    assert PeakMemory.facts()["process"] > ballast.nbytes
+    assert 1e6 < PeakMemory.facts()["largest_worker"] < ballast.nbytes
+
+
+def test_the_largest_worker_counts_and_one_that_has_ended_already_does_not(monkeypatch):
+    monkeypatch.setattr(PeakMemory, "largest_worker", 3 << 40)
+    PeakMemory.note_worker(os.getpid())
+    PeakMemory.note_worker(2**22 + 1)  # there is no such process
+    assert PeakMemory.facts()["largest_worker"] == 3 << 40
+
+
+def test_what_is_not_there_is_not_said(monkeypatch):
+    monkeypatch.setattr(PeakMemory, "largest_worker", 0)
+    assert set(PeakMemory.facts()) == {"process"}
+    assert PeakMemory.facts(gpu=7)["gpu"] == 7

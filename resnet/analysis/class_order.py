@@ -11,8 +11,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from resnet.analysis.answers import EvaluatedImages
 
-HOPELESS = 99.0  # percent: above this error, another order of the classes is looked for
-USEFUL = 50.0  # percent: and below this one, it is said
+SUSPICIOUS = 50.0  # percent: above this error, another order of the classes is looked for
+BETTER = 0.5  # an error that is less than this part of it says that there is one
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def reordered_error(images: EvaluatedImages, orders: Mapping[str, Sequence[str]]
     weights = [first.sum(), (~first).sum()]
     better = float(np.average(after, weights=weights)) if len(images) else np.nan
     permutation = best_permutation(images, np.ones(len(images), bool))
-    is_mistake = images.error > HOPELESS and better < USEFUL
+    is_mistake = images.error > SUSPICIOUS and better < BETTER * images.error
     sentence = _sentence(images, better, permutation, orders or {}) if is_mistake else ""
     return Reordering(images.error, better, permutation, sentence)
 

@@ -63,10 +63,7 @@ def _in_blocks(images: EvaluatedImages) -> np.ndarray:
 
     The threshold of a class is its mean probability in the images that are labelled with it.
     """
-    own = np.full(len(images), np.nan)  # probability of the label
-    for rows, logits in images.logit_blocks():
-        own[rows] = softmax(logits, 1)[np.arange(len(logits)), images.labels[rows]]
-    own[images.unanswered] = np.nan
+    own = _label_probabilities(images)
     thresholds = pd.Series(own).groupby(images.labels).mean().reindex(range(len(images.classes)), fill_value=np.inf)
     reaches = np.zeros(len(images), bool)
     for rows, logits in images.logit_blocks():
@@ -77,19 +74,25 @@ def _in_blocks(images: EvaluatedImages) -> np.ndarray:
     return found[np.argsort(own[found], kind="stable")]
 
 
+def _label_probabilities(images: EvaluatedImages) -> np.ndarray:
+    """The probability of each image's label, float64 [n]; NaN where the image is unanswered."""
+    found = np.full(len(images), np.nan)
+    for rows, logits in images.logit_blocks():
+        found[rows] = softmax(logits, 1)[np.arange(len(logits)), images.labels[rows]]
+    found[images.unanswered] = np.nan
+    return found
+
+
 def _table(images: EvaluatedImages, rows: np.ndarray) -> pd.DataFrame:
-    assert images.logits is not None
-    logits = np.array([images.logits[row] for row in rows], np.float64).reshape(-1, len(images.classes))
-    labels, suggested = images.labels[rows], images.predicted[rows]
-    label, label_name = identifiers_and_names(images, labels)
-    other, other_name = identifiers_and_names(images, suggested)
+    label, label_name = identifiers_and_names(images, images.labels[rows])
+    other, other_name = identifiers_and_names(images, images.predicted[rows])
     return pd.DataFrame(
         {
             "row": rows,
             "file": pd.Series([images.files[row] for row in rows], dtype=object),
             "label": label,
             "label_name": label_name,
-            "label_probability": softmax(logits, 1)[np.arange(len(rows)), labels],
+            "label_probability": _label_probabilities(images)[rows],
             "suggested": other,
             "suggested_name": other_name,
             "probability": images.confidence[rows],

@@ -105,7 +105,8 @@ class NearDuplicates:
             return f"None {of} is a near-duplicate of a training image."
         share = 100 * self.images / self.validation_images
         are = "is a near-duplicate" if self.images == 1 else "are near-duplicates"
-        return f"{self.images:,} {of} ({share:.2g} %) {are} of training images."
+        percent = f"{share:.0f}" if share >= 10 else f"{share:.2g}"
+        return f"{self.images:,} {of} ({percent} %) {are} of training images."
 
     def _contradictions(self) -> str:
         count = len(self.contradictions)
@@ -114,12 +115,13 @@ class NearDuplicates:
 
     def _left_out(self) -> str:
         texts = []
-        if self.compared < self.candidates:
+        if self.compared + self.unreadable < self.candidates:
             texts.append(
-                f"The pixels of the nearest {self.compared:,} of {self.candidates:,} candidates were compared."
+                f"Of {self.candidates:,} candidates, the pixels of the nearest {self.compared:,} were compared."
             )
         if self.unreadable:
-            texts.append(f"{self.unreadable:,} candidates could not be compared: their records are corrupt.")
+            candidates = "1 candidate" if self.unreadable == 1 else f"{self.unreadable:,} candidates"
+            texts.append(f"{candidates} could not be compared: their records are corrupt.")
         return " ".join(texts)
 
 

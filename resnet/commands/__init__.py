@@ -25,6 +25,12 @@ COMMANDS = {
         ),
         Command("recipe", "print a recipe with every setting spelled out", ("recipe",), "resnet.commands.recipe"),
         Command(
+            "batch",
+            "draw the images that the network saw in a step",
+            ("finished run", "batch"),
+            "resnet.commands.batch",
+        ),
+        Command(
             "predict", "classify images with a finished run", ("images", "finished run"), "resnet.commands.predict"
         ),
         Command(

@@ -10,6 +10,7 @@ from resnet.commands.options import existing_run
 from resnet.errors import UserError
 from resnet.exporting import CARD_PACKAGE, FORMATS, Format
 from resnet.run import Run
+from resnet.runs_page import kept_current
 from resnet.stages import ledger_of, without_startup_notes
 
 
@@ -21,7 +22,8 @@ def main(options: argparse.Namespace) -> None:
     run = Run.of(name=folder.name, artifacts=folder.parent.parent)
     with without_startup_notes():
         from resnet.exporting.export import export
-    folder, comparison = export(ledger_of(run), format)
+    with kept_current(run.artifacts):
+        folder, comparison = export(ledger_of(run), format)
     print(
         f"export: {format.title} in {folder}; its probabilities of {comparison.images:,} validation images differ from "
         f"Evaluate's by {comparison.greatest_difference:.2g} at most ({comparison.tolerance:g} is allowed)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from resnet.commands.options import run_of
 from resnet.errors import UserError
 from resnet.run import Run
+from resnet.runs_page import kept_current
 from resnet.stages import without_startup_notes
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def main(options: argparse.Namespace) -> None:
         )
     is_assumed = usual.startswith("torchvision") and not options.recipe and run.recipe_name == usual
     try:
-        is_new = import_weights(source, run)
+        with kept_current(run.artifacts):
+            is_new = import_weights(source, run)
     except OtherNetwork as error:
         raise UserError(f"{error}{_hint(options, usual, run)}") from None
     print("\n".join(f"import-weights: {line}" for line in summary(source, run, is_new, is_assumed)))

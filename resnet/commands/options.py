@@ -50,12 +50,27 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "images": _images(),
         "weights": weights,
         "export": _export(),
+        "batch": _batch(),
     }
 
 
 def _export() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--format", required=True, choices=list(FORMATS), help="what the other runtime reads")
+    return options
+
+
+def _batch() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--step",
+        type=int,
+        required=True,
+        help="which step, as log.jsonl and the names of checkpoints count: 1 is the first. A line of the log is the "
+        "mean over all steps since the line before",
+    )
+    options.add_argument("--count", type=int, default=32, help="images to draw (default: 32); the table lists all")
+    options.add_argument("--out", default="", metavar="FILE.png", help="default: RUN-step-N.png; the table is FILE.csv")
     return options
 
 

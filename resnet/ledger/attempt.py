@@ -13,12 +13,16 @@ from resnet.files import make_folder, remove_leftovers, sha256
 from resnet.ledger import displacing
 from resnet.ledger.ledger import Ledger
 from resnet.ledger.state_files import content_digest, write_state
+from resnet.processes import PeakMemory
 from resnet.provenance import provenance
 
 
 class Attempt:
     """The work on a stage, from `begin` to `finish`. Its folder is locked. `imported`: where its weights come from,
-    if they are not made here."""
+    if they are not made here.
+
+    `on_news` is called when there is something new to see: when the stage has begun, and after each epoch of training.
+    """
 
     def __init__(self, ledger: Ledger, stage: str, imported: Mapping[str, str] | None = None):
         self.ledger, self._imported = ledger, imported
@@ -28,6 +32,7 @@ class Attempt:
         self.begun: dict[str, Any] = {}  # the content of begun.json
         self._stamps: list[str] = []
         self._started = time.monotonic()
+        self.on_news: Callable[[], None] = lambda: None
 
     def require_room(self) -> None:
         """Raise UserError where `begin` would displace guarded work: for who begins several stages, or none."""
@@ -61,6 +66,7 @@ class Attempt:
         (self.folder / displacing.STALE).unlink(missing_ok=True)
         if self._stage != "convert" or not self._run.stored_recipe.exists():
             self._run.store()
+        self.on_news()
 
     def _earlier(self) -> dict[str, Any] | None:
         return self.ledger.record(self._stage) or self.ledger.begun(self._stage)
@@ -96,6 +102,7 @@ class Attempt:
         byproducts: Iterable[Path] = (),
         checksums: dict[str, str] | None = None,
         same_images: bool = False,
+        gpu_memory: int = 0,
         **facts: Any,
     ) -> None:
         """Write stage.json, last of all. `facts` go into it.
@@ -103,6 +110,7 @@ class Attempt:
         `outputs` decide the digest that the stages downstream depend on. `byproducts` (logs, lists for people: whatever
         has times in it) may get lost later. `checksums` (SHA-256 by name) saves reading large files again.
         `same_images`: whether all that the earlier attempt converted was found to be made from the images of today.
+        `gpu_memory`: the most bytes that were in use on a GPU.
         """
         files = {}
         for path, counts in [(path, True) for path in outputs] + [(path, False) for path in byproducts]:
@@ -120,7 +128,8 @@ class Attempt:
         # The same outputs keep the digest that an earlier version gave them: what was made from them stays up to date.
         content = content_digest(files)
         digest = done.get("former_digest", {}).get(content, content)
-        done |= {"digest": digest, "end": _now(), **provenance(), "outputs": files}
+        peak_memory = PeakMemory.facts(gpu_memory)  # of this attempt
+        done |= {"digest": digest, "end": _now(), "peak_memory": peak_memory, **provenance(), "outputs": files}
         write_state(self.folder / "stage.json", done)
         displacing.unmark(self.ledger, self._stage, digest)
 

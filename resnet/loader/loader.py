@@ -235,12 +235,11 @@ class Loader:
                 self._ready.notify()
 
     def _note_corrupt(self, reason: str, record: int) -> None:
-        shard = self._records.shards[self._records.index["shard"][record]]
-        place = f"{shard.name}: the record at byte {self._records.index['offset'][record]} "
-        if any(known.startswith(place) for known in self.corrupt):
+        if self._records.is_among(self.corrupt, record):
             return
         most = min(self._max_corrupt or 0, len(self._records) - 1)  # one at least must be left
         if len(self.corrupt) >= most:
+            shard = self._records.shards[self._records.index["shard"][record]]
             remedy = (
                 f"The shard is a link to {shard.resolve()}: get that file again."
                 if shard.is_symlink()  # records.in_place

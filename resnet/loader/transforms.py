@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from resnet.images.regions import Box, StoredImage, open_image
 from resnet.loader.color import color_map
 from resnet.loader.pillow_resize import resize_and_crop, resize_box
 from resnet.loader.random_streams import AUGMENTATION
-from resnet.loader.views import LONGEST, X, Y, area_box, center_box, corner_box, scale_box, scaled_size, whole_box
+from resnet.loader.views import LONGEST, area_box, center_box, corner_box, pad_shift, scale_box, scaled_size, whole_box
 
 if TYPE_CHECKING:  # pydantic stays out of the worker processes
     from resnet import settings
@@ -72,6 +72,20 @@ class CenterCrop:
             resize(image, center_box(image.width, image.height, out.shape[0], self.shorter_side), out)
         else:
             resize_and_crop(image, self.shorter_side, self.interpolation, out)
+
+
+class Framing(NamedTuple):
+    """What training shows of an image, before colour."""
+
+    box: Box  # of the stored image, scaled to the input's size
+    shift: tuple[int, int]  # then moved right and down by so many pixels, zeros in its wake (crop = "pad")
+    is_flipped: bool  # and mirrored at last
+
+    def frame(self, size: int) -> tuple[float, float, float, float]:
+        """The rectangle that the input of `size` pixels shows: x, y, width and height, in pixels of the stored image.
+        With a shift it reaches beyond the box, and beyond the image."""
+        x, y, width, height = self.box
+        return x - self.shift[0] * width / size, y - self.shift[1] * height / size, width, height
 
 
 @dataclass(frozen=True)
@@ -137,19 +151,26 @@ class Augment:
     def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> None:
         (draw,) = draws
         plain = np.empty_like(out) if self.color else out
+        box, shift, is_flipped = self.framing(image.width, image.height, out.shape[0], draw)
         if self.crop == "pad":
-            pad_and_crop(image, self.padding, draw, plain)
+            pad_and_crop(image, box, shift, plain)
         else:
-            resize(image, self._box(image.width, image.height, out.shape[0], draw), plain)
-        if self.flip and draw[FLIP] < 0.5:
+            resize(image, box, plain)
+        if is_flipped:
             cv2.flip(plain, 1, dst=plain)
         if self.color:
             cv2.transform(plain, color_map(cv2.mean(plain)[:3], draw), dst=out)
 
-    def _box(self, width: int, height: int, size: int, draw: Sequence[float]) -> Box:
+    def framing(self, width: int, height: int, size: int, draw: Sequence[float]) -> Framing:
+        """What is shown of an image of this width and height in an input of `size` pixels."""
+        shift = (0, 0)
         if self.crop == "scale":
-            return scale_box(width, height, size, draw, self.scale_min, self.scale_max)
-        return area_box(width, height, draw, self.area_min, self.aspect_max)
+            box = scale_box(width, height, size, draw, self.scale_min, self.scale_max)
+        elif self.crop == "area":
+            box = area_box(width, height, draw, self.area_min, self.aspect_max)
+        else:
+            box, shift = center_box(width, height, size, size), pad_shift(draw, self.padding)
+        return Framing(box, shift, self.flip and draw[FLIP] < 0.5)
 
 
 TRANSFORMS: dict[str, type[Transform]] = {
@@ -168,16 +189,15 @@ def resize(image: StoredImage, box: Box, out: np.ndarray) -> None:
     cv2.resize(image.region(box), (width, height), dst=out, interpolation=interpolation)
 
 
-def pad_and_crop(image: StoredImage, padding: int, draw: Sequence[float], out: np.ndarray) -> None:
-    """The image at the size of `out`, moved by up to `padding` pixels each way, zeros around it (CIFAR-10's crop)."""
+def pad_and_crop(image: StoredImage, box: Box, shift: tuple[int, int], out: np.ndarray) -> None:
+    """A box of the image at the size of `out`, moved by `shift`, zeros around it (CIFAR-10's crop)."""
     size = out.shape[0]
-    if (image.height, image.width) == (size, size):
-        pixels = image.region(Box(0, 0, size, size))
+    if (box.height, box.width) == (size, size):
+        pixels = image.region(box)
     else:
         pixels = np.empty_like(out)
-        resize(image, center_box(image.width, image.height, size, size), pixels)
-    dx = int(draw[X] * (2 * padding + 1)) - padding
-    dy = int(draw[Y] * (2 * padding + 1)) - padding
+        resize(image, box, pixels)
+    dx, dy = shift
     out[:] = 0
     out[max(dy, 0) : size + min(dy, 0), max(dx, 0) : size + min(dx, 0)] = pixels[
         max(-dy, 0) : size - max(dy, 0), max(-dx, 0) : size - max(dx, 0)

@@ -45,6 +45,11 @@ def center_box(width: int, height: int, size: int, shorter_side: int) -> Box:
     return Box((width - side) // 2, (height - side) // 2, side, side)
 
 
+def pad_shift(draw: Sequence[float], padding: int) -> tuple[int, int]:
+    """How far CIFAR-10's crop moves an image right and down: up to `padding` pixels each way."""
+    return int(draw[X] * (2 * padding + 1)) - padding, int(draw[Y] * (2 * padding + 1)) - padding
+
+
 def corner_box(width: int, height: int, size: int, shorter_side: int, right: bool, bottom: bool) -> Box:
     """Likewise, in a corner: left or right, top or bottom (Krizhevsky et al. 2012)."""
     side = _scaled_back(size, width, height, shorter_side)

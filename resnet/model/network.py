@@ -9,6 +9,7 @@ Departures from the paper, each the same for all depths:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import tensorflow as tf
@@ -149,6 +150,11 @@ class ResNet(tf.Module):
         """The settings of [model] that these weights are for."""
         names = ("depth", "stride_in", "normalization", "epsilon")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network learns, statistics excepted; those of frozen layers count too."""
+        return sum(math.prod(variable.shape) for variable in self.trainable_variables)
 
     @property
     def trained(self) -> list[tf.Variable]:

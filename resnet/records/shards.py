@@ -151,6 +151,12 @@ class ShardedRecords:
     def __len__(self) -> int:
         return len(self.index)
 
+    def is_among(self, corrupt: Iterable[str], record: int) -> bool:
+        """Whether a record is one of those that these messages of a loader say are corrupt."""
+        entry = self.index[record]
+        place = f"{self.shards[entry['shard']].name}: the record at byte {entry['offset']} "
+        return any(message.startswith(place) for message in corrupt)
+
 
 def _check_labels(labels: np.ndarray, classes: int, path: Path) -> None:
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet.analysis.class_order import HOPELESS, reordered_error
+from resnet.analysis.class_order import SUSPICIOUS, reordered_error
 from resnet.report.class_errors import ClassErrors, class_errors
 from resnet.report.course import Course, course_of
 from resnet.report.duplicates import Duplicates, duplicates
@@ -74,7 +74,7 @@ def content_of(results: Results, analysis: Analysis) -> Content:
         data_set=run.records_name,
         finished=results.stages["evaluate"]["end"],
         headline=headline(results),
-        class_order=reordered_error(results.images).sentence if results.images.error > HOPELESS else "",
+        class_order=reordered_error(results.images).sentence if results.images.error > SUSPICIOUS else "",
         others=other_runs(results),
         course=None if results.imported else course_of(results.log, run.recipe.training, results.log_has_changed),
         classes=class_errors(results, analysis.classes),

@@ -133,5 +133,5 @@ def _seeds(results: Results) -> str:
 def _memory(train: dict[str, Any]) -> list[Fact]:
     """The peak of Train's memory, where its stage.json has it: bytes by what they are of."""
     peak = train.get("peak_memory", {})
-    parts = [f"{value / 2**30:.2f} GiB ({name})" for name, value in peak.items()]
+    parts = [f"{value / 2**30:.2f} GiB ({name.replace('_', ' ')})" for name, value in peak.items()]
     return [Fact("Peak memory of training", ", ".join(parts))] if parts else []

@@ -16,6 +16,7 @@ from resnet.ledger import Ledger
 from resnet.ledger.displacing import require_discardable
 from resnet.ledger.locking import working
 from resnet.run import Run
+from resnet.runs_page import kept_current
 from resnet.stage_table import STAGES, chain
 
 # What TensorFlow prints about itself on import, and no user needs.
@@ -36,8 +37,9 @@ def run_stage(name: str, run: Run) -> None:
     if not ledger.why_incomplete(name):  # before TensorFlow is imported
         return
     module = _import(STAGES[name].module)
-    with working(ledger, name) as attempt:
+    with kept_current(run.artifacts) as page, working(ledger, name) as attempt:
         if attempt:
+            attempt.on_news = page.follow
             module.main(run, attempt)
 
 
@@ -45,7 +47,8 @@ def run_part(run: Run, part: int) -> None:
     """Make one of the parts that a conversion is split into."""
     ledger = ledger_of(run)
     require_ready(ledger, "convert")
-    _import(STAGES["convert"].module).convert_part(run, ledger, part)
+    with kept_current(run.artifacts):
+        _import(STAGES["convert"].module).convert_part(run, ledger, part)
 
 
 def require_ready(ledger: Ledger, name: str) -> None:

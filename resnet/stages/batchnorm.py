@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from resnet.devices import device_names, make_strategy
+from resnet.devices import device_names, make_strategy, peak_gpu_memory
 from resnet.ledger import Attempt
 from resnet.model.network import network_of
 from resnet.records.shards import ShardedRecords
@@ -25,4 +25,4 @@ def main(run: Run, attempt: Attempt) -> None:
     store(network, statistics)
     weights = write_weights(attempt.folder / "weights.safetensors", network, records.classes)
     seeds = {"training.seed": run.recipe.training.seed}
-    attempt.finish([weights], devices=device_names(strategy), seeds=seeds)
+    attempt.finish([weights], gpu_memory=peak_gpu_memory(), devices=device_names(strategy), seeds=seeds)

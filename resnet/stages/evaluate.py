@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
-from resnet.devices import device_names, make_strategy
+from resnet.analysis.answers import EvaluatedImages
+from resnet.analysis.baseline import compare_with_chance
+from resnet.analysis.class_order import SUSPICIOUS, reordered_error
+from resnet.devices import device_names, make_strategy, peak_gpu_memory
 from resnet.evaluation.logits_file import megabytes, writing_logits
+from resnet.evaluation.real_labels import RealLabels
 from resnet.evaluation.statistics_curve import statistics_curve
-from resnet.evaluation.views import Seen, evaluate_view
+from resnet.evaluation.views import Seen, doubts, evaluate_view
 from resnet.files import atomic
 from resnet.inference import Predictor, summary
 from resnet.ledger import Attempt
@@ -23,11 +28,14 @@ from resnet.report.published import agreement, expected_error, is_imagenet
 from resnet.run import Run
 from resnet.weights.safetensors_files import load_weights
 
+logger = logging.getLogger(__name__)
+
 
 def main(run: Run, attempt: Attempt) -> None:
     """Measure the weights with averaged statistics on the validation images."""
-    attempt.begin()
     records = ShardedRecords(run.records, "validation")
+    real_labels = RealLabels.of(run, records.classes)  # a wrong file is found before anything makes way
+    attempt.begin()
     strategy = make_strategy(run.machine)
     with strategy.scope():
         network = network_of(run.recipe, len(records.classes))
@@ -39,16 +47,22 @@ def main(run: Run, attempt: Attempt) -> None:
         seen, files = look(run, attempt, records, predictor, view)
         metrics["views"][view] = summary(seen.answers)
         outputs += files
-        print_result(run, records, view, metrics["views"][view], seen.cut)
+        print_result(run, records, view, metrics["views"][view], seen)
+        if real_labels and view == run.recipe.evaluation.views[0]:
+            metrics["real_labels"] = real_labels.measure(seen)
     if run.recipe.evaluation.statistics_curve:
         metrics["statistics"] = measure_statistics(run, attempt, records, network, predictor)
-    attempt.finish([write_metrics(attempt, metrics), *outputs], devices=device_names(strategy), metrics=metrics)
+    outputs.insert(0, write_metrics(attempt, metrics))
+    devices = device_names(strategy)
+    attempt.finish(outputs, gpu_memory=peak_gpu_memory(), devices=devices, metrics=metrics)
 
 
 def look(
     run: Run, attempt: Attempt, records: ShardedRecords, predictor: Predictor, view: str
 ) -> tuple[Seen, list[Path]]:
     """Show all images in a view; returns what came of it, and the files that it is in."""
+    for doubt in doubts(run.recipe, view):
+        logger.warning("%s", doubt)
     views, classes = run.recipe.evaluation.views, records.classes
     files = [attempt.folder / predictions_name(view, views)]
     with contextlib.ExitStack() as logits:
@@ -71,20 +85,35 @@ def measure_statistics(
     corrupt = attempt.ledger.finished("train").get("corrupt_records", [])
     curve = statistics_curve(run, records, network, predictor, corrupt)
     for point in curve:
-        batches = f"{point['batches']:,} batches" if point["batches"] else "moving averages"
-        print(f"evaluate: statistics of {batches}: top-1 error {point['top1_error']:.2f} %")
+        number = point["batches"]
+        source = f"averaged over {number:,} {'batch' if number == 1 else 'batches'}" if number else "moving averages"
+        print(f"evaluate: statistics {source}: top-1 error {point['top1_error']:.2f} %")
     return curve
 
 
-def print_result(run: Run, records: ShardedRecords, view: str, scores: dict[str, Any], cut: int) -> None:
-    """The errors in a view, and what is published for it."""
+def print_result(run: Run, records: ShardedRecords, view: str, scores: dict[str, Any], seen: Seen) -> None:
+    """The errors in a view, what is published for it, and what is wrong with the answers, if anything."""
     name = "" if run.recipe.evaluation.views == ["1-crop"] else f"{view}: "
     errors = f"top-1 error {scores['top1_error']:.2f} %, top-5 error {scores['top5_error']:.2f} %"
     print(f"evaluate: {name}{errors} on {len(records):,} images", flush=True)
-    if cut:
-        print(f"evaluate: {cut:,} images are {LONGEST} times as long as wide, or longer: {view} shows their middle")
+    if seen.cut:
+        shape = f"{LONGEST} times as long as wide, or longer"
+        print(f"evaluate: {seen.cut:,} images are {shape}: {view} shows their middle")
+    for doubt in doubts_about_answers(seen, records.classes):
+        logger.warning("%s", doubt)
     if view == "1-crop" and is_imagenet(run.recipe, len(records), len(records.classes)):
         print_expectation(run, scores)
+
+
+def doubts_about_answers(seen: Seen, classes: list[tuple[str, str]]) -> list[str]:
+    """What is wrong with answers that no trained network gives: no better than chance, or classes in two orders."""
+    answers = seen.answers
+    images = EvaluatedImages(seen.filenames, classes, answers.labels, answers.likeliest, answers.probabilities)
+    baseline = compare_with_chance(images)
+    takes_all = baseline.dominant is not None and baseline.dominant.takes_all
+    found = [] if baseline.better_than_chance and not takes_all else [baseline.sentence]
+    order = reordered_error(images).sentence if images.error > SUSPICIOUS else ""
+    return [*found, order] if order else found
 
 
 def print_expectation(run: Run, scores: dict[str, Any]) -> None:

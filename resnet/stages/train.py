@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from resnet.devices import device_names, make_strategy
+from resnet.devices import device_names, make_strategy, peak_gpu_memory
 from resnet.inference import Predictor
 from resnet.ledger import Attempt
 from resnet.loader.batches import training_batches
@@ -54,12 +53,14 @@ def main(run: Run, attempt: Attempt) -> None:
         Validation(run, Predictor(network, strategy), interruption) as validation,
     ):
         checkpoints.corrupt = batches.corrupt  # a list that grows
-        TrainingLoop(settings, schedule, step, validation, checkpoints, log, interruption, first).run(iter(batches))
+        loop = TrainingLoop(settings, schedule, step, validation, checkpoints, log, interruption, first)
+        loop.run(iter(batches), on_epoch=attempt.on_news)
     weights = write_weights(attempt.folder / "weights.safetensors", network, records.classes)
     logs = [log.path] if log.path.exists() else []  # a full disk may have had no room for it
-    origin: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
-    devices, seeds = device_names(strategy), {"training.seed": settings.seed}
-    attempt.finish([weights], byproducts=logs, devices=devices, seeds=seeds, corrupt_records=batches.corrupt, **origin)
+    facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
+    facts |= {"devices": device_names(strategy), "seeds": {"training.seed": settings.seed}}
+    facts |= {"corrupt_records": batches.corrupt, "parameters": network.parameters}
+    attempt.finish([weights], byproducts=logs, gpu_memory=peak_gpu_memory(), **facts)
 
 
 def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, TrainStep]:
@@ -102,13 +103,12 @@ def start(attempt: Attempt, model: Model, network: ResNet, classes: Sequence[tup
 
 def opening_line(network: ResNet, settings: Training, images: int, devices: list[str], first: int) -> str:
     """What is about to be trained, on what, and from which step on."""
-    weights = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     size, replicas = settings.replica_batch_size, settings.replicas
     batch = f"{replicas} x {size}" if replicas > 1 else str(size)
     epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
     where = f"{len(devices)} x {devices[0]}" if len(devices) > 1 else devices[0]
     lines = [
-        f"ResNet-{network.depth}, {weights:,} weights; {images:,} images, {epochs}",
+        f"ResNet-{network.depth}, {network.parameters:,} weights; {images:,} images, {epochs}",
         f"{batch} images per step on {where}",
     ]
     if network.frozen:

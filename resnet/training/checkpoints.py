@@ -12,8 +12,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,17 +21,18 @@ import numpy as np
 import tensorflow as tf
 
 from resnet.errors import UserError
-from resnet.files import make_folder, tried_again
+from resnet.files import make_folder
 from resnet.model.network import ResNet
+from resnet.training.checkpoint_files import checkpoint_path, checkpoint_steps
 from resnet.training.schedule import Schedule
 from resnet.weights.safetensors_files import (
     UnreadableTensors,
     assign,
-    read_facts,
     read_tensors,
     values,
     write_tensors,
 )
+from resnet.weights.safetensors_header import read_facts
 
 logger = logging.getLogger(__name__)
 
@@ -136,12 +135,10 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps that there are checkpoints of, in rising order."""
-        names = tried_again(lambda: os.listdir(self._folder), self._folder)
-        found = (re.fullmatch(r"step-(\d{8,})\.safetensors", name) for name in names)
-        return sorted(int(match[1]) for match in found if match)
+        return checkpoint_steps(self._folder)
 
     def _path(self, step: int) -> Path:
-        return self._folder / f"step-{step:08d}.safetensors"
+        return checkpoint_path(self._folder, step)
 
     def _put_aside(self, path: Path) -> str:
         """Rename an unreadable checkpoint; returns its new name."""

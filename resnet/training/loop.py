@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from resnet.errors import UserError
@@ -36,8 +36,12 @@ class TrainingLoop:
     interruption: Interruption
     done: int  # steps so far
 
-    def run(self, batches: Iterator[Batch]) -> None:
-        """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if an interruption is requested."""
+    def run(self, batches: Iterator[Batch], on_epoch: Callable[[], None] = lambda: None) -> None:
+        """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if an interruption is requested.
+
+        `on_epoch` is called after each validation, when its line is in the log.
+        """
+        self._on_epoch = on_epoch
         first, last, at_epoch_end = self.done, self.schedule.steps, self.schedule.is_epoch_end(self.done)
         is_validation_due = at_epoch_end and not self.log.is_validated  # it was interrupted
         if first < last or is_validation_due:
@@ -73,6 +77,7 @@ class TrainingLoop:
         self._meter.write_validation(self.done, metrics)
         epoch, loss = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(epoch, self.settings.epochs, loss, metrics))
+        self._on_epoch()
         if self.interruption.requested:
             raise KeyboardInterrupt
 

@@ -1,8 +1,7 @@
 """Weights and statistics as a safetensors file: names, shapes and float32 numbers, no code.
 
-Its header holds the facts about them as one JSON text with sorted keys, so equal content makes equal files. Among the
-facts is a SHA-256 of everything else, which is checked when the file is read. Files of earlier versions have a header
-entry for each fact, and no SHA-256.
+Its header holds the facts about them (see `resnet.weights.safetensors_header`), so equal content makes equal files.
+Among the facts is a SHA-256 of everything else, which is checked when the file is read.
 """
 
 from __future__ import annotations
@@ -16,15 +15,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from resnet.errors import UserError
 from resnet.files import atomic, tried_again
 from resnet.model.network import ResNet
-
-FACTS, DIGEST = "facts", "sha256"
-EARLIER_FACTS = {"step", "keep", "network"}  # which earlier versions wrote
+from resnet.weights.safetensors_header import DIGEST, FACTS, facts_and_digest, header_of
 
 
 class UnreadableTensors(UserError):
@@ -60,35 +57,12 @@ def tensors_in(content: bytes, path: Path) -> tuple[dict[str, np.ndarray], dict[
     try:
         tensors = load(content)
         header = json.loads(header_of(content))
-        facts, digest = _facts_and_digest(header.get("__metadata__", {}))
+        facts, digest = facts_and_digest(header.get("__metadata__", {}))
         if digest is not None and digest != _digest(tensors, facts):
             raise ValueError("its SHA-256 does not match")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableTensors(f"{path} is not a complete safetensors file: {error}") from None
     return tensors, facts
-
-
-def is_safetensors(content: bytes) -> bool:
-    """Whether it begins as such a file does: with the length of a header, less than a terabyte, and JSON."""
-    return content[8:9] == b"{" and _header_length(content) < 1 << 40
-
-
-def header_of(content: bytes) -> bytes:
-    """The header of a safetensors file, which is JSON."""
-    return content[8 : 8 + _header_length(content)]
-
-
-def _header_length(content: bytes) -> int:
-    return int.from_bytes(content[:8], "little")
-
-
-def read_facts(path: Path) -> dict[str, Any]:
-    """The facts of a safetensors file, from its header alone; none for a file that is missing or corrupt."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return _facts_and_digest(file.metadata() or {})[0]
-    except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def _digest(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
@@ -98,16 +72,6 @@ def _digest(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
     for name, *_ in described:
         digest.update(tensors[name].tobytes())
     return digest.hexdigest()
-
-
-def _facts_and_digest(metadata: dict[str, str]) -> tuple[dict[str, Any], str | None]:
-    """What a header says. The digest is None in a file of an earlier version."""
-    if FACTS not in metadata:
-        if unknown := sorted(set(metadata) - EARLIER_FACTS):
-            raise ValueError(f"its header has an unknown entry, {unknown[0]}")
-        return metadata, None
-    facts = json.loads(metadata[FACTS])
-    return facts, facts.pop(DIGEST)
 
 
 def values(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray]:

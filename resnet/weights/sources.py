@@ -25,7 +25,7 @@ from resnet.weights.keras_files import CONFIG, WEIGHTS, read_archive, read_hdf5
 from resnet.weights.keras_names import KERAS, KERAS_2016
 from resnet.weights.layouts import Layout, Settings, Stored
 from resnet.weights.own_files import OWN, is_own, read_own
-from resnet.weights.safetensors_files import is_safetensors
+from resnet.weights.safetensors_header import is_safetensors
 from resnet.weights.torch_files import read_pickle, read_safetensors
 from resnet.weights.torch_names import TORCH, plain_names
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import zmq
 
 from resnet.errors import UserError
-from resnet.processes import command, signals_blocked
+from resnet.processes import PeakMemory, command, signals_blocked
 from resnet.workers.address import bind, release
 from resnet.workers.journal import Journal
 from resnet.workers.messages import DONE, FAILED, FAULT, HELLO, JOB, NOTE, SETUP
@@ -120,6 +120,7 @@ class WorkerPool:
     def close(self) -> None:
         """End the workers, whatever they are at."""
         for worker in self.workers:
+            PeakMemory.note_worker(worker.process.pid)
             worker.process.kill()
         for worker in self.workers:
             worker.process.wait()

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_answers import made_answers, random_answers, written
 from scipy.special import log_softmax, softmax
@@ -14,6 +14,8 @@ from scipy.special import log_softmax, softmax
 from resnet.analysis import temperature
 from resnet.analysis.answers import EvaluatedImages
 from resnet.analysis.calibration import calibration, expected_calibration_error, reliability
+
+EDGES = np.linspace(0, 1, 16).tolist()
 
 
 def drawn_answers(factor: float, images: int = 4000, classes: int = 6) -> EvaluatedImages:
@@ -24,7 +26,9 @@ def drawn_answers(factor: float, images: int = 4000, classes: int = 6) -> Evalua
     return made_answers(factor * logits, labels)
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=400))
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1) | st.sampled_from(EDGES), st.booleans()), min_size=1, max_size=400))
+@example([(edge, True) for edge in EDGES for _ in range(20)])
 def test_bins_and_error_are_what_a_loop_over_the_images_gives(answers):
     confidence, correct = (np.array(column) for column in zip(*answers, strict=True))
     bins = reliability(confidence, correct)
@@ -118,8 +122,12 @@ def test_unanswered_images_are_left_out_and_counted():
     logits = np.concatenate([images.logits, np.full((9, 6), np.nan), np.zeros((5, 6))])
     found = calibration(made_answers(logits, [*images.labels, *[0] * 14]))
     assert (found.images, found.unanswered) == (300, 14)
-    assert found.ece == pytest.approx(calibration(images).ece)
-    assert np.isfinite([found.temperature, found.ece_after, found.scaled.loss]).all()
+    alone = calibration(images)
+    assert found.ece == pytest.approx(alone.ece)
+    assert found.temperature == pytest.approx(alone.temperature, rel=0.02)
+    assert np.isnan(found.scaled.confidence).tolist() == [False] * 300 + [True] * 14
+    after = reliability(found.scaled.confidence[:300], images.correct)
+    assert found.ece_after == pytest.approx(expected_calibration_error(after))
 
 
 def test_a_network_that_answers_nothing_is_said_to():

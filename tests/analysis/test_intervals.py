@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from resnet.analysis.intervals import wilson
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1))
 def test_the_interval_is_scipys(pairs):
     low, high = wilson(*np.array(pairs).T)

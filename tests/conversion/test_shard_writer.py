@@ -12,6 +12,7 @@ import pytest
 from resnet.conversion.messages import ShardJob
 from resnet.conversion.shard_writer import write_shard
 from resnet.errors import UserError
+from resnet.images.perceptual_hash import KIND, perceptual_hash
 
 CLASSES = [("cat", "cat")]
 
@@ -103,3 +104,11 @@ def test_an_image_of_too_many_megapixels_is_rejected(tmp_path):
     ((file, reason),) = summary["rejected"]
     assert file == "0.png"
     assert reason == "it has 1,001 x 1,000 pixels, more than records.max_megapixels = 1 allows"
+
+
+def test_the_summary_has_the_hash_of_each_record_in_their_order(tmp_path):
+    pixels = [np.random.default_rng(i).integers(0, 256, (9, 9, 3), np.uint8) for i in range(3)]
+    encoded = [png(one[:, :, ::-1]) for one in pixels]
+    summary = write(tmp_path, encoded[0], b"unreadable", *encoded[1:])
+    assert summary["perceptual_hashes"] == {KIND: "".join(map(perceptual_hash, pixels))}
+    assert (summary["records"], len(summary["rejected"])) == (3, 1)

@@ -230,9 +230,8 @@ def as_an_earlier_version(run: Run) -> None:
     """What earlier versions wrote: no word of what shards were made from, and the listing as an input."""
     for path in (run.records / "index").glob("*.json"):
         summary = json.loads(path.read_text())
-        path.write_text(
-            json.dumps({key: value for key, value in summary.items() if key not in ("made_from", "checksum")})
-        )
+        lacking = ("made_from", "perceptual_hashes", "checksum")
+        path.write_text(json.dumps({key: value for key, value in summary.items() if key not in lacking}))
     record = read_state(run.records / "stage.json")
     record["inputs"] = {"source": record.pop("source")["listing"]}
     outputs = {name: file["sha256"] for name, file in record["outputs"].items() if "byproduct" not in file}

@@ -68,6 +68,7 @@ def test_an_export_replaces_the_earlier_one_whole(evaluated_copy, earlier, capsy
     assert {path.name for path in earlier.parent.iterdir()} == {"onnx", ".lock"}
     assert {path.name for path in earlier.iterdir()} == {"model.onnx", "README.md"}
     assert (earlier / "model.onnx").stat().st_size > 100_000
+    assert 'href="runs/small/export/onnx/"' in (evaluated_copy.run.artifacts / "index.html").read_text()
 
 
 def test_a_network_that_answers_otherwise_than_evaluate_is_not_put_in_place(evaluated_copy, earlier):

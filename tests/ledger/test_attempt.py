@@ -135,3 +135,16 @@ def test_a_stage_that_cannot_write_names_the_folder_and_the_option_to_change(tmp
     with pytest.raises(UserError, match="--artifacts") as caught:
         begin(ledger, "train")
     assert str(tmp_path / "file" / "artifacts") in str(caught.value)
+
+
+def test_stage_json_says_the_peak_memory_and_its_digest_does_not_depend_on_it(ledger_for):
+    attempt = begin(ledger_for(), "train")
+    (attempt.folder / "weights").write_bytes(b"weights")
+    digests = set()
+    for gpu in (0, 12_345):
+        attempt.finish([attempt.folder / "weights"], gpu_memory=gpu)
+        record = ledger_for().finished("train")
+        digests.add(record["digest"])
+    assert len(digests) == 1
+    assert record["peak_memory"]["process"] > 1_000_000
+    assert record["peak_memory"]["gpu"] == 12_345

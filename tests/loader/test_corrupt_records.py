@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loader_records import corrupt
 from loader_streams import digests, training
 from sample_images import photographs, write_records
 
@@ -20,16 +21,6 @@ from resnet.recipes import load_recipe
 from resnet.records.example import encoded_image
 from resnet.records.shards import RecordReader, ShardedRecords
 from resnet.settings import Augmentation
-
-
-def corrupt(folder: Path, record: int) -> tuple[int, int]:
-    """Change a byte of a record's image; returns shard and offset of the record."""
-    shard, offset, length, _ = ShardedRecords(folder, "train").index[record].item()
-    path = ShardedRecords(folder, "train").shards[shard]
-    content = bytearray(path.read_bytes())
-    content[offset + length // 2] ^= 1
-    path.write_bytes(content)
-    return shard, offset
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from resnet.images.decoding import decode, png
 from resnet.images.regions import Box, WholeImage
 from resnet.loader import color
 from resnet.loader.random_streams import AUGMENTATION, DRAWS, draws
-from resnet.loader.transforms import Augment, CenterCrop, resize, show
+from resnet.loader.transforms import Augment, CenterCrop, Framing, resize, show
 from resnet.loader.views import X, Y
 from resnet.settings import Augmentation
 
@@ -133,3 +133,20 @@ def test_pillow_views_have_the_pixels_that_torchvision_and_timm_see(
     out = np.empty((size, size, 3), np.uint8)
     CenterCrop(shorter_side, interpolation)(WholeImage(pixels), [], out)
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("crop", ["scale", "area", "pad"])
+def test_the_framing_says_which_box_is_shown_where_and_whether_mirrored(crop):
+    settings = {"crop": crop, "flip": True, "scale_min": 40, "scale_max": 60}
+    for draw in draws(3, 0, 0, 40, AUGMENTATION):
+        box, (dx, dy), is_flipped = augment(**settings).framing(120, 90, 32, draw)
+        expected = np.empty((32, 32, 3), np.uint8)
+        resize(WholeImage(PHOTO), box, expected)
+        padded = np.pad(expected, [(4, 4), (4, 4), (0, 0)])
+        expected = padded[4 - dy : 36 - dy, 4 - dx : 36 - dx]
+        np.testing.assert_array_equal(augmented(PHOTO, draw, **settings), expected[:, ::-1] if is_flipped else expected)
+
+
+def test_the_frame_of_a_moved_image_reaches_beyond_it_in_its_own_pixels():
+    assert Framing(Box(10, 20, 64, 64), (2, -3), True).frame(32) == (6, 26, 64, 64)
+    assert Framing(Box(10, 20, 50, 40), (0, 0), False).frame(32) == (10, 20, 50, 40)

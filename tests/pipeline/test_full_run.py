@@ -125,6 +125,7 @@ def test_a_lost_shard_is_made_again_and_no_stage_starts_for_the_same_records(lui
     assert ran(result) == ["ConvertRecords"]
     for title in TITLES[1:]:
         assert f"{title}: up to date" in result.stdout
+    assert f"all runs are in {run.parents[1] / 'index.html'}" in result.stdout
 
 
 def test_a_single_stage_runs_what_is_missing_upstream_and_no_more(luigi, options, run):

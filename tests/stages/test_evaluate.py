@@ -12,13 +12,15 @@ import pytest
 from scipy.special import softmax
 
 from resnet.evaluation.statistics_curve import points
-from resnet.evaluation.views import evaluate_view
+from resnet.evaluation.views import Seen, evaluate_view
+from resnet.inference import answers_of, scores
 from resnet.ledger import Attempt, Ledger
 from resnet.model.network import network_of
 from resnet.predictions_file import read_predictions
 from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.stages import ledger_of, run_stage
+from resnet.stages.evaluate import print_result
 from resnet.training.interruption import Interruption
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import write_weights
@@ -111,6 +113,20 @@ def test_the_curve_has_as_many_batches_as_an_epoch_up_to_a_thousand():
     assert points(recipe, 64 * 5000) == [1, 5, 25, 100, 1000]
     assert points(recipe, 64 * 22 + 63) == [1, 5, 22, 25]
     assert points(recipe, 10) == [1, 25]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_answers_in_another_order_of_the_classes_are_said_to_be_so(ledger, known, capsys):
+    records = ShardedRecords(ledger.run.records, "validation")
+    labels = records.index["label"].astype(np.int32)
+    logits = np.full((len(labels), 10), 0.0, np.float32)
+    if known:
+        logits[np.arange(len(labels)), (labels + 1) % 10] = 1
+    seen = Seen(answers_of(logits, labels), [""] * len(labels), 0)
+    print_result(ledger.run, records, "1-crop", scores(seen.answers), seen)
+    warning = capsys.readouterr().err
+    assert ("shifted by one" in warning) == known
+    assert "not better than that" in warning  # whatever their order is
 
 
 class FakePredictor:

@@ -19,7 +19,8 @@ from resnet.progress import ENVIRONMENT
 from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.training.log_format import read_log
-from resnet.weights.safetensors_files import read_facts, read_tensors
+from resnet.weights.safetensors_files import read_tensors
+from resnet.weights.safetensors_header import read_facts
 
 OVERRIDES = (
     "model.image_size=16",

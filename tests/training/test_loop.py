@@ -79,6 +79,7 @@ class FakeTraining:
 
     def __init__(self, folder, done: int = 0, interrupt_at: str = "", fail_at: str = ""):
         self.events: list[str] = []
+        self.validated_at_news: list[int] = []  # lines of validation in the log, whenever there was news
         self.checkpoints = FakeCheckpoints()
         self.interruption, self._interrupt_at, self._fail_at = Interruption(), interrupt_at, fail_at
         settings = Training(epochs=2, batch_size=4, replica_batch_size=4, checkpoint_steps=100, drop_epochs=[])
@@ -89,7 +90,7 @@ class FakeTraining:
             loop = TrainingLoop(
                 settings, schedule, self.step, self, self.checkpoints, self.log, self.interruption, done
             )
-            loop.run(self.batches(range(done, schedule.steps)))
+            loop.run(self.batches(range(done, schedule.steps)), on_epoch=self.note_log)
 
     def batches(self, steps: range) -> Iterator[SimpleNamespace]:
         for step in steps:
@@ -109,6 +110,9 @@ class FakeTraining:
     def __call__(self) -> dict[str, float]:
         self.note(f"validation {1 + sum(event.startswith('validation') for event in self.events)}")
         return validation(24.36, 7.46)
+
+    def note_log(self) -> None:
+        self.validated_at_news.append(sum("validation_loss" in line for line in read_log(self.log.path)))
 
     def note(self, event: str) -> None:
         self.events.append(event)
@@ -170,6 +174,10 @@ def test_each_epoch_is_saved_and_validated(tmp_path):
     steps = [f"step {i}" for i in range(10)]
     assert done.events == ["check", *steps[:5], "validation 1", *steps[5:], "validation 2"]
     assert done.checkpoints == [1, 5, 10]
+
+
+def test_there_is_news_after_each_validation_when_it_is_in_the_log(tmp_path):
+    assert FakeTraining(tmp_path).validated_at_news == [1, 2]
 
 
 def test_an_interruption_during_a_step_saves_after_it(interrupted):

@@ -13,7 +13,8 @@ from safetensors.numpy import save
 
 from resnet.errors import UserError
 from resnet.model.network import ResNet
-from resnet.weights.safetensors_files import load_weights, read_facts, read_tensors, write_tensors, write_weights
+from resnet.weights.safetensors_files import load_weights, read_tensors, write_tensors, write_weights
+from resnet.weights.safetensors_header import read_facts
 
 
 def test_weights_and_statistics_come_back_bit_for_bit(tmp_path):

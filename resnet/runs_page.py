@@ -1,1 +1,0 @@
-"""artifacts/index.html: all runs on a page."""

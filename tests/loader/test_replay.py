@@ -1,0 +1,83 @@
+"""A batch of training, made again one image at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loader_records import corrupt
+from sample_images import photographs, write_records
+
+from resnet.errors import UserError
+from resnet.loader.batches import training_batches
+from resnet.loader.replay import shown_in_batch
+from resnet.recipes import load_recipe
+from resnet.records.shards import ShardedRecords
+
+SETTINGS = (
+    "model.image_size=32",
+    "evaluation.shorter_side=40",
+    "training.batch_size=12",
+    "training.replica_batch_size=12",
+    "records.max_corrupt=2",
+    "augmentation.scale_min=40",
+    "augmentation.scale_max=60",
+)
+
+
+@pytest.fixture
+def some_records(tmp_path) -> Path:
+    write_records(tmp_path, "train", photographs(20), shards=2)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("crop", "workers"), [("scale", 1), ("area", 2), ("pad", 3)])
+def test_the_images_are_those_of_trainings_loader_at_any_number_of_workers(some_records, crop, workers):
+    corrupt(some_records, 7)
+    records = ShardedRecords(some_records, "train")
+    recipe = load_recipe("imagefolder", [*SETTINGS, f"augmentation.crop={crop}"])[1]
+    with training_batches(recipe, records, workers, 1, 3) as loader:  # batch 1 ends one epoch and begins the next
+        batches = {batch.step: (batch.images.copy(), batch.labels) for batch in loader}
+    substituted = 0
+    for step, (images, labels) in batches.items():
+        shown = list(shown_in_batch(recipe, records, step, loader.corrupt))
+        np.testing.assert_array_equal(np.stack([one.pixels for one in shown]), images)
+        assert [one.label for one in shown] == labels.tolist()
+        assert [one.row for one in shown] == list(range(12))
+        assert [(one.epoch, one.position) for one in shown] == [divmod(12 * step + row, 20) for row in range(12)]
+        substituted += sum((one.instead_of, one.record) == (7, 8) for one in shown)
+    assert substituted == 1
+
+
+def test_the_substitute_is_drawn_also_where_the_record_has_been_repaired_since(some_records):
+    recipe, records = load_recipe("imagefolder", SETTINGS)[1], ShardedRecords(some_records, "train")
+    offset = records.index["offset"][7]
+    known = [f"train-00000-of-00002: the record at byte {offset} is corrupt: its checksum does not match"]
+    records_shown = [one for step in (0, 1) for one in shown_in_batch(recipe, records, step, known)]
+    assert 7 in [one.instead_of for one in records_shown]
+    assert 7 not in [one.record for one in records_shown]
+
+
+def test_a_record_that_training_did_not_report_is_named_in_a_warning(some_records, capfd):
+    _, offset = corrupt(some_records, 7)
+    recipe, records = load_recipe("imagefolder", SETTINGS)[1], ShardedRecords(some_records, "train")
+    for step in (0, 1):
+        list(shown_in_batch(recipe, records, step))
+    assert f"the record at byte {offset} is corrupt" in (error := capfd.readouterr().err)
+    assert "training has not reported it, and may have seen it: the next image is drawn" in error
+
+
+def test_where_every_record_is_corrupt_there_is_one_message(some_records):
+    for record in range(20):
+        corrupt(some_records, record)
+    recipe, records = load_recipe("imagefolder", SETTINGS)[1], ShardedRecords(some_records, "train")
+    with pytest.raises(UserError, match=r"all records in .* are corrupt. Delete that folder and run ConvertRecords"):
+        list(shown_in_batch(recipe, records, 0))
+
+
+def test_a_missing_shard_is_named(some_records):
+    recipe, records = load_recipe("imagefolder", SETTINGS)[1], ShardedRecords(some_records, "train")
+    records.shards[1].unlink()
+    with pytest.raises(UserError, match=r"cannot read .*train-00001-of-00002: No such file"):
+        list(shown_in_batch(recipe, records, 0))

@@ -1,0 +1,17 @@
+"""Records that are changed on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnet.records.shards import ShardedRecords
+
+
+def corrupt(folder: Path, record: int) -> tuple[int, int]:
+    """Change a byte of a record's image; returns shard and offset of the record."""
+    shard, offset, length, _ = ShardedRecords(folder, "train").index[record].item()
+    path = ShardedRecords(folder, "train").shards[shard]
+    content = bytearray(path.read_bytes())
+    content[offset + length // 2] ^= 1
+    path.write_bytes(content)
+    return shard, offset
