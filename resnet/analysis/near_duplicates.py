@@ -76,6 +76,7 @@ class NearDuplicates:
     candidates: int  # pairs with near hashes
     compared: int  # of these
     unreadable: int  # pairs that could not be compared, because a record is corrupt
+    places: np.ndarray  # of the pairs: validation and training image in the records, int [n, 2]
 
     @property
     def images(self) -> int:
@@ -143,7 +144,8 @@ def near_duplicates(folder: Path, workers: int = 0) -> NearDuplicates | NotKnown
     concerned = np.unique(candidates[found, 0])
     pairs = pd.DataFrame(rows, columns=COLUMNS)
     unreadable = int(np.isnan(values).sum())
-    return NearDuplicates(pairs, concerned, len(validation), total, len(candidates) - unreadable, unreadable)
+    compared = len(candidates) - unreadable
+    return NearDuplicates(pairs, concerned, len(validation), total, compared, unreadable, candidates[found])
 
 
 class _Unhashed(Exception):

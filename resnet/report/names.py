@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-# Control characters other than tab and newline, and surrogates: bytes of a name that are not UTF-8.
-UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Control characters other than tab and newline; those that turn the direction of the text after a name; surrogates,
+# which are bytes of a name that are not UTF-8; and what XML has no place for.
+UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~&$@^!]|:(?=\S)")
 
 
 def readable(text: str) -> str:
@@ -17,3 +19,13 @@ def one_line(text: str, most: int) -> str:
     """The readable text on one line of at most `most` characters."""
     line = " ".join(readable(text).split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def first_name(name: str) -> str:
+    """The first of the synonyms that ImageNet's names list."""
+    return name.split(",")[0]
+
+
+def as_markdown(text: object) -> str:
+    """Text on one line, so that Markdown shows it as it is."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(readable(str(text)).split()))

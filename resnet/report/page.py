@@ -1,136 +1,131 @@
-"""The report's page: one self-contained HTML file."""
+"""The report's page, one self-contained HTML file, and the same content as Markdown."""
 
 from __future__ import annotations
 
-import base64
-from collections import Counter, defaultdict
-from collections.abc import Mapping
-from datetime import datetime
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import jinja2
-import pandas as pd
+from markupsafe import Markup
 
-from resnet.errors import UserError
-from resnet.predictions_file import read_predictions
 from resnet.progress import time_text
-from resnet.records.shards import read_classes
-from resnet.report import stage_records
-from resnet.report.names import readable
-from resnet.report.published import Published, agreement, expected_error, is_imagenet, published_errors
-from resnet.run import Run
-from resnet.stage_table import STAGES
-from resnet.training.log_format import read_log
+from resnet.report.content import Content
+from resnet.report.drawing import STYLE_SHEET, Figure
+from resnet.report.galleries import Gallery
+from resnet.report.names import as_markdown, readable
+from resnet.report.wording import between, count, percent
 
-TEMPLATE = Path(__file__).parent / "page.html"
-# Keys of stage.json that earlier versions wrote under another name.
-FORMER_KEYS = {"doubtful": "decode_warnings", "damaged_records": "corrupt_records"}
-
-
-class Results:
-    """All that the report shows of a run. `stages` has each stage's stage.json, by the stage's name.
-    `log_has_changed`: whether the training log differs from what training wrote.
-
-    Raises UserError if one of the files lacks something, or is damaged.
-    """
-
-    def __init__(self, run: Run, stages: Mapping[str, dict[str, Any]], log_has_changed: bool = False):
-        self.run = run
-        self.stages = {name: _with_todays_keys(record) for name, record in stages.items()}
-        for name, record in self.stages.items():
-            stage_records.check(name, record, run.stage_folder(name) / "stage.json")
-        self.log = read_log(run.stage_folder("train") / "log.jsonl")
-        self.unreadable_log_lines = self.log.unreadable
-        self.log_has_changed = log_has_changed
-        self.classes = dict(read_classes(run.records))
-        self.predictions = self._read_predictions(run.stage_folder("evaluate") / "predictions.csv")
-
-    def _read_predictions(self, path: Path) -> pd.DataFrame:
-        predictions = read_predictions(path, self.classes)
-        if len(predictions) != (images := self.metrics["images"]):
-            raise UserError(
-                f"{path} has {len(predictions):,} images, but {images:,} were evaluated. "
-                "Delete it: then `luigi` runs Evaluate again."
-            )
-        return predictions
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The single centre crop's scores with their intervals, and the number of images."""
-        metrics = self.stages["evaluate"]["metrics"]
-        return metrics["views"]["1-crop"] | {"images": metrics["images"]}
-
-    @property
-    def imported(self) -> dict[str, str] | None:
-        """Where the weights come from, if they were not trained here: `file` and `sha256`."""
-        return self.stages["train"].get("imported")
-
-    @property
-    def is_on_imagenet(self) -> bool:
-        """Whether the validation images are ImageNet's."""
-        return is_imagenet(self.run.recipe, self.stages["convert"]["images"]["validation"], len(self.classes))
-
-    def comparable(self) -> list[Published]:
-        """The published errors that this run can be compared with: all are on ImageNet."""
-        return published_errors(self.run.recipe) if self.is_on_imagenet else []
-
-    def expectation(self) -> tuple[Published, str] | None:
-        """What is published for this very recipe, and whether this run agrees with it."""
-        expected = expected_error(self.run.recipe_name, self.run.recipe) if self.is_on_imagenet else None
-        return (expected, agreement(self.metrics, expected)) if expected else None
+TEMPLATES = Path(__file__).parent / "templates"
+STYLE_SHEETS = (STYLE_SHEET, TEMPLATES / "report.css")
+PARTS = ("result", "training", "classes", "answers", "made")
+LEAKED = 0.01  # share of validation images with near-duplicates in training from which the top of the page says so
+GALLERIES = ("augmented", "mistakes", "label_errors", "duplicates")
+SECTIONS = {
+    "result": "Result",
+    "compared": "Compared",
+    "weights": "Weights from elsewhere",
+    "training": "Training",
+    "seen": "What the network saw",
+    "classes": "Class by class",
+    "mistakes": "Confident mistakes",
+    "label-errors": "Likely label errors",
+    "duplicates": "Near-duplicates",
+    "trust": "Can its probabilities be trusted?",
+    "statistics": "Batch-norm statistics",
+    "made": "What was run",
+    "lineage": "From the images to the result",
+    "repeat": "Repeat it",
+    "files": "Files",
+}
 
 
-def render(results: Results, pictures: Mapping[str, Path]) -> str:
-    """The page, with the pictures inside it. Whatever the names in the data are, it can be encoded as UTF-8."""
+@dataclass(frozen=True)
+class Drawings:
+    """The figures by section, and the galleries by name."""
+
+    training: list[Figure] = field(default_factory=list)
+    classes: list[Figure] = field(default_factory=list)
+    confusion: Figure | None = None
+    calibration: list[Figure] = field(default_factory=list)
+    statistics: Figure | None = None
+    curves_note: str = ""
+    galleries: dict[str, Gallery] = field(default_factory=dict)
+
+    def figures(self) -> list[Figure]:
+        """All of them, in the order of the page."""
+        single = [figure for figure in (self.confusion, self.statistics) if figure]
+        return [*self.training, *self.classes, *self.calibration, *single]
+
+
+def render(content: Content, drawings: Drawings) -> str:
+    """The page, with its figures inside it. Whatever the names in the data are, it can be encoded as UTF-8."""
+    facts = {fact.name: fact.text for fact in content.facts}
+    values = {
+        "content": content,
+        "style": Markup("\n".join(path.read_text(encoding="utf-8") for path in STYLE_SHEETS)),
+        "figures": drawings,
+        "galleries": {name: drawings.galleries.get(name) for name in GALLERIES},
+        "curves_note": drawings.curves_note,
+        "alerts": alerts(content),
+        "cards": cards(content),
+        "fact": lambda name: facts.get(name, ""),
+        "losses": losses,
+    }
+    page = _environment(is_html=True).get_template("page.html")
+    body = "".join(_environment(is_html=True).get_template(f"{name}.html").render(values) for name in PARTS)
+    contents = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in body]
+    return readable(page.render(values, body=Markup(body), contents=contents))
+
+
+@lru_cache
+def _environment(*, is_html: bool) -> jinja2.Environment:
+    """How templates are read. Text is escaped by itself for HTML; for Markdown by the filter `text`."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=is_html,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    run, stages, recipe = results.run, results.stages, results.run.recipe
-    encoded = {name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()}
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        run=run,
-        recipe=recipe,
-        images=stages["convert"]["images"],
-        names=results.classes,
-        conversion=stages["convert"],
-        metrics=results.metrics,
-        facts=stages["train"],
-        seconds=results.log[-1]["seconds"] if results.log else 0.0,
-        unreadable_log_lines=results.unreadable_log_lines,
-        log_has_changed=results.log_has_changed,
-        published=published_errors(recipe),
-        on_imagenet=results.is_on_imagenet,
-        expectation=results.expectation(),
-        imported=results.imported,
-        confused=confused_pairs(results.predictions),
-        stages=[(STAGES[name].title, record["attempts"], _duration(record)) for name, record in stages.items()],
-        pictures=defaultdict(str, encoded),
-        toml=recipe.toml(),
-        time_text=time_text,
-        count=count,
-    )
-    return readable(page)
+    environment.filters["text"] = as_markdown
+    environment.globals |= {"count": count, "percent": percent, "between": between, "time_text": time_text, "zip": zip}
+    return environment
 
 
-def confused_pairs(predictions: pd.DataFrame, most: int = 10) -> list[tuple[str, str, int, int]]:
-    """The most frequent mistakes: label, predicted class, how often, and out of how many images of the label."""
-    pairs = Counter(zip(predictions["label"], predictions["class1"], strict=True))
-    of = Counter(predictions["label"])
-    wrong = [(label, predicted, n, of[label]) for (label, predicted), n in pairs.items() if label != predicted]
-    return sorted(wrong, key=lambda row: (-row[2], *row[:2]))[:most]
+def render_markdown(content: Content) -> str:
+    """report.md: the key table, the sentences, and the commands."""
+    template = _environment(is_html=False).get_template("report.md")
+    return readable(template.render(content=content, alerts=alerts(content), cards=cards(content))) + "\n"
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
-    """ "1 epoch", "40 epochs"."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+def alerts(content: Content) -> list[str]:
+    """What a reader must know before the rest."""
+    found = [content.class_order]
+    if content.duplicates and (content.duplicates.images or 0) >= LEAKED * content.headline.images:
+        found.append(f"{content.duplicates.sentence} {content.duplicates.error_sentence}")
+    if content.course and content.course.log_has_changed:
+        found.append("The training log has changed since training.")
+    return [sentence for sentence in found if sentence]
 
 
-def _with_todays_keys(record: dict[str, Any]) -> dict[str, Any]:
-    return {FORMER_KEYS.get(key, key): value for key, value in record.items()}
+def cards(content: Content) -> list[tuple[str, str]]:
+    """The key figures beside the error, each with what it is."""
+    head, facts = content.headline, {fact.name: fact.text for fact in content.facts}
+    found = []
+    if head.view.top5_error is not None and head.view.top5_error_interval is not None:
+        found.append((percent(head.view.top5_error), f"top-5 error; {between(head.view.top5_error_interval)}"))
+    found.append((f"{head.images:,}", "validation images, each seen once"))
+    if "Their file" in facts:
+        found.append(("imported", "weights, not trained here"))
+    elif content.course:
+        found.append((time_text(content.course.seconds), f"of training: {facts['Training'].split(',')[0]}"))
+    if "Parameters" in facts:
+        found.append((facts["Parameters"], "parameters"))
+    found.append((f"{head.classes:,}", "class" if head.classes == 1 else "classes"))
+    return found
 
 
-def _duration(record: dict[str, Any]) -> float:
-    """Seconds of work; from start to end in records of earlier versions."""
-    between = datetime.fromisoformat(record["end"]) - datetime.fromisoformat(record["start"])
-    return record.get("worked_seconds", between.total_seconds())
+def losses(gallery: Gallery) -> str:
+    """A sentence where the page does not show the pixels as they are."""
+    return " Compressed with losses for this page." if gallery.is_lossy else ""

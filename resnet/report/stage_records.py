@@ -33,13 +33,23 @@ class Scores(Declared):
     top5_error_interval: Interval
 
 
-class Views(Declared):
-    one_crop: Scores = Field(alias="1-crop")
+class Statistics(Declared):
+    batches: int
+    top1_error: float
+    top1_error_interval: Interval
+
+
+class RealLabels(Declared):
+    images: int
+    top1_error: float
+    top1_error_interval: Interval
 
 
 class Metrics(Declared):
     images: int
-    views: Views
+    views: dict[str, Scores] = Field(min_length=1)
+    statistics: list[Statistics] = []
+    real_labels: RealLabels | None = None
 
 
 class ImageCounts(Declared):
@@ -52,6 +62,9 @@ class AnyStage(Declared):
     start: Time
     end: Time
     worked_seconds: float = 0.0
+    inputs: dict[str, str | None] = {}
+    digest: str = ""
+    peak_memory: dict[str, int] = {}
 
 
 class Converted(AnyStage):
@@ -59,6 +72,9 @@ class Converted(AnyStage):
     rejected: int
     decode_warnings: int
     converted: dict[str, int]
+    reduced: dict[str, int] = {}
+    left_whole: dict[str, int] = {}
+    ignored: dict[str, int] = {}
 
 
 class Imported(Declared):

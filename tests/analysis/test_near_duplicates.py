@@ -63,7 +63,7 @@ def test_the_error_without_them_is_said_beside_the_error_with_them(some_records)
 
 
 def test_where_all_are_near_duplicates_no_error_is_left():
-    found = NearDuplicates(None, np.arange(2), 2, 2, 2, 0)
+    found = NearDuplicates(None, np.arange(2), 2, 2, 2, 0, np.zeros((2, 2), int))
     assert np.isnan(found.error_without(np.array([True, False])).without_them)
 
 

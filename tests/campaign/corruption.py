@@ -33,7 +33,7 @@ from pipeline_under_attack import Pipeline, made
 LATER = {"train": ("batchnorm", "evaluate", "report"), "batchnorm": ("evaluate", "report"), "evaluate": ("report",)}
 PARTS = ("records.parts=2",)
 # What no stage reads: pictures and pages, lists for people, locks, and what a finished stage keeps in case it is lost.
-FOR_PEOPLE = ("report.html", "index.html", ".png", ".lock", ".csv", "events")
+FOR_PEOPLE = ("report.html", "report.md", "report.json", "index.html", ".svg", ".png", ".lock", ".csv", "events")
 
 
 class Campaign:

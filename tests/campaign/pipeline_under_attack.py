@@ -22,7 +22,8 @@ TOKEN = "RESNET_CAMPAIGN"  # environment: marks every process of an attacked pip
 SETTINGS = (*SMALL, "training.epochs=20", "training.checkpoint_steps=7", "records.train_shards=6")
 TIMES = ("seconds", "images_per_second", "data_wait")  # keys of log.jsonl that differ between two runs
 # Files with times, versions or counts of attempts in them; their content is compared where it says what was made.
-UNCOMPARED = ("begun.json", "report.html", "index.html", ".png", ".lock", "run.json")
+PAGES = ("report.html", "report.md", "report.json", "index.html", ".svg", ".png")
+UNCOMPARED = ("begun.json", ".lock", "run.json", *PAGES)
 
 
 class Pipeline:

@@ -4,16 +4,13 @@ import json
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
 from small_runs import SMALL
 
-from resnet.report.page import Results, render
-from resnet.report.published import Published
-from resnet.run import Run
 from resnet.stage_table import STAGES
-from resnet.stages import ledger_of
 
 TITLES = [stage.title for stage in STAGES.values()]
 
@@ -81,21 +78,19 @@ def test_the_metrics_are_those_of_the_predictions_with_each_image_once(run):
 def test_the_report_is_one_page_that_needs_nothing_else(run):
     page = (run / "report/report.html").read_text()
 
-    links = re.findall(r"""\b(?:src|href)=["']([^"']*)""", page)
-    assert len(links) >= 2
-    assert all(link.startswith("data:image/png;base64,") for link in links)
-    for figure in ("curves", "augmented"):
-        assert (run / f"report/figures/{figure}.png").read_bytes().startswith(b"\x89PNG")
+    sources = re.findall(r"""\bsrc=["']([^"']*)""", page)
+    assert len(sources) >= 2
+    assert all(source.startswith(("data:image/png;base64,", "data:image/webp;base64,")) for source in sources)
+    assert (run / "report/figures/augmented.png").read_bytes().startswith(b"\x89PNG")
+    assert (run / "report/figures/error.svg").read_text().startswith("<?xml")
     assert "ResNet-20 on" in page
 
 
-def test_a_run_on_other_images_is_not_compared_with_published_errors(run, options, monkeypatch):
-    row = Published("ResNet-50", "He et al.", "1-crop", 24.7, 7.8, "", "")
-    monkeypatch.setattr("resnet.report.page.published_errors", lambda recipe: [row])
-    ledger = ledger_of(Run.of("imagefolder", SMALL, name="photos", artifacts=options[5], data=options[3]))
-    page = render(Results(ledger.run, {name: ledger.finished(name) for name in STAGES["report"].inputs}), {})
-    assert "Not comparable:" in page
-    assert "He et al." in page
+def test_the_links_of_the_report_lead_to_files_beside_it(run):
+    page = (run / "report/report.html").read_text()
+    links = [link for link in re.findall(r"""\bhref=["']([^"']*)""", page) if not link.startswith("#")]
+    assert len(links) >= 8
+    assert [link for link in links if not (run / "report" / unquote(link)).is_file()] == []
 
 
 def test_each_stage_json_says_what_was_done_with_what(run):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from matplotlib.text import Text
+from made_runs import scattered_logits
 
 from resnet.errors import UserError
 from resnet.ledger import Attempt, Ledger
 from resnet.ledger.state_files import read_state, write_state
-from resnet.predictions_file import read_predictions
 from resnet.records.example import LabelledImage
 from resnet.records.shards import Shard, ShardedRecords
-from resnet.report import figures
-from resnet.report.page import Results, render
-from resnet.stage_table import STAGES
+from resnet.report.class_figures import confusion_figure
+from resnet.report.galleries import validation_gallery
+from resnet.report.page import Drawings, render
 from resnet.stages import report
 
 # Folder names as os.fsdecode gives them; the first two differ in a byte that is not UTF-8.
@@ -25,8 +27,8 @@ CLASSES = [
     "caf\udce9",
     "$a$",
     r"$\frac$",
-    "<script>alert(1)</script>",
-    "\"double\" 'single'",
+    "</svg><script>alert(1)</script>",
+    '"double" \'single\' onload="x"',
     "x" * 300,
     "\u202eright to left שלום",
     "👾",
@@ -44,44 +46,69 @@ def reported(ledger: Ledger) -> str:
     return (attempt.folder / "report.html").read_bytes().decode("utf-8")
 
 
+@pytest.fixture
+def without_drawings(monkeypatch) -> None:
+    """Figures and galleries take most of the time, and some tests look at none."""
+    monkeypatch.setattr(report, "draw", lambda *_: Drawings())
+
+
 def confusions(page: str) -> list[tuple[str, str]]:
-    return re.findall(r'<td class="name">([^<]*)</td><td class="name">([^<]*)</td>', page)
+    return re.findall(r'<td class="name"><bdi>([^<]*)</bdi></td><td class="name"><bdi>([^<]*)</bdi></td>', page)
 
 
-@pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
 def test_no_name_breaks_the_report(made_run):
     ledger = made_run(CLASSES, FILENAMES)
     page = reported(ledger)
-    assert "<script>" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    for figure in ("augmented", "confusion", "mistakes"):
-        drawn = ledger.run.stage_folder("report") / "figures" / f"{figure}.png"
-        assert drawn.read_bytes().startswith(b"\x89PNG")
+    assert "<script" not in page
+    assert "&lt;/svg&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert page.count("<svg") == page.count("</svg>") > 3
+    assert "\u202e" not in page  # it would turn the direction of what follows
+    folder = ledger.run.stage_folder("report")
+    for gallery in ("augmented", "mistakes"):
+        assert (folder / "figures" / f"{gallery}.png").read_bytes().startswith(b"\x89PNG")
+    stated = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert {row["name"] for row in stated["classes"]["worst"]} >= {"$a$", "x" * 300, "👾", "caf\ufffd"}
+    assert r"\<script\>" in (folder / "report.md").read_text(encoding="utf-8")
 
 
-def test_classes_that_look_alike_are_counted_apart(made_run, monkeypatch):
+def test_classes_that_look_alike_are_counted_apart(made_run, stated, without_drawings):
     ledger = made_run(CLASSES[:2], FILENAMES[:3])
-    drawn = []
-    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure.axes[0]))
-    predictions = read_predictions(ledger.run.stage_folder("evaluate") / "predictions.csv", CLASSES)
-    assert figures.confusion_matrix(predictions, Path("confusion.png"))
-    assert [label.get_text() for label in drawn[0].get_yticklabels()] == ["caf\ufffd", "caf\ufffd"]
-    assert {text.get_position(): text.get_text() for text in drawn[0].texts} == {(1, 0): "2", (0, 1): "1"}
-    monkeypatch.undo()
+    rows = stated(ledger).classes.confused
+    assert [(row["label"], row["predicted"], row["images"]) for row in rows] == [
+        ("caf\udce8", "caf\udce9", 2),
+        ("caf\udce9", "caf\udce8", 1),
+    ]
     page = reported(ledger)
     assert confusions(page) == [("caf\ufffd", "caf\ufffd")] * 2
     assert "2 classes" in page
 
 
-def test_a_name_between_dollars_is_no_formula(made_run, monkeypatch):
+def test_a_name_between_dollars_is_no_formula(made_run, stated, results_of):
     ledger = made_run(["$a$", "$b$"])
-    drawn = []
-    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.append(figure))
-    results = Results(ledger.run, {stage: ledger.finished(stage) for stage in STAGES["report"].inputs})
-    report.draw(results, ledger.run.folder)
-    texts = [text for figure in drawn for text in figure.findobj(Text) if re.search(r"\$[ab]\$", text.get_text())]
-    assert len(texts) >= 4 + 2 + 8  # of the matrix's axes, the mistakes, and the augmented images
-    assert not any(text.get_parse_math() for text in texts)
+    drawing = confusion_figure(results_of(ledger).images, ["$a$", "$b$"], stated(ledger).classes)
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawing.svg)
+    assert texts.count("$a$") == texts.count("$b$") == 2  # at both axes
+
+
+def test_a_class_without_a_name_is_shown_by_its_identifier(made_run, stated):
+    ledger = made_run(["n1", "n2"])
+    (ledger.run.records / "classes.txt").write_text("n1\ta bird\nn2\t\n")
+    assert {row["name"] for row in stated(ledger).classes.worst} == {"a bird", "n2"}
+
+
+def test_one_class_and_one_image_have_a_report(made_run):
+    page = reported(made_run(["cat"], ["a.jpg"]))
+    assert "There is one class only" in page
+    assert "no better than chance" in page
+
+
+def test_many_classes_are_shown_by_the_worst_and_the_best_of_them(made_run, without_drawings):
+    names = [f"class {number}" for number in range(21_841)]
+    logits = scattered_logits(np.arange(3), len(names), right=1.0)
+    page = reported(made_run(names, ["a", "b", "c"], logits=logits))
+    assert len(page) < 1_000_000
+    assert "21,841 classes" in page
+    assert "21,838 classes have no validation image" in page
 
 
 def change(path: Path, old: bytes, new: bytes) -> None:
@@ -129,8 +156,10 @@ def test_a_stage_file_without_a_key_stops_the_report_with_one_message(made_run):
         ("a broken link", "No such file or directory. The shard is a link to .*elsewhere: get that file again"),
     ],
 )
-def test_a_record_that_cannot_be_shown_stops_the_report_with_the_shard_and_the_byte(made_run, damage, message):
-    run = made_run().run
+def test_a_record_that_cannot_be_shown_stops_the_report_with_the_shard_and_the_byte(made_run, stated, damage, message):
+    ledger = made_run()
+    run = ledger.run
+    mistakes = stated(ledger).mistakes
     (path,) = ShardedRecords(run.records, "validation").shards
     if damage == "corrupt":
         change(path, b"IDAT", b"IDAX")
@@ -141,30 +170,29 @@ def test_a_record_that_cannot_be_shown_stops_the_report_with_the_shard_and_the_b
         path.unlink()
         if damage == "a broken link":
             path.symlink_to(run.records / "elsewhere")
-    predictions = read_predictions(run.stage_folder("evaluate") / "predictions.csv", ["cat", "dog"])
     with pytest.raises(UserError, match=message) as error:
-        figures.mistakes(run, predictions, run.folder / "mistakes.png")
+        validation_gallery("mistakes", run, mistakes, 2, taken="taken for")
     assert str(path) in str(error.value)
 
 
-def test_other_records_than_were_evaluated_stop_the_report_with_one_message(made_run):
-    run = made_run().run
+def test_other_records_than_were_evaluated_stop_the_report_with_one_message(made_run, stated):
+    ledger = made_run()
+    run, mistakes = ledger.run, stated(ledger).mistakes
     (path,) = ShardedRecords(run.records, "validation").shards
     Shard(run.records, path.name).write([LabelledImage(b"", "PNG", 1, 1, 0, "", "", "")])
-    predictions = read_predictions(run.stage_folder("evaluate") / "predictions.csv", ["cat", "dog"])
     with pytest.raises(UserError, match=f"{run.records} has 1 validation records, but 2 were evaluated"):
-        figures.mistakes(run, predictions, run.folder / "mistakes.png")
+        validation_gallery("mistakes", run, mistakes, 2, taken="taken for")
 
 
-def test_the_page_says_how_many_lines_of_the_log_cannot_be_read(made_run):
+def test_the_page_says_how_many_lines_of_the_log_cannot_be_read(made_run, stated):
     ledger = made_run()
-    results = Results(ledger.run, {stage: ledger.finished(stage) for stage in STAGES["report"].inputs})
-    assert "training log" not in render(results, {})
-    results.unreadable_log_lines = 3
-    assert "3 lines of the training log cannot be read." in render(results, {})
+    assert "cannot be read" not in render(stated(ledger), Drawings())
+    log = ledger.run.stage_folder("train") / "log.jsonl"
+    log.write_text(log.read_text() + "{\n" * 3)
+    assert "3 lines of the training log cannot be read." in html.unescape(render(stated(ledger), Drawings()))
 
 
-def test_the_page_says_that_the_log_has_changed_since_training(made_run, capsys):
+def test_the_page_says_that_the_log_has_changed_since_training(made_run, capsys, without_drawings):
     ledger = made_run()
     log = ledger.run.stage_folder("train") / "log.jsonl"
     path = log.with_name("stage.json")

@@ -8,23 +8,27 @@ import pytest
 
 from resnet.errors import UserError
 from resnet.ledger.state_files import read_state, write_state
-from resnet.report.page import Results, render
-from resnet.stage_table import STAGES
+from resnet.report.content import content_of
+from resnet.report.page import Drawings, render
+from resnet.report.tables import Analysis
 from resnet.stages.report import draw
 
 IMPORTED = {"file": "/weights/<resnet>.safetensors", "sha256": "ab" * 32}
 
 
 @pytest.fixture
-def page_with(made_run, tmp_path):
+def page_with(made_run, results_of):
     """page_with(imported=...): the text of a made run's page, whose training has these facts besides."""
 
     def make(**facts) -> str:
         ledger = made_run()
         state = ledger.run.stage_folder("train") / "stage.json"
         write_state(state, read_state(state) | facts)
-        results = Results(ledger.run, {name: ledger.finished(name) for name in STAGES["report"].inputs})
-        page = render(results, draw(results, tmp_path / "figures"))
+        results = results_of(ledger)
+        analysis = Analysis.of(results)
+        content = content_of(results, analysis)
+        drawings = draw(results, analysis, content) if "imported" in facts else Drawings()
+        page = render(content, drawings)
         return " ".join(re.sub("<(?!img)[^>]*>", " ", page).split())
 
     return make
@@ -38,7 +42,8 @@ def test_a_run_of_imported_weights_names_their_file_and_shows_no_training(page_w
     for absent in (
         "of training:",
         "Learning rate",
-        'alt="Curves',
+        "Top-1 error fell",
+        "Speed",
         "What the network sees",
         "images per step",
         "Devices",

@@ -27,7 +27,6 @@ NEEDED = [
     "evaluate metrics",
     "evaluate metrics.images",
     "evaluate metrics.views",
-    "evaluate metrics.views.1-crop",
     "evaluate metrics.views.1-crop.top1_error",
     "evaluate metrics.views.1-crop.top5_error",
     "evaluate metrics.views.1-crop.top1_error_interval",
@@ -55,6 +54,20 @@ def test_what_is_shown_and_missing_or_of_another_type_is_one_message(stage_recor
         check(stage, record, Path("runs/a/stage.json"))
     assert str(error.value).startswith(f"runs/a/stage.json cannot be used: {name}: ")
     assert "or delete it: then `luigi` finishes " in str(error.value)
+
+
+def test_an_evaluation_without_a_view_is_one_message(stage_records):
+    record = stage_records(3)["evaluate"]
+    del record["metrics"]["views"]["1-crop"]
+    with pytest.raises(UserError, match=r"metrics\.views: dictionary should have at least 1 item"):
+        check("evaluate", record, Path("stage.json"))
+
+
+@pytest.mark.parametrize("view", ["10-crop", "multi-scale", "a view of tomorrow"])
+def test_an_evaluation_may_have_any_first_view(stage_records, view):
+    record = stage_records(3)["evaluate"]
+    record["metrics"]["views"] = {view: record["metrics"]["views"].pop("1-crop")}
+    check("evaluate", record, Path("stage.json"))
 
 
 @pytest.mark.parametrize("interval", [[], [1.0], [1.0, 2.0, 3.0], ["low", "high"]])

@@ -1,0 +1,137 @@
+"""What was run, on what and by what: the report's table of facts."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from resnet.report.results import Results
+from resnet.report.wording import count, listed
+
+STATISTICS = ("/mean", "/variance")  # how the names of tensors end that are no parameters
+
+
+class Fact(NamedTuple):
+    name: str
+    text: str
+
+
+def facts(results: Results) -> list[Fact]:
+    """The facts of a run, in the order of the page."""
+    run, train = results.run, results.stages["train"]
+    found = [
+        *_network(results),
+        *_origin(results),
+        *([] if results.imported else _training(results)),
+        *_images(results),
+        Fact("Shown for evaluation", _view(results)),
+        Fact("Seeds", _seeds(results)),
+    ]
+    if not results.imported:
+        found.append(Fact("Devices", ", ".join(train["devices"])))
+    found += _memory(train)
+    software = ", ".join(f"{package} {version}" for package, version in train["packages"].items())
+    found += [
+        Fact("Software", f"Python {train['python']}" + (f", {software}" if software else "")),
+        Fact("Commit", train["git_commit"] or "not a git checkout"),
+        Fact("Host", train["host"]),
+    ]
+    if corrupt := train.get("corrupt_records"):
+        found.append(Fact("Corrupt records", f"{count(len(corrupt), 'record')} substituted by other images"))
+    found.append(Fact("Recipe", run.recipe_name))
+    return found
+
+
+def parameters(weights: Path) -> int | None:
+    """How many numbers of a file of weights are trained; None where it cannot be read. Only the header is read."""
+    try:
+        with open(weights, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: dict[str, Any] = json.loads(file.read(min(length, 1 << 26)))
+        shapes = {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
+        return sum(math.prod(shape) for name, shape in shapes.items() if not name.endswith(STATISTICS))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _network(results: Results) -> list[Fact]:
+    model = results.run.recipe.model
+    size = f"{model.image_size}x{model.image_size}"
+    classes = count(len(results.classes), "class", "classes")
+    found = [Fact("Network", f"ResNet-{model.depth}, input {size}, {classes}")]
+    if number := parameters(results.run.stage_folder("batchnorm") / "weights.safetensors"):
+        found.append(Fact("Parameters", f"{number:,}"))
+    return found
+
+
+def _origin(results: Results) -> list[Fact]:
+    if imported := results.imported:
+        return [
+            Fact("Weights", "imported with their batch-norm statistics, not trained here"),
+            Fact("Their file", imported["file"]),
+            Fact("Their SHA-256", imported["sha256"]),
+        ]
+    if not (started := results.started_from):
+        return []
+    where = f"run {started['run']}" if "run" in started else started["file"]
+    classifier = "new classifier" if started["new"] else "with its classifier"
+    freeze = results.run.recipe.training.freeze
+    frozen = f"; frozen: {', '.join(freeze)}" if freeze else ""
+    return [Fact("Started from", f"{where}, SHA-256 {started['sha256'][:16]}...; {classifier}{frozen}")]
+
+
+def _training(results: Results) -> list[Fact]:
+    training, augmentation = results.run.recipe.training, results.run.recipe.augmentation
+    replicas = f": {training.replicas} replicas of {training.replica_batch_size}" if training.replicas > 1 else ""
+    rate = f"{training.learning_rate:g}"
+    if training.drop_epochs:
+        epochs = "epoch" if len(training.drop_epochs) == 1 else "epochs"
+        rate += f", times {training.drop_factor:g} after {epochs} {listed(training.drop_epochs)}"
+    changes = [f"{augmentation.crop} crop", *(["flip"] if augmentation.flip else [])]
+    changes += ["colour"] if augmentation.color else []
+    return [
+        Fact("Training", f"{count(training.epochs, 'epoch')}, {training.batch_size} images a batch{replicas}"),
+        Fact("Learning rate", rate),
+        Fact("Optimizer", f"SGD with momentum {training.momentum:g}, weight decay {training.weight_decay:g}"),
+        Fact("Augmentation", ", ".join(changes)),
+    ]
+
+
+def _images(results: Results) -> list[Fact]:
+    conversion = results.stages["convert"]
+    images = conversion["images"]
+    text = f"{images['train']:,} for training, {images['validation']:,} for validation"
+    found = [Fact("Images", text)]
+    if rejected := conversion["rejected"]:
+        found.append(Fact("Rejected", f"{count(rejected, 'unreadable image')} left out"))
+    if warnings := conversion["decode_warnings"]:
+        found.append(Fact("Decode warnings", f"{count(warnings, 'image')} decoded with warnings"))
+    found += [
+        Fact("Ignored", f"{count(number, 'file')} not read: {kind}")
+        for kind, number in conversion.get("ignored", {}).items()
+    ]
+    found += [Fact("Converted", f"{n:,} stored as PNG: {kind}") for kind, n in conversion["converted"].items()]
+    found += [Fact("Reduced", f"{n:,} reduced: {why}") for why, n in conversion.get("reduced", {}).items()]
+    return found
+
+
+def _view(results: Results) -> str:
+    evaluation, size = results.run.recipe.evaluation, results.run.recipe.evaluation_size
+    return (
+        f"{', '.join(results.views)}; shorter side {evaluation.shorter_side}, crop {size} ({evaluation.interpolation})"
+    )
+
+
+def _seeds(results: Results) -> str:
+    recipe = results.run.recipe
+    training = "" if results.imported else f"training {recipe.training.seed}, "
+    return f"{training}records {recipe.records.seed}, split {recipe.dataset.split_seed}"
+
+
+def _memory(train: dict[str, Any]) -> list[Fact]:
+    """The peak of Train's memory, where its stage.json has it: bytes by what they are of."""
+    peak = train.get("peak_memory", {})
+    parts = [f"{value / 2**30:.2f} GiB ({name.replace('_', ' ')})" for name, value in peak.items()]
+    return [Fact("Peak memory of training", ", ".join(parts))] if parts else []

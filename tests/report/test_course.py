@@ -1,0 +1,49 @@
+"""The course of a training: what its log says by epoch, and its curves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_runs import log_lines
+
+from resnet.report.course import course_of, curve
+from resnet.report.curves import how_to_read, training_figures
+from resnet.settings import Training
+from resnet.training.log_format import LogLines
+
+
+def test_epochs_are_means_over_their_lines_and_drops_are_named():
+    log = LogLines(log_lines(epochs=4, per_epoch=5, validated=True))
+    course = course_of(log, Training(epochs=4, drop_epochs=[2, 3], batch_size=64), log_has_changed=False)
+    first = [line["top1_error"] for line in log[:6] if "top1_error" in line]
+    assert course.epochs[0]["top1_error"] == pytest.approx(np.mean(first))
+    assert [epoch["validation_loss"] for epoch in course.epochs][:2] == [2081.0, pytest.approx(1.28)]
+    assert course.sentences[-1] == "The learning rate dropped after epochs 2 and 3."
+
+
+def test_a_log_of_many_lines_is_thinned_and_says_so():
+    log = LogLines(log_lines(epochs=100, per_epoch=20))
+    shown = curve(log, "loss")
+    assert (shown.lines, shown.step, len(shown.values)) == (2000, 5, 400)
+
+
+def test_a_log_without_a_line_about_training_has_no_course():
+    assert course_of(LogLines(), Training(), False) is None
+
+
+def test_the_note_says_which_lines_are_drawn():
+    assert "every 5th of 2,000 lines is drawn" in how_to_read(LogLines(log_lines(epochs=100, per_epoch=20)))
+    assert "every" not in how_to_read(LogLines(log_lines()))
+
+
+def test_a_loss_far_off_the_others_is_inside_a_logarithmic_axis_and_named():
+    log = LogLines(log_lines(epochs=4, per_epoch=5, validated=True))
+    loss = training_figures(log, course_of(log, Training(epochs=4, drop_epochs=[]), False))[1]
+    assert "loss (logarithmic)" in loss.svg
+    assert "the validation loss started at 2,081" in loss.finding
+
+
+def test_numbers_in_the_log_that_are_not_finite_are_left_out_of_the_curves():
+    log = LogLines(log_lines(epochs=3, per_epoch=2))
+    log[1]["loss"] = float("nan")
+    assert len(curve(log, "loss").values) == 5
