@@ -86,8 +86,9 @@ def measure_statistics(
     curve = statistics_curve(run, records, network, predictor, corrupt)
     for point in curve:
         number = point["batches"]
-        source = f"averaged over {number:,} {'batch' if number == 1 else 'batches'}" if number else "moving averages"
-        print(f"evaluate: statistics {source}: top-1 error {point['top1_error']:.2f} %")
+        averaged = f"statistics averaged over {number:,} {'batch' if number == 1 else 'batches'}"
+        source = averaged if number else "training's moving averages"
+        print(f"evaluate: with {source}: top-1 error {point['top1_error']:.2f} %")
     return curve
 
 
