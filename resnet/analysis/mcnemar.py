@@ -57,9 +57,14 @@ def compare(correct_a: np.ndarray, correct_b: np.ndarray) -> Comparison:
     if len(correct_a) != len(correct_b) or not len(correct_a):
         raise ValueError(f"{len(correct_a)} and {len(correct_b)} images are not the same images")
     only_a, only_b = int(np.sum(correct_a & ~correct_b)), int(np.sum(correct_b & ~correct_a))
+    return compare_counts(len(correct_a), only_a, only_b)
+
+
+def compare_counts(images: int, only_a: int, only_b: int) -> Comparison:
+    """Likewise, from the number of images that only one of the two gets right."""
     differing = only_a + only_b
     p_value = float(binomtest(only_a, differing).pvalue) if differing else 1.0
-    return Comparison(len(correct_a), only_a, only_b, p_value)
+    return Comparison(images, only_a, only_b, p_value)
 
 
 def compare_images(a: EvaluatedImages, b: EvaluatedImages, name_b: str, name_a: str = "this run") -> Comparison:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ def statistics_figure(rows: list[dict[str, Any]], finding: str) -> Figure | None
                 moving["top1_error"], color=ORANGE, linewidth=1.5, linestyle=(0, (4, 4)), label="moving averages"
             )
         axes.set_xscale("log")
-        axes.set_xticks(batches, [f"{number:,}" for number in batches])
+        nearest = [later / number < 1.5 for number, later in itertools.pairwise(batches)] + [False]
+        axes.set_xticks(batches, ["" if close else f"{n:,}" for n, close in zip(batches, nearest, strict=True)])
         axes.minorticks_off()
         axes.tick_params(axis="x", labelcolor=SOFT)
         axes.set(xlabel="training batches averaged over", ylabel="top-1 error (%)")

@@ -9,11 +9,13 @@ import numpy as np
 
 from resnet.analysis.calibration import Calibration
 from resnet.analysis.label_errors import LabelErrors
+from resnet.analysis.mcnemar import Comparison, compare_counts
 from resnet.report.results import Results
 from resnet.report.wording import between, count, percent
 
 MISTAKES = 24
 MANY_BATCHES = 100  # from so many on, statistics count as averaged over many batches
+ALMOST = 0.1  # points: errors that are no further apart are almost the same
 
 
 @dataclass(frozen=True)
@@ -106,38 +108,37 @@ def statistics_curve(results: Results) -> StatisticsCurve | None:
     rows = results.stages["evaluate"]["metrics"].get("statistics", [])
     if not rows:
         return None
-    return StatisticsCurve(rows, _few_and_many(rows, results.run.recipe.batchnorm.batches))
+    sentences = [_few_and_many(results, rows)]
+    if moving := next((row for row in rows if not row["batches"]), None):
+        sentences.append(_sentence(results, moving, "training's moving averages"))
+    return StatisticsCurve(rows, " ".join(sentences))
 
 
-def _few_and_many(rows: list[dict[str, Any]], used: int) -> str:
-    """Whether as few batches as are used give the same error as many."""
-    averaged = {row["batches"]: row for row in rows if row["batches"]}
-    moving = next((row for row in rows if not row["batches"]), None)
-    sentences = []
-    if averaged:
-        few, many = averaged.get(used, averaged[min(averaged)]), averaged[max(averaged)]
-        if many["batches"] >= MANY_BATCHES and few["batches"] < many["batches"]:
-            sentences.append(_compared(few, many))
-        elif len(averaged) > 1:
-            sentences.append(
-                f"Whether {used} batches and many give the same cannot be told: an epoch has only "
-                f"{count(many['batches'], 'batch', 'batches')}."
-            )
-    if moving:
-        sentences.append(
-            f"The moving averages of training give {percent(moving['top1_error'])} "
-            f"({between(moving['top1_error_interval'])})."
-        )
-    return " ".join(sentences)
-
-
-def _compared(few: dict[str, Any], many: dict[str, Any]) -> str:
-    low, high = few["top1_error_interval"]
-    almost = low <= many["top1_error"] <= high
+def _few_and_many(results: Results, rows: list[dict[str, Any]]) -> str:
+    """Whether as few batches as the recipe says give the same error as many."""
+    used, many = results.run.recipe.batchnorm.batches, max(rows, key=lambda row: row["batches"])
+    if many["batches"] < max(MANY_BATCHES, used + 1):
+        epoch = results.stages["convert"]["images"]["train"] // results.run.recipe.training.batch_size
+        has = count(epoch, "batch", "batches")
+        return f"Whether {used} and many more give the same cannot be told: an epoch has {has}."
+    few = next((row for row in rows if row["batches"] == used), many)
+    are_close = abs(many["top1_error"] - few["top1_error"]) <= ALMOST
+    holds = are_close or not _against_own(results, many).significant
+    number = f"{many['batches']:,}"
+    errors = [f"{percent(row['top1_error'])} ({between(row['top1_error_interval'])})" for row in (few, many)]
     return (
-        f"Averaged over {count(few['batches'], 'batch', 'batches')} the error is {percent(few['top1_error'])} "
-        f"({between((low, high))}), over {many['batches']:,} {percent(many['top1_error'])} "
-        f"({between(many['top1_error_interval'])}): {abs(many['top1_error'] - few['top1_error']):.2f} points apart. "
-        f"That “{few['batches']} and {many['batches']:,} are almost the same” "
-        f"{'holds here: the one lies inside the interval of the other' if almost else 'does not hold here'}."
+        f"That “{used} and {number} batches are almost the same” {'holds' if holds else 'does not hold'} here: "
+        f"{' and '.join(errors)}. {_sentence(results, many, f'statistics of {number} batches')}"
     )
+
+
+def _against_own(results: Results, row: dict[str, Any]) -> Comparison:
+    """The result and a point of the curve."""
+    return compare_counts(results.metrics["images"], row["lost"], row["gained"])
+
+
+def _sentence(results: Results, row: dict[str, Any], name: str) -> str:
+    """What the difference between the result and a point means."""
+    own = f"those of {count(results.run.recipe.batchnorm.batches, 'batch', 'batches')}"
+    sentence = _against_own(results, row).sentence(name, own)
+    return sentence[0].upper() + sentence[1:]

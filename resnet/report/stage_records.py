@@ -37,6 +37,8 @@ class Statistics(Declared):
     batches: int
     top1_error: float
     top1_error_interval: Interval
+    gained: int
+    lost: int
 
 
 class RealLabels(Declared):

@@ -146,9 +146,9 @@ def test_classes_that_are_counted_in_another_order_are_said_at_the_top(tmp_path,
 
 
 def test_the_three_forms_state_the_same(tmp_path, stated):
-    moving = {"batches": 0, "loss": 1.0, "top1_error": 9.0, "top1_error_interval": [8.0, 10.0]}
-    few = {"batches": 25, "loss": 1.0, "top1_error": 5.0, "top1_error_interval": [4.0, 6.0]}
-    many = {"batches": 1000, "loss": 1.0, "top1_error": 5.5, "top1_error_interval": [4.5, 6.5]}
+    moving = {"batches": 0, "loss": 1.0, "top1_error": 9.0, "top1_error_interval": [8.0, 10.0], "gained": 2, "lost": 9}
+    few = {"batches": 25, "loss": 1.0, "top1_error": 5.0, "top1_error_interval": [4.0, 6.0], "gained": 0, "lost": 0}
+    many = {"batches": 1000, "loss": 1.0, "top1_error": 5.5, "top1_error_interval": [4.5, 6.5], "gained": 3, "lost": 4}
     run = good(metrics={"statistics": [moving, few, many]}, other_views={"10-crop": one_answer()}, name="this")
     good(name="other", logits=one_answer(1)).write(tmp_path)
     content = stated(run.write(tmp_path))
@@ -197,15 +197,26 @@ def test_the_surest_mistakes_come_first(tmp_path, stated):
 
 
 @pytest.mark.parametrize(
-    ("many", "words"), [(5.5, "are almost the same” holds here"), (6.5, "are almost the same” does not hold here")]
+    ("many", "gained", "lost", "verdict"),
+    [(5.05, 0, 200, "holds"), (5.5, 9, 12, "holds"), (6.5, 2, 20, "does not hold")],
+    ids=["too close to matter", "chance explains it", "different"],
 )
-def test_whether_few_batches_of_statistics_do_is_said_of_this_run(many, words, tmp_path, stated):
-    rows = [
-        {"batches": 25, "top1_error": 5.0, "top1_error_interval": [4.0, 6.0]},
-        {"batches": 1000, "top1_error": many, "top1_error_interval": [many - 1, many + 1]},
-    ]
+def test_whether_few_batches_of_statistics_do_is_judged_on_the_same_images(
+    many, gained, lost, verdict, tmp_path, stated
+):
+    few = {"batches": 25, "top1_error": 5.0, "top1_error_interval": [4.0, 6.0], "gained": 0, "lost": 0}
+    rows = [few, few | {"batches": 1000, "top1_error": many, "gained": gained, "lost": lost}]
     run = good(metrics={"statistics": rows}, overrides=["batchnorm.batches=25"])
-    assert words in stated(run.write(tmp_path)).statistics.sentence
+    sentence = stated(run.write(tmp_path)).statistics.sentence
+    assert f"“25 and 1,000 batches are almost the same” {verdict} here" in sentence
+    assert f"right on {gained} image" in sentence
+
+
+def test_an_epoch_of_few_batches_cannot_tell_whether_many_would_be_the_same(tmp_path, stated):
+    few = {"batches": 25, "top1_error": 5.0, "top1_error_interval": [4.0, 6.0], "gained": 0, "lost": 0}
+    run = good(metrics={"statistics": [few | {"batches": 5}, few]}, overrides=["batchnorm.batches=25"])
+    sentence = stated(run.write(tmp_path)).statistics.sentence
+    assert re.search(r"cannot be told: an epoch has \d+ batch(es)?\.", sentence)
 
 
 def test_without_logits_the_sections_that_need_them_say_so(tmp_path, stated):

@@ -48,7 +48,8 @@ def page(tmp_path_factory) -> Path:
     """A report with every kind of section, and names that need much room."""
     labels = np.arange(120) % 12
     logits = scattered_logits(labels, 12, 0.6)
-    statistics = [{"batches": n, "top1_error": 9.0, "top1_error_interval": [8.0, 10.0]} for n in (0, 1, 25, 1000)]
+    point = {"top1_error": 9.0, "top1_error_interval": [8.0, 10.0], "gained": 1, "lost": 2}
+    statistics = [{"batches": n} | point for n in (0, 1, 25, 1000)]
     run = MadeRun(
         [LONG, *(f"class {k}" for k in range(11))],
         [f"{LONG}/{k}.jpg" for k in range(120)],

@@ -103,7 +103,10 @@ def test_the_curve_of_statistics_passes_through_the_evaluation_itself(ledger):
     curve = {point["batches"]: point for point in metrics["statistics"]}
     assert list(curve) == [0, 1, 3, 5, 25, 71]  # 1,438 images are 71 batches of 20
     scores = ("loss", "top1_error", "top1_error_interval")
-    assert curve[3] == {"batches": 3} | {name: metrics["views"]["1-crop"][name] for name in scores}
+    own = {name: metrics["views"]["1-crop"][name] for name in scores}
+    assert curve[3] == {"batches": 3, "gained": 0, "lost": 0} | own
+    for point in curve.values():
+        assert 3.59 * (point["top1_error"] - own["top1_error"]) == pytest.approx(point["lost"] - point["gained"])
     losses = [point["loss"] for point in curve.values()]
     assert len(set(losses)) == len(losses)
 
