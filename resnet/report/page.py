@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 STYLE_SHEETS = (STYLE_SHEET, TEMPLATES / "report.css")
 PARTS = ("result", "training", "classes", "answers", "made")
 LEAKED = 0.01  # share of validation images with near-duplicates in training from which the top of the page says so
+    "(?<=[0-9]) (?=%)|(?<=p [<=]) (?=[0-9])|(?<=\\bp) (?=[<=] [0-9])"
+)  # spaces at which no line ends
 GALLERIES = ("augmented", "mistakes", "label_errors", "duplicates")
 SECTIONS = {
     "result": "Result",
@@ -75,7 +78,14 @@ def render(content: Content, drawings: Drawings) -> str:
     page = _environment(is_html=True).get_template("page.html")
     body = "".join(_environment(is_html=True).get_template(f"{name}.html").render(values) for name in PARTS)
     contents = [(name, title) for name, title in SECTIONS.items() if f'<section id="{name}"' in body]
-    return readable(page.render(values, body=Markup(body), contents=contents))
+    text = page.render(values, body=Markup(body), contents=contents)
+    return readable(unbroken(text))
+
+
+def unbroken(page: str) -> str:
+    """The page with spaces at which no line ends within "3.34 %" and "p = 0.32"."""
+    page = re.sub(r"(?<=\d) %", "\u00a0%", page)
+    return re.sub(r"\bp (=|&lt;) (?=\d)", "p\u00a0\\1\u00a0", page)
 
 
 @lru_cache

@@ -52,7 +52,7 @@ def test_a_network_with_one_answer_for_all_is_called_a_failure_at_the_top(tmp_pa
     assert content.headline.failure == "This result is no better than chance."
     page = render(content, Drawings())
     assert page.index("no better than chance") < page.index("<h2", page.index("<h2") + 1)
-    assert "the network answers “ant” for 100.0 % of the images" in page
+    assert "the network answers “ant” for 100.0 % of the images" in text_of(page)
     assert render_markdown(content).index("**This result is no better than chance.**") < 200
 
 
@@ -224,3 +224,10 @@ def test_without_logits_the_sections_that_need_them_say_so(tmp_path, stated):
     assert content.label_errors.sentence.startswith("Likely label errors are not looked for")
     assert "No temperature is fitted" in content.trust.sentence
     assert content.trust.temperature is None
+
+
+def test_no_line_of_the_page_ends_between_a_number_and_its_percent_sign(tmp_path, stated):
+    good(name="other", logits=one_answer(1)).write(tmp_path)
+    page = render(stated(good(name="this").write(tmp_path)), Drawings())
+    assert re.search(r"p\u00a0(=|&lt;)\u00a00", page)
+    assert not re.search(r"\d %|\bp (=|&lt;) ?\d", page)
