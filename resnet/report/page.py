@@ -21,8 +21,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 STYLE_SHEETS = (STYLE_SHEET, TEMPLATES / "report.css")
 PARTS = ("result", "training", "classes", "answers", "made")
 LEAKED = 0.01  # share of validation images with near-duplicates in training from which the top of the page says so
-    "(?<=[0-9]) (?=%)|(?<=p [<=]) (?=[0-9])|(?<=\\bp) (?=[<=] [0-9])"
-)  # spaces at which no line ends
 GALLERIES = ("augmented", "mistakes", "label_errors", "duplicates")
 SECTIONS = {
     "result": "Result",
