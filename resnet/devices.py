@@ -89,9 +89,14 @@ def device_names(strategy: tf.distribute.Strategy) -> list[str]:
 
 
 def peak_gpu_memory() -> int:
-    """The most bytes that TensorFlow has had in use on one GPU so far; 0 where there is none."""
-    names = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
-    return max((tf.config.experimental.get_memory_info(name)["peak"] for name in names), default=0)
+    """The most bytes that TensorFlow has had in use on one GPU so far; 0 where it does not say, or there is none."""
+    try:
+        peaks = [
+            tf.config.experimental.get_memory_info(gpu.name)["peak"] for gpu in tf.config.list_logical_devices("GPU")
+        ]
+    except (ValueError, tf.errors.OpError):  # of devices that keep no account
+        return 0
+    return max(peaks, default=0)
 
 
 def share(strategy: tf.distribute.Strategy, batch: np.ndarray) -> tf.Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet.devices import ALIGNMENT, device_names, lend, make_strategy, shared_strategy
+from resnet.devices import ALIGNMENT, device_names, lend, make_strategy, peak_gpu_memory, shared_strategy
 from resnet.errors import UserError
 from resnet.run import Machine
 
@@ -33,6 +33,22 @@ def test_a_shared_strategy_is_made_where_tensorflow_runs_already(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"a {kind}"])
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
     assert shared_strategy().num_replicas_in_sync >= 1
+
+
+def test_the_peak_of_gpus_is_that_of_the_largest_and_0_where_tensorflow_does_not_say(monkeypatch):
+    peaks = {"/device:GPU:0": {"peak": 5}, "/device:GPU:1": {"peak": 7}}
+    gpus = [tf.config.LogicalDevice(name, "GPU") for name in peaks]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", peaks.__getitem__)
+    assert peak_gpu_memory() == 7
+
+    def refuse(name):
+        raise ValueError("Allocator stats not available")
+
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", refuse)
+    assert peak_gpu_memory() == 0
+    gpus.clear()
+    assert peak_gpu_memory() == 0
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:

@@ -117,6 +117,12 @@ def test_averaging_statistics_leaves_no_generated_code_in_the_temporary_folder(p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_stage_json_says_what_was_trained_and_what_it_took(artifacts):
+    record = json.loads((artifacts / "runs/whole/train/stage.json").read_text())
+    assert record["parameters"] == 272_474  # of ResNet-20 for 10 classes
+    assert record["peak_memory"]["process"] > record["peak_memory"]["largest_worker"] > 20_000_000
+
+
 def test_the_loss_falls_and_the_learning_rate_drops(artifacts):
     lines = [line for line in read_log(artifacts / "runs/whole/train/log.jsonl") if "loss" in line]
     losses = [line["loss"] for line in lines]
