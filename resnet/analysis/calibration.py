@@ -54,10 +54,16 @@ class Calibration:
     def _remedy(self) -> str:
         if self.scaled is None:
             return f"No temperature is fitted: {self.why_not_scaled}."
+        losses = f"from {self.scaled.loss_before:.3f} to {self.scaled.loss:.3f}"
+        if self.scaled.loss >= self.scaled.loss_before:
+            return (
+                "No temperature would help: fitted to one half of the images, it changes the loss on the other half "
+                f"{losses}."
+            )
         return (
             f"Logits divided by a temperature of {self.scaled.temperature:.2f} would bring it to "
-            f"{100 * self.ece_after:.1f} points, and the loss from {self.scaled.loss_before:.3f} to "
-            f"{self.scaled.loss:.3f} (each half of the images judged with the temperature of the other)."
+            f"{100 * self.ece_after:.1f} points, and the loss {losses} (each half of the images judged with the "
+            "temperature of the other)."
         )
 
 

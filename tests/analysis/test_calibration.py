@@ -92,8 +92,10 @@ def test_noise_is_not_flattered_by_a_temperature_fitted_to_it():
         random = np.random.default_rng(seed)
         logits = 2 * random.standard_normal((60, 6))
         labels = (softmax(logits, 1).cumsum(1) > random.random((60, 1))).argmax(1)
-        scaled = calibration(made_answers(logits, labels)).scaled
-        worse += scaled.loss > scaled.loss_before
+        found = calibration(made_answers(logits, labels))
+        is_worse = found.scaled.loss > found.scaled.loss_before
+        assert ("No temperature would help" in found.sentence) == is_worse
+        worse += is_worse
     assert worse >= 3
 
 
