@@ -25,6 +25,7 @@ test: $(STAMP)
 $(STAMP): requirements/$(EXTRA).lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found; give its path: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@if ls $(VENV)/installed-* >/dev/null 2>&1 && ! test -e $@; then rm -rf $(VENV); fi  # it was made for the other kind
+	@echo "installing into $(VENV): a few minutes, once"
 	$(PYTHON) -m venv $(VENV) || { echo "error: Python has no venv; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$(EXTRA).lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -266,13 +266,16 @@ class FullRun(RunTask, luigi.WrapperTask):
         return self.clone(task_of(self.stage))
 
     def run(self) -> None:
-        self.say_done()
+        self._say("done")
 
     def say_done(self) -> None:
+        self._say("up to date")
+
+    def _say(self, state: str) -> None:
         index = self.experiment.artifacts / INDEX
         all_runs = f"; all runs are in {index}" if index.is_file() else ""  # it may not have been possible to write it
         report = self.experiment.stage_folder("report") / "report.html"
-        print(f"FullRun: up to date; the report is {report}{all_runs}", flush=True)
+        print(f"FullRun: {state}; the report is {report}{all_runs}", flush=True)
 
 
 def task_of(stage: str) -> type[StageTask]:
