@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 def main(run: Run, attempt: Attempt) -> None:
     """Measure the weights with averaged statistics on the validation images."""
     records = ShardedRecords(run.records, "validation")
-    real_labels = RealLabels.of(run, records.classes)  # a wrong file is found before anything makes way
+    real_labels = RealLabels.of(run, records)  # a wrong file is found before anything makes way
     attempt.begin()
     strategy = make_strategy(run.machine)
     with strategy.scope():
