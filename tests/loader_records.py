@@ -7,10 +7,11 @@ from pathlib import Path
 from resnet.records.shards import ShardedRecords
 
 
-def corrupt(folder: Path, record: int) -> tuple[int, int]:
+def corrupt(folder: Path, record: int, split: str = "train") -> tuple[int, int]:
     """Change a byte of a record's image; returns shard and offset of the record."""
-    shard, offset, length, _ = ShardedRecords(folder, "train").index[record].item()
-    path = ShardedRecords(folder, "train").shards[shard]
+    records = ShardedRecords(folder, split)
+    shard, offset, length, _ = records.index[record].item()
+    path = records.shards[shard]
     content = bytearray(path.read_bytes())
     content[offset + length // 2] ^= 1
     path.write_bytes(content)

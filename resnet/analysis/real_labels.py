@@ -17,7 +17,10 @@ from scipy.stats import binomtest
 from resnet.errors import UserError
 
 IMAGES, CLASSES = 50_000, 1_000
-SOURCE = "https://github.com/google-research/reassessed-imagenet (real.json)"
+REMEDY = (
+    "Get real.json from https://github.com/google-research/reassessed-imagenet, and set evaluation.real_labels to its "
+    "path."
+)
 
 
 class RealLabelError(NamedTuple):
@@ -33,7 +36,7 @@ def read_real_labels(path: Path) -> list[list[int]]:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}. Set evaluation.real_labels to {SOURCE}.") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}. {REMEDY}") from None
     except (ValueError, RecursionError) as error:
         raise _not_real(path, f"it is not JSON ({error})") from None
     if not isinstance(content, list) or len(content) != IMAGES:
@@ -52,7 +55,7 @@ def real_label_error(
 
     An answer that is none (the image is unanswered) is to be -1. Raises UserError for any other file name.
     """
-    labels = [real_labels[_number(file) - 1] for file in files]
+    labels = [real_labels[image_number(file) - 1] for file in files]
     judged = [(answer, right) for answer, right in zip(predicted.tolist(), labels, strict=True) if right]
     if not judged:
         raise UserError("evaluation.real_labels: none of the validation images has a label there.")
@@ -62,12 +65,13 @@ def real_label_error(
     return RealLabelError(len(judged), 100 * wrong / len(judged), ends)
 
 
-def _number(file: str) -> int:
+def image_number(file: str) -> int:
+    """The number in the name of an ImageNet validation image, from 1. Raises UserError for any other name."""
     match = re.search(r"ILSVRC2012_val_(\d{8})\.JPEG\Z", file, re.ASCII)
     if not match or not 1 <= int(match[1]) <= IMAGES:
         raise UserError(
             f"evaluation.real_labels is for ImageNet's validation images, ILSVRC2012_val_00000001.JPEG and so on, "
-            f"and not for {file}. Leave it empty."
+            f"and not for {file}. Leave it empty: --override evaluation.real_labels="
         )
     return int(match[1])
 
@@ -77,4 +81,4 @@ def _is_label(value: Any) -> bool:
 
 
 def _not_real(path: Path, why: str) -> UserError:
-    return UserError(f"{path} is not the file of ReaL labels: {why}. Set evaluation.real_labels to {SOURCE}.")
+    return UserError(f"{path} is not the file of ReaL labels: {why}. {REMEDY}")

@@ -24,11 +24,12 @@ USUAL, MOST = (1, 5, 25, 100), 1000  # batches
 def statistics_curve(
     run: Run, validation: ShardedRecords, network: ResNet, predictor: Predictor, corrupt: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The centre crop's error by the number of batches; 0 stands for training's moving averages.
+    """The centre crop's error by the number of batches; 0 stands for the statistics that the trained weights have:
+    training's moving averages, or those that were imported with them.
 
     Each point also counts the images that are right there and wrong with as many batches as the recipe says
-    (`gained`), and the other way round (`lost`). `network` has trained weights and the moving averages; afterwards it
-    has the last of the averaged statistics.
+    (`gained`), and the other way round (`lost`). `network` has the trained weights and their statistics; afterwards
+    it has the last of the averaged ones.
     """
     records = ShardedRecords(run.records, "train")
     counts = points(run.recipe, len(records))

@@ -6,8 +6,9 @@ records are substituted as the loader does it: by the next image in the order of
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -56,9 +57,9 @@ def shown_in_batch(
         for epoch, position, members in TrainingSampler(len(records), training.batch_size, training.seed).batch(batch):
             drawn = draws(training.seed, epoch, position, len(members), AUGMENTATION).tolist()
             for i, (member, draw) in enumerate(zip(members.tolist(), drawn, strict=True)):
-                record, payload, image = _first_readable(records, reader, member, corrupt)
                 pixels = np.empty((size, size, 3), np.uint8)
-                augment(image, [draw], pixels)
+                look = functools.partial(augment, draws=[draw], out=pixels)
+                record, payload, image = _first_readable(records, reader, member, corrupt, look)
                 yield ShownImage(
                     row,
                     epoch,
@@ -75,16 +76,22 @@ def shown_in_batch(
 
 
 def _first_readable(
-    records: ShardedRecords, reader: RecordReader, first: int, corrupt: Sequence[str]
+    records: ShardedRecords,
+    reader: RecordReader,
+    first: int,
+    corrupt: Sequence[str],
+    look: Callable[[StoredImage], None],
 ) -> tuple[int, bytes, StoredImage]:
-    """The first record from `first` on that is not corrupt: which, its content, and its image."""
+    """The first record from `first` on that is not corrupt, and that `look` can decode: which, its content, and its
+    image."""
     for record in (np.arange(first, first + len(records)) % len(records)).tolist():
         if records.is_among(corrupt, record):
             continue
         shard, offset, length = (int(records.index[record][field]) for field in ("shard", "offset", "length"))
         try:
             payload = reader.payload(shard, offset, length)
-            return record, payload, open_image(example.encoded_image(payload))
+            look(image := open_image(example.encoded_image(payload)))
+            return record, payload, image
         except CorruptRecord as error:
             reason = str(error)
         except (Unreadable, example.Malformed) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 def main(run: Run, attempt: Attempt) -> None:
     """Measure the weights with averaged statistics on the validation images."""
     records = ShardedRecords(run.records, "validation")
-    real_labels = RealLabels.of(run, records.classes)  # a wrong file is found before anything makes way
+    real_labels = RealLabels.of(run, records)  # a wrong file is found before anything makes way
     attempt.begin()
     strategy = make_strategy(run.machine)
     with strategy.scope():
@@ -82,14 +83,19 @@ def measure_statistics(
     """The error by the number of batches that the statistics are averaged over, from training's weights on."""
     attempt.ledger.verify_inputs("batchnorm")  # training's weights, which are no input otherwise
     load_weights(run.stage_folder("train") / "weights.safetensors", network)
-    corrupt = attempt.ledger.finished("train").get("corrupt_records", [])
-    curve = statistics_curve(run, records, network, predictor, corrupt)
+    trained = attempt.ledger.finished("train")
+    curve = statistics_curve(run, records, network, predictor, trained.get("corrupt_records", []))
+    print_statistics(curve, "imported" in trained)
+    return curve
+
+
+def print_statistics(curve: Sequence[dict[str, Any]], is_imported: bool) -> None:
+    """The error by the statistics. `is_imported`: whether those that the weights have are from elsewhere."""
+    stored = "the imported statistics" if is_imported else "training's moving averages"
     for point in curve:
         number = point["batches"]
         averaged = f"statistics averaged over {number:,} {'batch' if number == 1 else 'batches'}"
-        source = averaged if number else "training's moving averages"
-        print(f"evaluate: with {source}: top-1 error {point['top1_error']:.2f} %")
-    return curve
+        print(f"evaluate: with {averaged if number else stored}: top-1 error {point['top1_error']:.2f} %")
 
 
 def print_result(run: Run, records: ShardedRecords, view: str, scores: dict[str, Any], seen: Seen) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from loader_records import corrupt
-from sample_images import photographs, write_records
+from sample_images import jpeg, photographs, write_records
 
 from resnet.errors import UserError
+from resnet.images.restart_index import read_index
+from resnet.images.stored import to_stored
 from resnet.loader.batches import training_batches
 from resnet.loader.replay import shown_in_batch
 from resnet.recipes import load_recipe
-from resnet.records.shards import ShardedRecords
+from resnet.records.example import LabelledImage
+from resnet.records.shards import Shard, ShardedRecords, shard_name, write_classes
 
 SETTINGS = (
     "model.image_size=32",
@@ -66,6 +69,23 @@ def test_a_record_that_training_did_not_report_is_named_in_a_warning(some_record
         list(shown_in_batch(recipe, records, step))
     assert f"the record at byte {offset} is corrupt" in (error := capfd.readouterr().err)
     assert "training has not reported it, and may have seen it: the next image is drawn" in error
+
+
+def test_an_image_whose_bits_cannot_be_decoded_is_substituted_as_the_loader_does_it(tmp_path):
+    encoded = [to_stored(jpeg(np.full((96, 128, 3), 40 * i, np.uint8))).encoded for i in range(6)]
+    scan = read_index(encoded[2]).scan
+    encoded[2] = encoded[2][:scan] + b"\0" * (len(encoded[2]) - scan)  # the index is as it was
+    images = [LabelledImage(one, "JPEG", 96, 128, 0, "class0", "", f"{i}.jpg") for i, one in enumerate(encoded)]
+    (tmp_path / "index").mkdir()
+    Shard(tmp_path, shard_name("train", 0, 1)).write(images)
+    write_classes(tmp_path, [("class0", "")])
+    recipe = load_recipe("imagefolder", [*SETTINGS, "training.batch_size=6", "training.replica_batch_size=6"])[1]
+    records = ShardedRecords(tmp_path, "train")
+    with training_batches(recipe, records, 1, 0, 1) as loader:
+        [seen] = [batch.images.copy() for batch in loader]
+    shown = list(shown_in_batch(recipe, records, 0))
+    assert [one.record for one in shown if one.instead_of == 2] == [3]
+    np.testing.assert_array_equal(np.stack([one.pixels for one in shown]), seen)
 
 
 def test_where_every_record_is_corrupt_there_is_one_message(some_records):

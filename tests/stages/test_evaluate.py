@@ -20,7 +20,7 @@ from resnet.predictions_file import read_predictions
 from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.stages import ledger_of, run_stage
-from resnet.stages.evaluate import print_result
+from resnet.stages.evaluate import print_result, print_statistics
 from resnet.training.interruption import Interruption
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import write_weights
@@ -116,6 +116,15 @@ def test_the_curve_has_as_many_batches_as_an_epoch_up_to_a_thousand():
     assert points(recipe, 64 * 5000) == [1, 5, 25, 100, 1000]
     assert points(recipe, 64 * 22 + 63) == [1, 5, 22, 25]
     assert points(recipe, 10) == [1, 25]
+
+
+def test_imported_statistics_are_not_said_to_be_trainings(ledger, capsys):
+    curve = ledger.finished("evaluate")["metrics"]["statistics"][:2]
+    for is_imported, name in ((False, "training's moving averages"), (True, "the imported statistics")):
+        print_statistics(curve, is_imported)
+        stored, averaged = capsys.readouterr().out.splitlines()
+        assert stored.startswith(f"evaluate: with {name}: top-1 error ")
+        assert averaged.startswith("evaluate: with statistics averaged over 1 batch: top-1 error ")
 
 
 @pytest.mark.parametrize("known", [True, False])
