@@ -144,3 +144,8 @@ def test_cards_are_in_one_row_on_paper(page, tab):
     tab.open(page, width=560, media="print")
     tops = tab.evaluate("[...document.querySelectorAll('.cards li')].map(card => card.getBoundingClientRect().top)")
     assert len(set(tops)) == 1 < len(tops)
+
+
+def test_every_table_has_room_on_paper(page, tab):
+    tab.open(page, width=688, media="print")  # A4 without the margins
+    assert tab.evaluate(CUT) == []
