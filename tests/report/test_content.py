@@ -126,7 +126,9 @@ def test_published_errors_of_the_same_view_are_set_beside_the_result(tmp_path, r
     assert head.published[0].difference == pytest.approx(30)
     assert "2 published errors of ResNet-20" in head.published_sentences[0]
     assert "14.75 points above their median" in head.published_sentences[0]
-    assert head.published_sentences[1].startswith("This run's interval has 1 of 2: from these the result does not differ")
+    assert head.published_sentences[1].startswith(
+        "This run's interval has 1 of 2: from these the result does not differ"
+    )
 
 
 @pytest.mark.parametrize(
