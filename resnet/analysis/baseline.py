@@ -49,6 +49,12 @@ def chance(images: EvaluatedImages) -> float:
     return float(100 * (1 - np.bincount(images.labels).max() / len(images)))
 
 
+def p_value_against_chance(labels: np.ndarray, correct: np.ndarray) -> float:
+    """The probability of as many right answers, or more, by always answering the most frequent of the labels."""
+    share = np.bincount(labels).max() / len(labels)
+    return float(binomtest(int(correct.sum()), len(labels), share, alternative="greater").pvalue)
+
+
 def dominant(images: EvaluatedImages) -> Dominant | None:
     """The class that takes the largest share of the answers; None if no image was answered."""
     answers = images.predicted[~images.unanswered]
@@ -61,26 +67,28 @@ def dominant(images: EvaluatedImages) -> Dominant | None:
 
 def compare_with_chance(images: EvaluatedImages) -> Baseline:
     """Whether the network knows more than which class is the most frequent, with a sentence that says so."""
-    frequent = np.bincount(images.labels, minlength=len(images.classes))
-    test = binomtest(int(images.correct.sum()), len(images), frequent.max() / len(images), alternative="greater")
+    p_value = p_value_against_chance(images.labels, images.correct)
     most = dominant(images)
     lines = [
-        _against_chance(images, images.classes[int(frequent.argmax())][1], float(test.pvalue)),
+        _against_chance(images, p_value),
         _takes_all(images, most),
         _unanswered(images),
     ]
     return Baseline(
         error=images.error,
         chance=chance(images),
-        p_value=float(test.pvalue),
+        p_value=p_value,
         unanswered=int(images.unanswered.sum()),
         dominant=most,
         sentence=" ".join(line for line in lines if line),
     )
 
 
-def _against_chance(images: EvaluatedImages, frequent: str, p_value: float) -> str:
-    simplest = f"Always answering “{frequent}”, the most frequent class, gives {chance(images):.2f} % error."
+def _against_chance(images: EvaluatedImages, p_value: float) -> str:
+    count = np.bincount(images.labels, minlength=len(images.classes))
+    frequent = images.classes[int(count.argmax())][1]
+    named = "the same class" if (count == count[0]).all() else f"“{frequent}”, the most frequent class,"
+    simplest = f"Always answering {named} gives {chance(images):.2f} % error."
     if p_value < SIGNIFICANCE:
         return simplest
     return f"{simplest} This network is not better than that: {images.error:.2f} % (binomial test, p = {p_value:.2g})."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +10,12 @@ import pandas as pd
 from scipy.special import softmax
 
 from resnet.analysis.answers import NO_LOGITS, EvaluatedImages, identifiers_and_names
+from resnet.analysis.baseline import SIGNIFICANCE, p_value_against_chance
 
 # Probabilities that cleanlab gets at once. It makes copies and keeps one of them, and needs the square of the classes.
 LARGEST = 10_000_000
 NOT_LOOKED_FOR = "Likely label errors are not looked for"
+INSTALL = "pip install 'cleanlab>=2.9'"  # as pyproject.toml has it
 ROUNDING = 1e-6  # by so much a probability may miss a threshold, as in cleanlab
 
 
@@ -28,33 +31,39 @@ def likely_label_errors(images: EvaluatedImages) -> LabelErrors:
     `label`, `label_name`, `label_probability`, `suggested`, `suggested_name`, `probability`.
 
     Up to LARGEST probabilities this is cleanlab's `find_label_issues` with its defaults. Above, its variant
-    `filter_by="confident_learning"` is computed block by block. Unanswered images are not looked at.
+    `filter_by="confident_learning"` is computed block by block. Unanswered images are not looked at; nor is anything if
+    the network is no better than chance, whose answers say nothing of labels.
     """
     if images.logits is None:
         return LabelErrors(None, f"{NOT_LOOKED_FOR}: {NO_LOGITS}.")
     try:
         import cleanlab  # noqa: F401  an optional extra, which takes two seconds to import
     except ImportError:
-        return LabelErrors(None, f"{NOT_LOOKED_FOR}: cleanlab is missing. Install resnet-pipeline[labels].")
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: cleanlab is missing. Install it into this environment: {INSTALL}")
     answered = np.flatnonzero(~images.unanswered)
     if len(np.unique(images.labels[answered])) < 2:
         return LabelErrors(None, f"{NOT_LOOKED_FOR}: that needs answers for two classes.")
+    if p_value_against_chance(images.labels[answered], images.correct[answered]) >= SIGNIFICANCE:
+        return LabelErrors(None, f"{NOT_LOOKED_FOR}: that needs a network that is better than chance.")
     whole = len(images) * len(images.classes) <= LARGEST
     rows = _in_memory(images, answered) if whole else _in_blocks(images)
     table = _table(images, rows)
-    return LabelErrors(table, _sentence(len(table), len(images)))
+    alone = int((np.bincount(images.labels[answered]) == 1).sum()) if whole else 0
+    return LabelErrors(table, _sentence(len(table), len(images), alone))
 
 
 def _in_memory(images: EvaluatedImages, answered: np.ndarray) -> np.ndarray:
     from cleanlab.filter import find_label_issues
 
     probabilities = np.concatenate([softmax(logits, 1) for _, logits in images.logit_blocks()])
-    found = find_label_issues(
-        images.labels[answered],
-        probabilities[answered],
-        return_indices_ranked_by="self_confidence",
-        n_jobs=1,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "May not flag all label issues in class")  # the sentence says so
+        found = find_label_issues(
+            images.labels[answered],
+            probabilities[answered],
+            return_indices_ranked_by="self_confidence",
+            n_jobs=1,
+        )
     return answered[found]
 
 
@@ -100,8 +109,14 @@ def _table(images: EvaluatedImages, rows: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _sentence(found: int, images: int) -> str:
-    if not found:
-        return f"None of the labels of the {images:,} images looks wrong."
-    labels = "1 label" if found == 1 else f"{found:,} labels"
-    return f"{labels} of {images:,} ({100 * found / images:.1f} %) may be wrong: look at these images."
+def _sentence(found: int, images: int, alone: int) -> str:
+    """`alone`: how many classes have a single image, whose label cleanlab leaves unjudged."""
+    if found:
+        labels = "1 label" if found == 1 else f"{found:,} labels"
+        sentence = f"{labels} of {images:,} ({100 * found / images:.1f} %) may be wrong: look at these images."
+    else:
+        sentence = f"None of the labels of the {images:,} images looks wrong."
+    if alone:
+        classes = "1 class has" if alone == 1 else f"{alone:,} classes have"
+        sentence += f" {classes} a single image, whose label cannot be judged."
+    return sentence

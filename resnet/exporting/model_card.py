@@ -5,7 +5,6 @@ It needs no network. Names from the data are escaped: whatever they are, they ar
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ from resnet.exporting import VIEW, Format
 from resnet.exporting.comparison import Comparison
 from resnet.exporting.interface import Interface
 from resnet.ledger import Ledger
-from resnet.report.names import one_line, readable
+from resnet.report.names import as_markdown, one_line, readable
 from resnet.run import Run
 
 TEMPLATE = Path(__file__).parent / "model_card.md"
 LIBRARIES = {"savedmodel": "tensorflow", "onnx": "onnx", "tflite": "tflite"}  # as the hub calls them
-MARKUP = re.compile(r"[\\`*_{}\[\]<>()#!|~&$:@^]")
 LONGEST = 200  # characters of a name
 NAMED_CLASSES = 20
 
@@ -34,7 +32,7 @@ def card(ledger: Ledger, format: Format, interface: Interface, comparison: Compa
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters["text"] = as_text
+    environment.filters["text"] = lambda name: as_markdown(one_line(str(name), LONGEST))
     content = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         format=format,
         run=run,
@@ -51,11 +49,6 @@ def card(ledger: Ledger, format: Format, interface: Interface, comparison: Compa
     )
     metadata = _metadata(run, format, metrics)
     return readable(str(ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{content}")))
-
-
-def as_text(name: object) -> str:
-    """A name from the data on one line, so that Markdown shows it as it is."""
-    return MARKUP.sub(r"\\\g<0>", one_line(str(name), LONGEST))
 
 
 def _metadata(run: Run, format: Format, metrics: dict[str, Any]) -> ModelCardData:

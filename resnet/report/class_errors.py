@@ -58,8 +58,9 @@ def class_errors(results: Results, table: pd.DataFrame) -> ClassErrors:
     ordered = known.sort_values(["error", "images"], ascending=[False, False], kind="stable")
     few = len(ordered) <= ALL_CLASSES
     pairs = confused_pairs(results.images, PAIRS)
-    for column in ("label_name", "predicted_name"):
-        pairs[column] = pairs[column].where(pairs[column] != "", pairs[column.removesuffix("_name")])
+    names = {identifier: name for (identifier, _), name in zip(results.classes, results.names, strict=True)}
+    for column in ("label", "predicted"):
+        pairs[f"{column}_name"] = [names[identifier] for identifier in pairs[column]]
     return ClassErrors(
         classes=len(table),
         without_images=len(table) - len(known),
@@ -85,10 +86,12 @@ def _sentence(ordered: pd.DataFrame) -> str:
     sentence = (
         f"The worst is “{worst['name']}”: {worst['errors']:,} of {worst['images']:,} images wrong, "
         f"{percent(worst['error'])} (95 % interval {between((worst['low'], worst['high']))}). "
-        f"Half of the {len(ordered):,} classes have an error of at most {percent(ordered['error'].median())}"
     )
+    if 2 * faultless > len(ordered):
+        return f"{sentence}{faultless:,} of the {len(ordered):,} classes have no error."
+    half = f"Half of the {len(ordered):,} classes have an error of at most {percent(ordered['error'].median())}"
     none = f"; {count(faultless, 'class has', 'classes have')} none" if faultless else ""
-    return f"{sentence}{none}."
+    return f"{sentence}{half}{none}."
 
 
 def _images_sentence(known: pd.DataFrame) -> str:

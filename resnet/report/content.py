@@ -49,6 +49,7 @@ class Content:
     headline: Headline
     class_order: str  # what is wrong with the order of the classes; empty if nothing is
     others: OtherRuns
+    epochs: int  # that the recipe trains for
     course: Course | None  # None: imported weights, or no log
     classes: ClassErrors
     trust: Trust
@@ -76,6 +77,7 @@ def content_of(results: Results, analysis: Analysis) -> Content:
         headline=headline(results),
         class_order=reordered_error(results.images).sentence if results.images.error > SUSPICIOUS else "",
         others=other_runs(results),
+        epochs=run.recipe.training.epochs,
         course=None if results.imported else course_of(results.log, run.recipe.training, results.log_has_changed),
         classes=class_errors(results, analysis.classes),
         trust=trust(analysis.calibration),

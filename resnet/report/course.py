@@ -24,7 +24,7 @@ class Course:
     seconds: float
     images_per_second: float  # median of the log's lines
     data_wait: float  # share of the time spent waiting for images
-    slowest_wait: float  # greatest share in any line after the first epoch
+    slowest_wait: float | None  # greatest share in any line after the first epoch; None where there is none
     unreadable_lines: int
     log_has_changed: bool
     sentences: list[str]
@@ -38,7 +38,7 @@ class Curve:
     values: np.ndarray
     smooth: np.ndarray
     window: int
-    step: int  # every step-th point is kept
+    step: int  # every step-th point is kept, the last one too
     lines: int
 
 
@@ -50,13 +50,14 @@ def course_of(log: LogLines, training: Training, log_has_changed: bool) -> Cours
     epochs = _by_epoch(log)
     drops = [epoch for epoch in training.drop_epochs if 0 < epoch < log[-1]["epoch"]]
     waits = [line["data_wait"] for line in lines]
+    later = [line["data_wait"] for line in lines if line["epoch"] > 1]
     return Course(
         epochs=epochs,
         drops=drops,
         seconds=log[-1]["seconds"],
         images_per_second=float(np.median([line["images_per_second"] for line in lines])),
         data_wait=float(np.mean(waits)),
-        slowest_wait=max([line["data_wait"] for line in lines if line["epoch"] > 1] or waits),
+        slowest_wait=max(later) if later else None,
         unreadable_lines=log.unreadable,
         log_has_changed=log_has_changed,
         sentences=_sentences(epochs, drops),
@@ -116,4 +117,5 @@ def curve(log: LogLines, name: str) -> Curve:
     window = max(1, round(min(per_epoch, len(values) / 20)))
     smooth = pd.Series(values).rolling(window, center=True, min_periods=1).mean().to_numpy()
     step = max(-(-len(values) // MOST_POINTS), 1)
-    return Curve(epochs[::step], values[::step], smooth[::step], window, step, len(values))
+    kept = slice((len(values) - 1) % step, None, step)  # with the last line, which is what a training ended at
+    return Curve(epochs[kept], values[kept], smooth[kept], window, step, len(values))

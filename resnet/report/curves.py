@@ -99,9 +99,11 @@ def _speed(log: LogLines, course: Course) -> Figure:
 
     finding = (
         f"Training took in {course.images_per_second:,.0f} images per second (median), and waited for images for "
-        f"{100 * course.data_wait:.1f} % of the time; {100 * course.slowest_wait:.1f} % at most after the first epoch."
+        f"{100 * course.data_wait:.1f} % of the time"
     )
-    return drawn("throughput", "Speed", finding, draw)
+    if course.slowest_wait is not None:
+        finding += f"; {100 * course.slowest_wait:.1f} % at most after the first epoch"
+    return drawn("throughput", "Speed", f"{finding}.", draw)
 
 
 def _pair(axes: Axes, log: LogLines, course: Course, name: str) -> None:

@@ -53,5 +53,5 @@ def duplicates(results: Results, found: NearDuplicates | NotKnown | None) -> Dup
 
 def _named(results: Results, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with the names of their classes in place of the identifiers."""
-    names = {identifier: name or identifier for identifier, name in results.classes}
+    names = {identifier: name for (identifier, _), name in zip(results.classes, results.names, strict=True)}
     return [row | {key: names[row[key]] for key in ("validation_label", "training_label")} for row in rows]

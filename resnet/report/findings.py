@@ -110,7 +110,7 @@ def statistics_curve(results: Results) -> StatisticsCurve | None:
         return None
     sentences = [_few_and_many(results, rows)]
     if moving := next((row for row in rows if not row["batches"]), None):
-        sentences.append(_sentence(results, moving, "training's moving averages"))
+        sentences.append(_sentence(results, moving, "the network with training's moving averages"))
     return StatisticsCurve(rows, " ".join(sentences))
 
 
@@ -128,7 +128,7 @@ def _few_and_many(results: Results, rows: list[dict[str, Any]]) -> str:
     errors = [f"{percent(row['top1_error'])} ({between(row['top1_error_interval'])})" for row in (few, many)]
     return (
         f"That “{used} and {number} batches are almost the same” {'holds' if holds else 'does not hold'} here: "
-        f"{' and '.join(errors)}. {_sentence(results, many, f'statistics of {number} batches')}"
+        f"{' and '.join(errors)}. {_sentence(results, many, f'the network with {number} batches')}"
     )
 
 
@@ -139,6 +139,6 @@ def _against_own(results: Results, row: dict[str, Any]) -> Comparison:
 
 def _sentence(results: Results, row: dict[str, Any], name: str) -> str:
     """What the difference between the result and a point means."""
-    own = f"those of {count(results.run.recipe.batchnorm.batches, 'batch', 'batches')}"
+    own = f"the one with {count(results.run.recipe.batchnorm.batches, 'batch', 'batches')}"
     sentence = _against_own(results, row).sentence(name, own)
     return sentence[0].upper() + sentence[1:]

@@ -149,15 +149,31 @@ def _published_sentences(results: Results, view: View) -> list[str]:
     network = f"ResNet-{results.run.recipe.model.depth}"
     lowest, middle, highest = rows[0], median(row.top1_error for row in rows), rows[-1]
     place = view.top1_error - middle
-    inside = sum(view.top1_error_interval[0] <= row.top1_error <= view.top1_error_interval[1] for row in rows)
-    sentences += [
-        f"With this view, {count(len(rows), 'published error')} of {network} go from {percent(lowest.top1_error)} "
-        f"({lowest.source}) to {percent(highest.top1_error)} ({highest.source}). This run is {abs(place):.2f} points "
-        f"{'above' if place > 0 else 'below'} their median.",
-        f"{inside} of the {len(rows)} lie inside this run's interval. From these the result does not differ by more "
-        "than the choice of images explains. Repeated trainings with other seeds differ by 0.1 to 0.2 points besides.",
-    ]
-    return sentences
+    from_here = f"{abs(place):.2f} points {'above' if place > 0 else 'below'}" if round(place, 2) else "at"
+    if len(rows) == 1:
+        published = (
+            f"With this view, one error of {network} is published: {percent(middle)} ({lowest.source}). This run is "
+            f"{from_here} it."
+        )
+    else:
+        published = (
+            f"With this view, {count(len(rows), 'published error')} of {network} go from {percent(lowest.top1_error)} "
+            f"({lowest.source}) to {percent(highest.top1_error)} ({highest.source}). This run is {from_here} their "
+            "median."
+        )
+    return [*sentences, published, _inside(rows, view)]
+
+
+def _inside(rows: list[Published], view: View) -> str:
+    """Which published errors the result does not differ from."""
+    low, high = view.top1_error_interval
+    inside = sum(low <= row.top1_error <= high for row in rows)
+    if not inside:
+        return "This run's interval has none of them: the result differs by more than the choice of images explains."
+    return (
+        f"This run's interval has {inside} of {len(rows)}: from these the result does not differ by more than the "
+        "choice of images explains. Repeated trainings with other seeds differ by 0.1 to 0.2 points besides."
+    )
 
 
 def _on_real_labels(real: dict[str, Any]) -> str:

@@ -127,7 +127,7 @@ def cards(content: Content) -> list[tuple[str, str]]:
     if "Their file" in facts:
         found.append(("imported", "weights, not trained here"))
     elif content.course:
-        found.append((time_text(content.course.seconds), f"of training: {facts['Training'].split(',')[0]}"))
+        found.append((time_text(content.course.seconds), f"of training: {count(content.epochs, 'epoch')}"))
     if "Parameters" in facts:
         found.append((facts["Parameters"], "parameters"))
     found.append((f"{head.classes:,}", "class" if head.classes == 1 else "classes"))

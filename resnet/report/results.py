@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -35,7 +36,7 @@ class Results:
         self.log = read_log(run.stage_folder("train") / "log.jsonl")
         self.log_has_changed = log_has_changed
         self.classes = read_classes(run.records)
-        self.names = [name or identifier for identifier, name in self.classes]
+        self.names = _distinct_names(self.classes)
         self.images = self.view_images(self.view)
 
     def view_images(self, view: str) -> EvaluatedImages:
@@ -96,6 +97,14 @@ def work_seconds(record: Mapping[str, Any]) -> float:
     """Seconds of work on a stage; from start to end in records of earlier versions."""
     between = datetime.fromisoformat(record["end"]) - datetime.fromisoformat(record["start"])
     return record.get("worked_seconds", between.total_seconds())
+
+
+def _distinct_names(classes: Sequence[tuple[str, str]]) -> list[str]:
+    """What each class is called, with its identifier where several have one name: ImageNet has two cranes."""
+    times = Counter(name for _, name in classes)
+    return [
+        f"{name} ({identifier})" if name and times[name] > 1 else name or identifier for identifier, name in classes
+    ]
 
 
 def _with_todays_keys(record: dict[str, Any]) -> dict[str, Any]:

@@ -54,3 +54,8 @@ def test_unanswered_images_are_counted_and_dominate_nothing():
     found = compare_with_chance(answered([-1] * 100, LABELS, 3))
     assert found.dominant is None
     assert found.error == 100
+
+
+def test_classes_with_as_many_images_each_have_no_most_frequent_one():
+    found = compare_with_chance(answered([0, 1, 2] * 9, [0, 1, 2] * 9, 3))
+    assert found.sentence == "Always answering the same class gives 66.67 % error."

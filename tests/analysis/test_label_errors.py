@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,14 @@ from resnet.analysis import label_errors
 from resnet.analysis.answers import EvaluatedImages
 from resnet.analysis.label_errors import likely_label_errors
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 filters = pytest.importorskip("cleanlab.filter")
 PLANTED = 20
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 @pytest.fixture(params=["whole", "blocks"])
@@ -104,4 +111,22 @@ def test_without_cleanlab_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab", None)
     found = likely_label_errors(random_answers(0))
     assert found.table is None
-    assert found.sentence.endswith("cleanlab is missing. Install resnet-pipeline[labels].")
+    assert found.sentence.endswith("cleanlab is missing. Install it into this environment: pip install 'cleanlab>=2.9'")
+    (requirement,) = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]["labels"]
+    assert f"'{requirement}'" in found.sentence
+
+
+def test_a_network_that_is_no_better_than_chance_accuses_no_label(way):
+    logits = np.zeros((60, 3))
+    logits[:, 0] = 2
+    found = likely_label_errors(made_answers(logits, [0, 1, 2] * 20))
+    assert found == (None, "Likely label errors are not looked for: that needs a network that is better than chance.")
+
+
+@pytest.mark.filterwarnings("error")
+def test_classes_of_a_single_image_are_counted_without_a_warning_of_cleanlabs():
+    labels = [*[0, 1] * 20, 2, 3]
+    found = likely_label_errors(made_answers(9 * np.eye(5)[[*labels[:-1], 0]], labels))
+    assert found.sentence == (
+        "None of the labels of the 42 images looks wrong. 2 classes have a single image, whose label cannot be judged."
+    )

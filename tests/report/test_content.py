@@ -126,7 +126,50 @@ def test_published_errors_of_the_same_view_are_set_beside_the_result(tmp_path, r
     assert head.published[0].difference == pytest.approx(30)
     assert "2 published errors of ResNet-20" in head.published_sentences[0]
     assert "14.75 points above their median" in head.published_sentences[0]
-    assert head.published_sentences[1].startswith("1 of the 2 lie inside this run's interval.")
+    assert head.published_sentences[1].startswith(
+        "This run's interval has 1 of 2: from these the result does not differ"
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "said", "meaning"),
+    [
+        ([-30, -29], "2 published errors of ResNet-20", "has none of them: the result differs"),
+        ([0], "one error of ResNet-20 is published", "has 1 of 1: from these the result does not differ"),
+    ],
+)
+def test_published_errors_that_are_all_elsewhere_or_only_one_are_put_so(
+    errors, said, meaning, tmp_path, results_of, monkeypatch
+):
+    results = results_of(good().write(tmp_path))
+    own = results.metrics["top1_error"]
+    rows = [Published("ResNet-20", "A", "1-crop", own + error, None, "", "") for error in errors]
+    monkeypatch.setattr(type(results), "comparable", lambda self: rows)
+    published, inside = headline_module.headline(results).published_sentences
+    assert said in published
+    assert ("This run is at it." in published) == (errors == [0])
+    assert inside.startswith(f"This run's interval {meaning}")
+
+
+def test_a_thousand_epochs_are_a_thousand(tmp_path, stated):
+    page = render(stated(good(overrides=["training.epochs=1000"]).write(tmp_path)), Drawings())
+    assert "of training: 1,000 epochs" in page
+
+
+def test_classes_of_one_name_are_told_apart_by_their_identifiers(tmp_path, stated):
+    ledger = good().write(tmp_path)
+    (ledger.run.records / "classes.txt").write_text("ant\tcrane\nbee\tcrane\ncat\tcat\n")
+    content = stated(ledger)
+    assert {row["name"] for row in content.classes.worst} == {"crane (ant)", "crane (bee)", "cat"}
+    confused = {name for row in content.classes.confused for name in (row["label_name"], row["predicted_name"])}
+    assert "crane" not in confused
+
+
+def test_where_most_classes_are_faultless_the_median_is_left_out(tmp_path, stated):
+    logits = 5 * np.eye(3, dtype=np.float32)[LABELS]
+    logits[2, 0] = 9
+    sentence = stated(good(logits=logits).write(tmp_path)).classes.sentence
+    assert sentence.endswith("2 of the 3 classes have no error.")
 
 
 def test_a_run_on_somebodys_own_images_says_nothing_of_published_errors(tmp_path, stated):
@@ -209,7 +252,7 @@ def test_whether_few_batches_of_statistics_do_is_judged_on_the_same_images(
     run = good(metrics={"statistics": rows}, overrides=["batchnorm.batches=25"])
     sentence = stated(run.write(tmp_path)).statistics.sentence
     assert f"“25 and 1,000 batches are almost the same” {verdict} here" in sentence
-    assert f"right on {gained} image" in sentence
+    assert f"right on {gained} image{'s' * (gained != 1)} that the one with 25 batches gets wrong" in sentence
 
 
 def test_an_epoch_of_few_batches_cannot_tell_whether_many_would_be_the_same(tmp_path, stated):

@@ -12,6 +12,12 @@ from resnet.settings import Training
 from resnet.training.log_format import LogLines
 
 
+def logged(epochs) -> LogLines:
+    """A log of training with lines at these epochs."""
+    numbers = {"loss": 1.0, "top1_error": 9.0, "learning_rate": 0.1, "images_per_second": 10.0, "data_wait": 0.01}
+    return LogLines({"step": i + 1, "epoch": float(epoch), "seconds": 1.0} | numbers for i, epoch in enumerate(epochs))
+
+
 def test_epochs_are_means_over_their_lines_and_drops_are_named():
     log = LogLines(log_lines(epochs=4, per_epoch=5, validated=True))
     course = course_of(log, Training(epochs=4, drop_epochs=[2, 3], batch_size=64), log_has_changed=False)
@@ -47,3 +53,16 @@ def test_numbers_in_the_log_that_are_not_finite_are_left_out_of_the_curves():
     log = LogLines(log_lines(epochs=3, per_epoch=2))
     log[1]["loss"] = float("nan")
     assert len(curve(log, "loss").values) == 5
+
+
+def test_a_thinned_curve_keeps_the_last_line():
+    found = curve(logged(range(1, 1000)), "loss")
+    assert found.step > 1
+    assert found.epochs[-1] == 999
+
+
+def test_a_wait_after_the_first_epoch_is_not_claimed_of_one_epoch():
+    log = logged([0.5, 1.0])
+    assert course_of(log, Training(epochs=1), False).slowest_wait is None
+    speed = training_figures(log, course_of(log, Training(epochs=1), False))[-1]
+    assert speed.finding.endswith("waited for images for 1.0 % of the time.")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet.report.names import one_line, readable
+from resnet.report.names import as_markdown, one_line, readable
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # surrogates too
 
@@ -37,3 +37,8 @@ def test_a_byte_that_is_not_utf8_is_shown_by_the_replacement_character():
 
 def test_a_name_that_is_cut_ends_with_dots():
     assert one_line("two\nlines", 6) == "two l…"
+
+
+def test_markdown_shows_a_name_as_it_is_on_one_line():
+    assert as_markdown("a\n# b\x1b[31m") == r"a \# b" + "\ufffd" + r"\[31m"
+    assert as_markdown("[l](u) <i> :smile: at 1: 2") == r"\[l\](u) \<i\> \:smile: at 1: 2"

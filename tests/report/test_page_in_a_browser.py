@@ -26,6 +26,12 @@ BEYOND = """[...document.querySelectorAll('body *')]
     .filter(element => !element.parentElement.closest('.scroll, svg'))
     .filter(element => element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
     .map(element => element.outerHTML.slice(0, 200))"""
+# Tables, and cells of them, that a reader would have to scroll to.
+CUT = """[...document.querySelectorAll('table, td, th')]
+    .filter(element => element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
+    .map(element => element.outerHTML.slice(0, 200))"""
+LABELS = """[...document.querySelectorAll('.stacked tbody td:not(.drawn, [colspan])')].map(
+    cell => getComputedStyle(cell, '::before').content.slice(1, -1))"""
 TEXT_SIZES = """[...document.querySelectorAll('svg.drawing')].map(drawing => {
     const scale = drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width;
     const sizes = [...drawing.querySelectorAll('text')].map(text => parseFloat(getComputedStyle(text).fontSize));
@@ -88,6 +94,16 @@ def test_every_figure_is_visible_and_nothing_overflows(page, tab, width, scheme)
         assert text
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert tab.evaluate(BEYOND) == []
+    assert tab.evaluate(CUT) == []
+
+
+def test_on_a_phone_each_cell_of_a_wide_table_names_its_column(page, tab):
+    tab.open(page, width=400)
+    labels = tab.evaluate(LABELS)
+    assert {"Top-5 (%)", "Precision (%)", "Made from"} <= set(labels)
+    assert all(labels)
+    tab.open(page)
+    assert set(tab.evaluate(LABELS)) == {"on"}  # of "none"
 
 
 def test_the_page_requests_nothing_but_itself(page, tab):
@@ -128,3 +144,8 @@ def test_cards_are_in_one_row_on_paper(page, tab):
     tab.open(page, width=560, media="print")
     tops = tab.evaluate("[...document.querySelectorAll('.cards li')].map(card => card.getBoundingClientRect().top)")
     assert len(set(tops)) == 1 < len(tops)
+
+
+def test_every_table_has_room_on_paper(page, tab):
+    tab.open(page, width=688, media="print")  # A4 without the margins
+    assert tab.evaluate(CUT) == []
