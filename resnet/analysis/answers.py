@@ -65,13 +65,17 @@ class EvaluatedImages:
         """Bool [n]: whether no class is the likeliest, because the network answered NaN or two classes tie.
 
         Evaluate counts these as wrong (see `resnet.inference.label_ranks`). The table has six decimals: probabilities
-        that are equal there are compared by their logits, and without these they count as a tie.
+        that are equal there are compared by their logits. Without these, it is a tie only where all that are listed are
+        equal, as in a network that knows nothing: two that differ by less than 1e-6 are common, and real ties are not.
         """
         found = np.isnan(self.confidence)
         if self.likeliest.shape[1] > 1:
             tied = np.flatnonzero(self.confidence == self.probabilities[:, 1])
             first, second = self.likeliest[tied, :2].T
-            found[tied] = True if self.logits is None else self.logits[tied, first] == self.logits[tied, second]
+            if self.logits is None:
+                found[tied] = (self.probabilities[tied] == self.confidence[tied, None]).all(1)
+            else:
+                found[tied] = self.logits[tied, first] == self.logits[tied, second]
         return found
 
     @cached_property

@@ -45,7 +45,7 @@ class Comparison:
             f"and wrong on {self.only_a:,} that {a} gets right."
         )
         probability = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.2g}"
-        verdict = "more than chance explains" if self.significant else "which chance explains"
+        verdict = "more than chance explains" if self.significant else "which may be chance"
         size = f"{abs(self.difference):.2f} points {'higher' if self.difference > 0 else 'lower'}"
         if not self.difference:
             return f"{b} has the same error as {a}: {favours}"

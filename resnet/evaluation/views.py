@@ -22,7 +22,6 @@ from resnet.loader.views import LONGEST
 from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
-from resnet.settings import Recipe
 
 
 class Network(Protocol):
@@ -66,20 +65,6 @@ def evaluate_view(
             cut += sum(max(size) >= LONGEST * min(size) for size in batch.sizes)
             progress.advance(len(batch.labels))
     return Seen(joined(answers), filenames, cut)
-
-
-def doubts(recipe: Recipe, view: str) -> list[str]:
-    """Why a view may not show what somebody who asks for it expects, a sentence each."""
-    if view != "10-crop":
-        return []
-    found = []
-    if recipe.evaluation.shorter_side == recipe.evaluation_size:
-        found.append(
-            "10-crop: the crops of a square image are all the same: evaluation.shorter_side is the crop's size"
-        )
-    if not recipe.augmentation.flip:
-        found.append("10-crop shows mirror images, and training did not: augmentation.flip is false")
-    return found
 
 
 def _averaged(looks: EvaluationView, loader: Iterable[Batch], network: Network) -> Iterator[tuple[Batch, np.ndarray]]:

@@ -40,6 +40,19 @@ def view_of(name: str, recipe: Recipe) -> EvaluationView:
     return EvaluationView(whole, whole[-1].fits, is_whole=True)
 
 
+def doubts(name: str, recipe: Recipe) -> list[str]:
+    """Why a view may not show what somebody who asks for it expects, a sentence each."""
+    evaluation, augmentation = recipe.evaluation, recipe.augmentation
+    found = []
+    if name == "10-crop" and evaluation.shorter_side == recipe.evaluation_size:
+        found.append("Of a square image, all crops are the same: evaluation.shorter_side is their size.")
+    if name == "10-crop" and not augmentation.flip:
+        found.append("Training showed no mirror images (augmentation.flip is false), and this view does.")
+    if name == "multi-scale" and augmentation.crop == "pad":
+        found.append('Training showed one scale only (augmentation.crop is "pad"), and this view shows others.')
+    return found
+
+
 def training_batches(
     recipe: Recipe,
     records: ShardedRecords,

@@ -8,6 +8,7 @@ from typing import Any
 
 from resnet.analysis.baseline import Baseline, compare_with_chance
 from resnet.analysis.mcnemar import compare_images
+from resnet.loader.batches import doubts
 from resnet.report.published import Published
 from resnet.report.results import Results
 from resnet.report.wording import between, count, percent
@@ -32,6 +33,7 @@ class View:
     top5_error: float | None  # None where there are too few classes
     top5_error_interval: list[float] | None
     comparison: str  # with the first view; empty for the first one
+    doubts: list[str]  # why the view may not show what one expects
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def _view(results: Results, name: str) -> View:
         top5_error=scores["top5_error"] if has_top5 else None,
         top5_error_interval=scores["top5_error_interval"] if has_top5 else None,
         comparison=comparison,
+        doubts=doubts(name, results.run.recipe),
     )
 
 

@@ -109,7 +109,7 @@ def render_markdown(content: Content) -> str:
 
 def alerts(content: Content) -> list[str]:
     """What a reader must know before the rest."""
-    found = [content.class_order]
+    found = [content.class_order, *content.headline.view.doubts]
     if content.duplicates and (content.duplicates.images or 0) >= LEAKED * content.headline.images:
         found.append(f"{content.duplicates.sentence} {content.duplicates.error_sentence}")
     if content.course and content.course.log_has_changed:

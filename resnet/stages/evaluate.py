@@ -16,11 +16,11 @@ from resnet.devices import device_names, make_strategy, peak_gpu_memory
 from resnet.evaluation.logits_file import megabytes, writing_logits
 from resnet.evaluation.real_labels import RealLabels
 from resnet.evaluation.statistics_curve import statistics_curve
-from resnet.evaluation.views import Seen, doubts, evaluate_view
+from resnet.evaluation.views import Seen, evaluate_view
 from resnet.files import atomic
 from resnet.inference import Predictor, summary
 from resnet.ledger import Attempt
-from resnet.loader.batches import block
+from resnet.loader.batches import block, doubts
 from resnet.loader.views import LONGEST
 from resnet.model.network import ResNet, network_of
 from resnet.predictions_file import predictions_name, write_predictions
@@ -62,8 +62,8 @@ def look(
     run: Run, attempt: Attempt, records: ShardedRecords, predictor: Predictor, view: str
 ) -> tuple[Seen, list[Path]]:
     """Show all images in a view; returns what came of it, and the files that it is in."""
-    for doubt in doubts(run.recipe, view):
-        logger.warning("%s", doubt)
+    for doubt in doubts(view, run.recipe):
+        logger.warning("%s: %s", view, doubt)
     views, classes = run.recipe.evaluation.views, records.classes
     files = [attempt.folder / predictions_name(view, views)]
     with contextlib.ExitStack() as logits:

@@ -49,7 +49,7 @@ def test_two_results_of_different_quality_differ_and_two_of_equal_quality_do_not
             24,
             31,
             0.4188,
-            "The error of seed-2 is 0.07 points lower, which chance explains (McNemar's test, p = 0.42): it is right "
+            "The error of seed-2 is 0.07 points lower, which may be chance (McNemar's test, p = 0.42): it is right "
             "on 31 images that this run gets wrong, and wrong on 24 that this run gets right.",
         ),
         (

@@ -16,7 +16,7 @@ from model.keras_reference import KerasReference
 from sample_images import jpeg, photographs, write_records
 from scipy.special import softmax
 
-from resnet.evaluation.views import doubts, evaluate_view
+from resnet.evaluation.views import evaluate_view
 from resnet.inference import Predictor
 from resnet.loader.batches import block
 from resnet.model.network import ResNet
@@ -156,12 +156,3 @@ def test_views_of_one_look_keep_the_logits_as_they_are(records, predictor, tmp_p
     logits = np.concatenate(kept)
     assert logits.dtype == np.float32
     np.testing.assert_array_equal(logits.argmax(1), answers.likeliest[:, 0])
-
-
-def test_a_view_that_shows_less_or_other_than_one_expects_is_doubted(tmp_path):
-    assert doubts(a_run(tmp_path).recipe, "10-crop") == []
-    tight = a_run(tmp_path, f"evaluation.shorter_side={SIZE}", "augmentation.flip=false").recipe
-    assert [doubts(tight, view) for view in ("1-crop", "multi-scale")] == [[], []]
-    same, mirrored = doubts(tight, "10-crop")
-    assert "all the same" in same
-    assert "augmentation.flip" in mirrored

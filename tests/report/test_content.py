@@ -274,3 +274,12 @@ def test_no_line_of_the_page_ends_between_a_number_and_its_percent_sign(tmp_path
     page = render(stated(good(name="this").write(tmp_path)), Drawings())
     assert re.search(r"p\u00a0(=|&lt;)\u00a00", page)
     assert not re.search(r"\d %|\bp (=|&lt;) ?\d", page)
+
+
+@pytest.mark.parametrize("first", ["1-crop", "10-crop"])
+def test_a_view_that_may_not_show_what_one_expects_is_doubted_beside_its_error(first, tmp_path, stated):
+    run = good(other_views={"10-crop": one_answer()}) if first == "1-crop" else good(first_view="10-crop")
+    content = stated(run.write(tmp_path))
+    assert [view.name for view in content.headline.views if view.doubts] == ["10-crop"]
+    for form in (text_of(render(content, Drawings())), render_markdown(content), as_json(content)):
+        assert "Training showed no mirror images" in form
