@@ -39,7 +39,7 @@ class RealLabels:
                 f"evaluation.real_labels is for ImageNet's 1,000 classes, and {run.records} has other ones. Leave it "
                 "empty: --override evaluation.real_labels="
             )
-        if file := _first_file(records):
+        if (file := _first_file(records)) is not None:
             image_number(file)
         return cls(read_real_labels(Path(path)))
 

@@ -1,4 +1,4 @@
-"""Writes the predictions of every view, with the CPU split into some devices.
+"""Writes the predictions and logits of every view, with the CPU split into some devices.
 
 python predictions_on_devices.py FOLDER DEVICES
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+
+import numpy as np
 
 from resnet.devices import make_strategy
 from resnet.evaluation.views import evaluate_view
@@ -25,7 +27,7 @@ CLASSES = [(f"class{label}", "") for label in range(10)]
 
 
 def write_all(folder: Path, devices: int) -> None:
-    """Write FOLDER/VIEW-BATCH-DEVICES.csv for the records in the folders `many` and `few` there."""
+    """Write FOLDER/VIEW-BATCH-DEVICES.csv and .npy for the records in the folders `many` and `few` there."""
     strategy = make_strategy(Machine(cpu_devices=devices))
     for depth, (name, views) in MADE.items():
         records = ShardedRecords(folder / name, "validation")
@@ -37,8 +39,10 @@ def write_all(folder: Path, devices: int) -> None:
                 batch = [f"training.batch_size={size}", f"training.replica_batch_size={size}"]
                 settings = ["model.image_size=16", "evaluation.shorter_side=20", *batch]
                 run = Run.of("imagefolder", settings, artifacts=folder, machine=Machine(workers=2))
-                answers, filenames, _ = evaluate_view(run, records, predictor, view)
+                logits: list[np.ndarray] = []
+                answers, filenames, _ = evaluate_view(run, records, predictor, view, logits.append)
                 path = folder / f"{view}-{size}-{devices}.csv"
+                np.save(path.with_suffix(".npy"), np.concatenate(logits))
                 write_predictions(path, filenames, answers.labels, answers.likeliest, answers.probabilities, CLASSES)
 
 

@@ -63,9 +63,10 @@ def test_other_classes_than_imagenets_are_refused_with_the_override_that_leaves_
         RealLabels.of(a_run(tmp_path, "real.json"), records_in(tmp_path, [("0", "zero")]))
 
 
-def test_other_images_than_imagenets_are_refused_before_the_evaluation(tmp_path):
-    records = records_in(tmp_path, shipped_classes(), ["val/n01440764/cat.png"])
-    with pytest.raises(UserError, match=r"not for val/n01440764/cat\.png\. .* --override evaluation\.real_labels=$"):
+@pytest.mark.parametrize("name", ["val/n01440764/cat.png", ""])
+def test_other_images_than_imagenets_are_refused_before_the_evaluation(tmp_path, name):
+    records = records_in(tmp_path, shipped_classes(), [name])
+    with pytest.raises(UserError, match=rf"not for {name}\. .* --override evaluation\.real_labels=$"):
         RealLabels.of(a_run(tmp_path, str(labels_in(tmp_path))), records)
 
 
