@@ -13,6 +13,7 @@ from resnet.analysis.answers import NO_LOGITS, EvaluatedImages, identifiers_and_
 from resnet.analysis.baseline import SIGNIFICANCE, p_value_against_chance
 
 # Probabilities that cleanlab gets at once. It makes copies and keeps one of them, and needs the square of the classes.
+WEAK = 10.0  # percent: above this error, a network doubts many labels that are right
 LARGEST = 10_000_000
 NOT_LOOKED_FOR = "Likely label errors are not looked for"
 INSTALL = "pip install 'cleanlab>=2.9'"  # as pyproject.toml has it
@@ -49,7 +50,7 @@ def likely_label_errors(images: EvaluatedImages) -> LabelErrors:
     rows = _in_memory(images, answered) if whole else _in_blocks(images)
     table = _table(images, rows)
     alone = int((np.bincount(images.labels[answered]) == 1).sum()) if whole else 0
-    return LabelErrors(table, _sentence(len(table), len(images), alone))
+    return LabelErrors(table, _sentence(len(table), len(images), alone, images.error))
 
 
 def _in_memory(images: EvaluatedImages, answered: np.ndarray) -> np.ndarray:
@@ -109,11 +110,13 @@ def _table(images: EvaluatedImages, rows: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _sentence(found: int, images: int, alone: int) -> str:
-    """`alone`: how many classes have a single image, whose label cleanlab leaves unjudged."""
+def _sentence(found: int, images: int, alone: int, error: float) -> str:
+    """`alone`: how many classes have a single image, whose label cleanlab leaves unjudged. `error`: in percent."""
     if found:
         labels = "1 label" if found == 1 else f"{found:,} labels"
         sentence = f"{labels} of {images:,} ({100 * found / images:.1f} %) may be wrong: look at these images."
+        if error > WEAK:
+            sentence += f" The network errs on {error:.0f} % of all, so many of them may be its own mistakes."
     else:
         sentence = f"None of the labels of the {images:,} images looks wrong."
     if alone:

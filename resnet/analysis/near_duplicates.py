@@ -117,7 +117,8 @@ class NearDuplicates:
         texts = []
         if self.compared + self.unreadable < self.candidates:
             texts.append(
-                f"Of {self.candidates:,} candidates, the pixels of the nearest {self.compared:,} were compared."
+                f"{self.candidates:,} pairs have similar hashes; the pixels of the nearest {self.compared:,} were "
+                "compared."
             )
         if self.unreadable:
             candidates = "1 candidate" if self.unreadable == 1 else f"{self.unreadable:,} candidates"

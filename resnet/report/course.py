@@ -81,7 +81,7 @@ def _by_epoch(log: LogLines) -> list[dict[str, float | None]]:
 def _sentences(epochs: list[dict[str, float | None]], drops: list[int]) -> list[str]:
     sentences = [_trend("Training error", _known(epochs, "top1_error"))]
     if validated := _known(epochs, "validation_top1_error"):
-        sentences.append(_trend("Validation error", validated))
+        sentences.append(_trend("Validation error, with moving averages of the statistics,", validated))
         lowest = min(validated.values())
         if lowest < list(validated.values())[-1]:
             first = next(epoch for epoch, error in validated.items() if error == lowest)

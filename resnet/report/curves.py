@@ -30,7 +30,7 @@ def how_to_read(log: LogLines) -> str:
     """What points and lines of the curves are."""
     shown = curve(log, "loss")
     thinned = f"; every {_ordinal(shown.step)} of {count(shown.lines, 'line')} is drawn" if shown.step > 1 else ""
-    mean = f"The line through them is their moving mean over {shown.window}." if shown.window > 1 else ""
+    mean = f"The line through them is the mean of {shown.window} successive lines." if shown.window > 1 else ""
     return (
         f"Small points are the lines of the training log{thinned}. {mean} Circles are the validation after an epoch. "
         "Dashed lines are drops of the learning rate."

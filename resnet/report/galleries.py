@@ -143,7 +143,10 @@ def validation_gallery(name: str, run: Run, selection: Selection, images: int, *
     return Gallery(
         name,
         as_evaluated(run, records, [one.row for one in shown]),
-        [[first_name(one.label), f"{taken} {first_name(one.predicted)}", _share(one.probability)] for one in shown],
+        [
+            [first_name(one.label), f"{taken} {first_name(one.predicted)}", _share(one.probability), one.file]
+            for one in shown
+        ],
         [f"{one.file}, labelled {one.label}, {taken} {one.predicted}" for one in shown],
     )
 

@@ -86,9 +86,8 @@ def _training(results: Results) -> list[Fact]:
     training, augmentation = results.run.recipe.training, results.run.recipe.augmentation
     replicas = f": {training.replicas} replicas of {training.replica_batch_size}" if training.replicas > 1 else ""
     rate = f"{training.learning_rate:g}"
-    if training.drop_epochs:
-        epochs = "epoch" if len(training.drop_epochs) == 1 else "epochs"
-        rate += f", times {training.drop_factor:g} after {epochs} {listed(training.drop_epochs)}"
+    if drops := [epoch for epoch in training.drop_epochs if epoch < training.epochs]:
+        rate += f", times {training.drop_factor:g} after {'epoch' if len(drops) == 1 else 'epochs'} {listed(drops)}"
     changes = [f"{augmentation.crop} crop", *(["flip"] if augmentation.flip else [])]
     changes += ["colour"] if augmentation.color else []
     return [

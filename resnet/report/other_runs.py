@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from resnet.report.results import Results
 from resnet.run import runs_in
 
 MOST = 20
+NAMED = 4  # settings that differ
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class OtherRun:
     top1_error_interval: list[float]
     p_value: float
     sentence: str
+    settings_sentence: str  # which settings differ; empty where that is not known
 
 
 @dataclass(frozen=True)
@@ -86,4 +89,31 @@ def _compared(results: Results, name: str, record: dict[str, Any], folder: Path)
         top1_error_interval=scores["top1_error_interval"],
         p_value=comparison.p_value,
         sentence=comparison.sentence(title),
+        settings_sentence=_which_settings(results, folder.parent),
     )
+
+
+def _which_settings(results: Results, folder: Path) -> str:
+    """The settings that another run, by its folder, has otherwise."""
+    way_on = "This report leaves that run out."
+    stages = ("train", "batchnorm", "evaluate")
+    own = _settings([results.stages[stage] for stage in stages])
+    others = _settings([read_json(folder / stage / "stage.json", set(), way_on) or {} for stage in stages])
+    differing = [name for name in own if name in others and others[name] != own[name]]
+    if not own or not others:
+        return ""
+    if not differing:
+        return "All settings are the same."
+    named = [f"{name} is {json.dumps(others[name])}, here {json.dumps(own[name])}" for name in differing[:NAMED]]
+    more = f"; and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
+    return f"Settings that differ: {'; '.join(named)}{more}."
+
+
+def _settings(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The settings that finished stages record, by SECTION.KEY."""
+    return {
+        f"{section}.{key}": value
+        for record in records
+        for section, values in record.get("settings", {}).items()
+        for key, value in values.items()
+    }

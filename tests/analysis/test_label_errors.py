@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -130,3 +131,9 @@ def test_classes_of_a_single_image_are_counted_without_a_warning_of_cleanlabs():
     assert found.sentence == (
         "None of the labels of the 42 images looks wrong. 2 classes have a single image, whose label cannot be judged."
     )
+
+
+def test_the_doubts_of_a_network_that_often_errs_are_doubted():
+    weak, strong = (likely_label_errors(images).sentence for images in (random_answers(1, skill=1.0), planted()))
+    assert re.search(r"The network errs on \d\d % of all, so many of them may be its own mistakes\.$", weak)
+    assert "its own mistakes" not in strong

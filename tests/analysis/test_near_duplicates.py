@@ -87,7 +87,7 @@ def test_images_without_contrast_are_near_duplicates_where_they_are_equal(flat_r
     assert found.rows.tolist() == [0, 1, 2]
     assert set(found.pairs["training_file"]) == {"train-0.jpg", "train-8.jpg"}
     assert (found.candidates, found.compared) == (17, 7)
-    assert found.sentence.endswith("Of 17 candidates, the pixels of the nearest 7 were compared.")
+    assert found.sentence.endswith("17 pairs have similar hashes; the pixels of the nearest 7 were compared.")
 
 
 def test_each_image_has_its_nearest_compared_before_any_has_its_second(flat_records, monkeypatch):

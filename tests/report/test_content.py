@@ -283,3 +283,11 @@ def test_a_view_that_may_not_show_what_one_expects_is_doubted_beside_its_error(f
     assert [view.name for view in content.headline.views if view.doubts] == ["10-crop"]
     for form in (text_of(render(content, Drawings())), render_markdown(content), as_json(content)):
         assert "Training showed no mirror images" in form
+
+
+def test_another_run_is_compared_with_the_settings_that_it_has_otherwise(tmp_path, stated):
+    good(name="other", overrides=["training.seed=3", "training.momentum=0.8"]).write(tmp_path)
+    good(name="twin").write(tmp_path)
+    others = {row.run: row.settings_sentence for row in stated(good(name="this").write(tmp_path)).others.runs}
+    assert others["other"] == "Settings that differ: training.momentum is 0.8, here 0.9; training.seed is 3, here 0."
+    assert others["twin"] == "All settings are the same."
