@@ -82,7 +82,9 @@ def summary(run: Run, schedule: Schedule, step: int, drawn: BatchSheet) -> list[
     """What was drawn, and what the log says of the step."""
     lines = [
         f"step {step:,} of {schedule.steps:,}, in epoch {schedule.epoch(step - 1) + 1}; {log_of(run, step)}",
-        f"{drawn.sheet} shows {drawn.drawn} of its {drawn.images} images, {drawn.table} lists all",
+        f"{drawn.sheet} shows {drawn.drawn} of its {drawn.images} images: on the left what the network saw, on the right "
+        "the whole",
+        f"{drawn.table} lists all",
     ]
     if drawn.substitutes:
         are = "is a substitute" if drawn.substitutes == 1 else "are substitutes"
@@ -97,6 +99,6 @@ def log_of(run: Run, step: int) -> str:
     for line, (before, last) in zip(lines, pairwise(ends), strict=True):
         if before < step <= last:
             first = before + 1
-            steps = f"is that of steps {first:,} to {last:,}" if first < last else "is its own"
-            return f'loss {line["loss"]:.3f} at "step": {last} of the log {steps}'
-    return "the log has not come to it"
+            steps = f"the mean of steps {first:,} to {last:,}" if first < last else "of this very step"
+            return f'loss {line["loss"]:.3f} in the log, at "step": {last}, {steps}'
+    return "the log has not come to it yet; these are its images"

@@ -76,7 +76,7 @@ def _batch() -> argparse.ArgumentParser:
 
 def _finished_run() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--run", required=True, help="name of a finished run")
+    options.add_argument("--run", required=True, help="name of a run")
     options.add_argument("--artifacts", default="artifacts", help="folder that the run was written under")
     return options
 

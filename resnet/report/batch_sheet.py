@@ -90,12 +90,13 @@ def draw_batch(
 
 
 def _row(shown: ShownImage, records: ShardedRecords) -> Sequence[object]:
-    """A row of the table. Labels are identifiers of classes; the frame is in pixels of the stored image."""
+    """A row of the table. Labels are identifiers of classes; the frame is in pixels of the stored image; epochs count
+    from 1, places in the batch and in the epoch from 0."""
     frame = [f"{value:g}" for value in shown.framing.frame(len(shown.pixels))]
     label = records.classes[shown.label][0]
     flipped, instead = int(shown.framing.is_flipped), _place(records, shown.instead_of)
     shard, offset = _place(records, shown.record).split(":")
-    return [shown.row, shown.filename, label, shard, offset, *frame, flipped, shown.epoch, shown.position, instead]
+    return [shown.row, shown.filename, label, shard, offset, *frame, flipped, shown.epoch + 1, shown.position, instead]
 
 
 def _place(records: ShardedRecords, record: int | None) -> str:
@@ -135,7 +136,7 @@ def _remark(shown: ShownImage) -> str:
         parts.append("instead of a corrupt record")
     dx, dy = shown.framing.shift
     if dx or dy:
-        parts.append(f"moved {dx:+d}, {dy:+d}")
+        parts.append(f"moved {dx:+d}, {dy:+d} pixels")
     if shown.framing.is_flipped:
         parts.append("flipped")
     return ", ".join(parts)

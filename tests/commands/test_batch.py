@@ -68,8 +68,10 @@ def test_the_step_of_a_line_of_the_log_is_drawn_while_the_run_trains(batch, trai
     assert (code, err) == (0, "")
     here = Path.cwd()
     assert out.splitlines() == [
-        'batch: step 4 of 8, in epoch 1; loss 0.500 at "step": 5 of the log is that of steps 3 to 5',
-        f"batch: {here}/imagefolder-step-4.png shows 3 of its 8 images, {here}/imagefolder-step-4.csv lists all",
+        'batch: step 4 of 8, in epoch 1; loss 0.500 in the log, at "step": 5, the mean of steps 3 to 5',
+        f"batch: {here}/imagefolder-step-4.png shows 3 of its 8 images: on the left what the network saw, on the right the "
+        "whole",
+        f"batch: {here}/imagefolder-step-4.csv lists all",
     ]
     with open("imagefolder-step-4.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -78,7 +80,7 @@ def test_the_step_of_a_line_of_the_log_is_drawn_while_the_run_trains(batch, trai
 
 def test_steps_that_the_log_has_not_come_to_can_be_drawn(batch, training):
     write_log(training, 2)
-    assert "step 8 of 8, in epoch 2; the log has not come to it" in batch("--step=8")[1]
+    assert "step 8 of 8, in epoch 2; the log has not come to it yet" in batch("--step=8")[1]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_the_corrupt_records_are_those_of_the_newest_checkpoint_until_training_h
         assert (code, err) == (0, "")  # the run knows it: no warning
         with open(f"imagefolder-step-{step}.csv", newline="") as file:
             found += [(row, out) for row in csv.DictReader(file) if row["instead_of"]]
-    ((row, out),) = [one for one in found if one[0]["epoch"] == "0"]
+    ((row, out),) = [one for one in found if one[0]["epoch"] == "1"]
     assert row["instead_of"] == f"{records.shards[shard].name}:{offset}"
     assert row["offset"] == str(records.index["offset"][8])
     assert "batch: 1 of them is a substitute of a corrupt record" in out

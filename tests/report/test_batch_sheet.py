@@ -61,7 +61,7 @@ def test_the_table_says_of_every_image_which_it_is_and_what_of_it_was_shown(reco
         assert (row["row"], row["file"], row["label"]) == (str(shown.row), shown.filename, f"class{entry['label']}")
         assert (row["shard"], row["offset"]) == (records.shards[entry["shard"]].name, str(entry["offset"]))
         assert [int(row[name]) for name in ("x", "y", "width", "height")] == list(shown.framing.box)
-        assert (row["flipped"], row["epoch"], row["instead_of"]) == (str(int(shown.framing.is_flipped)), "0", "")
+        assert (row["flipped"], row["epoch"], row["instead_of"]) == (str(int(shown.framing.is_flipped)), "1", "")
         assert row["position"] == str(10 + shown.row)
 
 
