@@ -82,8 +82,8 @@ def summary(run: Run, schedule: Schedule, step: int, drawn: BatchSheet) -> list[
     """What was drawn, and what the log says of the step."""
     lines = [
         f"step {step:,} of {schedule.steps:,}, in epoch {schedule.epoch(step - 1) + 1}; {log_of(run, step)}",
-        f"{drawn.sheet} shows {drawn.drawn} of its {drawn.images} images: on the left what the network saw, on the right "
-        "the whole",
+        f"{drawn.sheet} shows {drawn.drawn} of its {drawn.images} images; left: what the network saw, "
+        "right: the whole image",
         f"{drawn.table} lists all",
     ]
     if drawn.substitutes:

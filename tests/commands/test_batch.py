@@ -69,8 +69,8 @@ def test_the_step_of_a_line_of_the_log_is_drawn_while_the_run_trains(batch, trai
     here = Path.cwd()
     assert out.splitlines() == [
         'batch: step 4 of 8, in epoch 1; loss 0.500 in the log, at "step": 5, the mean of steps 3 to 5',
-        f"batch: {here}/imagefolder-step-4.png shows 3 of its 8 images: on the left what the network saw, on the right the "
-        "whole",
+        f"batch: {here}/imagefolder-step-4.png shows 3 of its 8 images; left: what the network saw, "
+        "right: the whole image",
         f"batch: {here}/imagefolder-step-4.csv lists all",
     ]
     with open("imagefolder-step-4.csv", newline="") as file:
