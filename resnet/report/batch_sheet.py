@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from resnet.files import atomic
+from resnet.images.decoding import Unreadable
 from resnet.images.regions import Box
 from resnet.loader.replay import ShownImage, shown_in_batch
 from resnet.records.shards import ShardedRecords
@@ -148,8 +149,11 @@ def _whole(shown: ShownImage) -> Image.Image:
     left, top = min(x, 0), min(y, 0)  # the frame may reach beyond the image
     right, bottom = max(x + width, image.width), max(y + height, image.height)
     scale = min(WIDE / (right - left), SIDE / (bottom - top))
-    pixels = image.region(Box(0, 0, image.width, image.height))
-    pixels = _scaled(pixels, max(round(scale * image.width), 1), max(round(scale * image.height), 1))
+    seen_width, seen_height = max(round(scale * image.width), 1), max(round(scale * image.height), 1)
+    try:
+        pixels = _scaled(image.region(Box(0, 0, image.width, image.height)), seen_width, seen_height)
+    except Unreadable:  # although the crop could be decoded: an empty image beside it says so
+        pixels = np.full((seen_height, seen_width, 3), BESIDE, np.uint8)
     whole = Image.new("RGB", (round(scale * (right - left)), round(scale * (bottom - top))), BESIDE)
     whole.paste(Image.fromarray(pixels), (round(-scale * left), round(-scale * top)))
     corners = [scale * (x - left), scale * (y - top), scale * (x + width - left) - 1, scale * (y + height - top) - 1]

@@ -56,6 +56,7 @@ class StatisticsCurve:
     """The error against the number of batches that batch-norm statistics are averaged over; 0: moving averages."""
 
     rows: list[dict[str, Any]]
+    unaveraged: str  # what the statistics of 0 batches are
     sentence: str
 
 
@@ -108,10 +109,11 @@ def statistics_curve(results: Results) -> StatisticsCurve | None:
     rows = results.stages["evaluate"]["metrics"].get("statistics", [])
     if not rows:
         return None
+    source = "its imported statistics" if results.imported else "training's moving averages"
     sentences = [_few_and_many(results, rows)]
     if moving := next((row for row in rows if not row["batches"]), None):
-        sentences.append(_sentence(results, moving, "the network with training's moving averages"))
-    return StatisticsCurve(rows, " ".join(sentences))
+        sentences.append(_sentence(results, moving, f"the network with {source}"))
+    return StatisticsCurve(rows, source, " ".join(sentences))
 
 
 def _few_and_many(results: Results, rows: list[dict[str, Any]]) -> str:
@@ -138,7 +140,7 @@ def _against_own(results: Results, row: dict[str, Any]) -> Comparison:
 
 
 def _sentence(results: Results, row: dict[str, Any], name: str) -> str:
-    """What the difference between the result and a point means."""
+    """What the difference between a point and the one of as many batches as the recipe says means."""
     own = f"the one with {count(results.run.recipe.batchnorm.batches, 'batch', 'batches')}"
     sentence = _against_own(results, row).sentence(name, own)
     return sentence[0].upper() + sentence[1:]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,7 +19,7 @@ from model.keras_reference import KerasReference
 from sample_images import jpeg, photographs, write_records
 from scipy.special import softmax
 
-from resnet.evaluation.views import evaluate_view
+from resnet.evaluation.views import Seen, evaluate_view
 from resnet.inference import Predictor
 from resnet.loader.batches import BLOCK, block
 from resnet.model.network import ResNet
@@ -65,6 +68,19 @@ def pixels(records) -> list[np.ndarray]:
     return [cv2.imdecode(image, cv2.IMREAD_COLOR)[:, :, ::-1] for image in encoded]
 
 
+@pytest.fixture(scope="module")
+def seen_in(records, predictor, tmp_path_factory) -> Callable[[str], tuple[Seen, np.ndarray]]:
+    """seen_in(view): what came of a pass over all images, and their logits. Each view is evaluated once."""
+
+    @functools.cache
+    def evaluated(view: str) -> tuple[Seen, np.ndarray]:
+        kept: list[np.ndarray] = []
+        seen = evaluate_view(a_run(tmp_path_factory.mktemp("artifacts")), records, predictor, view, kept.append)
+        return seen, np.concatenate(kept)
+
+    return evaluated
+
+
 def scaled(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Linear down to half the size, the mean over areas below."""
     is_far_smaller = min(image.shape[:2]) > 2 * min(width, height)
@@ -93,17 +109,16 @@ def five_scales(image: np.ndarray) -> list[np.ndarray]:
 
 @pytest.mark.parametrize(("view", "looks"), [("10-crop", ten_crops), ("multi-scale", five_scales)])
 def test_a_view_averages_the_probabilities_that_an_independent_network_gives_its_looks(
-    view, looks, records, network, predictor, pixels, tmp_path
+    view, looks, network, pixels, seen_in
 ):
     reference = KerasReference(18, "1x1", weights(network), size=None)
-    kept = []
-    evaluate_view(a_run(tmp_path), records, predictor, view, kept.append)
-    found = softmax(np.concatenate(kept), 1)
+    found = softmax(seen_in(view)[1], 1)
     several = [0, 1, 2, 3, 4, 70]
     assert len({pixels[number].shape[:2] for number in several}) == len(several)  # some wide, some high
     for number in several:
-        logits = [reference.logits(look[None], training=False)[0] for look in looks(pixels[number])]
-        expected = softmax(np.array(logits, np.float64), 1).mean(0)
+        of_one_size = itertools.groupby(looks(pixels[number]), np.shape)
+        logits = [reference.logits(np.stack(list(some)), training=False) for _, some in of_one_size]
+        expected = softmax(np.concatenate(logits).astype(np.float64), 1).mean(0)
         assert relative_difference(found[number], expected) < 1e-4
 
 
@@ -125,13 +140,11 @@ def test_a_view_with_pillows_pixels_cuts_its_corners_from_the_image_that_pillow_
     np.testing.assert_allclose(softmax(kept[0][5]), softmax(logits.astype(np.float64), 1).mean(0), rtol=1e-5)
 
 
-def test_every_view_shows_every_image_once_and_says_of_how_many_it_shows_the_middle_only(
-    records, predictor, pixels, tmp_path
-):
+def test_every_view_shows_every_image_once_and_says_of_how_many_it_shows_the_middle_only(records, pixels, seen_in):
     long = sum(max(image.shape[:2]) >= 4 * min(image.shape[:2]) for image in pixels)
     assert 0 < long < 75
     for view in VIEWS:
-        seen = evaluate_view(a_run(tmp_path), records, predictor, view)
+        seen, _ = seen_in(view)
         assert sorted(seen.filenames) == sorted(f"validation-{i}.jpg" for i in range(75))
         assert seen.answers.labels.tolist() == records.index["label"].tolist()
         assert seen.cut == (long if view == "multi-scale" else 0)
@@ -152,9 +165,7 @@ def test_predictions_are_the_same_for_any_batch_size_and_number_of_devices(tmp_p
         assert len(np.load(files[0])) == shown
 
 
-def test_views_of_one_look_keep_the_logits_as_they_are(records, predictor, tmp_path):
-    kept: list[np.ndarray] = []
-    answers = evaluate_view(a_run(tmp_path), records, predictor, "1-crop", kept.append).answers
-    logits = np.concatenate(kept)
+def test_views_of_one_look_keep_the_logits_as_they_are(seen_in):
+    seen, logits = seen_in("1-crop")
     assert logits.dtype == np.float32
-    np.testing.assert_array_equal(logits.argmax(1), answers.likeliest[:, 0])
+    np.testing.assert_array_equal(logits.argmax(1), seen.answers.likeliest[:, 0])
