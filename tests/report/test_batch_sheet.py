@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from sample_images import photographs, write_records
 
+from resnet.images.decoding import Unreadable
+from resnet.images.regions import Box
 from resnet.loader.replay import shown_in_batch
 from resnet.recipes import load_recipe
 from resnet.records.shards import Shard, ShardedRecords, shard_name, write_classes
@@ -96,3 +98,18 @@ def test_a_sheet_that_cannot_be_written_leaves_no_file(records, tmp_path):
     with pytest.raises(OSError, match=r"sheet\.png"):
         draw_batch(recipe_with(), records, 0, tmp_path / "there" / "sheet.png")
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["sheet.png"]
+
+
+def test_an_image_of_which_only_the_crop_can_be_decoded_is_drawn_empty_beside_it(records, tmp_path, monkeypatch):
+    class CropOnly:
+        height, width = 60, 80
+
+        def region(self, box: Box) -> np.ndarray:
+            raise Unreadable("its bits end early")
+
+    recipe = recipe_with()
+    first = next(iter(shown_in_batch(recipe, records, 1)))._replace(image=CropOnly())
+    monkeypatch.setattr(batch_sheet, "shown_in_batch", lambda *_: iter([first]))
+    drawn = draw_batch(recipe, records, 1, tmp_path / "sheet.png")
+    beside = np.asarray(Image.open(drawn.sheet))[:, batch_sheet.SIDE + 2 * batch_sheet.GAP :]
+    assert (beside == batch_sheet.BESIDE).all(2).any()

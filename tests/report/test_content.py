@@ -291,3 +291,17 @@ def test_another_run_is_compared_with_the_settings_that_it_has_otherwise(tmp_pat
     others = {row.run: row.settings_sentence for row in stated(good(name="this").write(tmp_path)).others.runs}
     assert others["other"] == "Settings that differ: training.momentum is 0.8, here 0.9; training.seed is 3, here 0."
     assert others["twin"] == "All settings are the same."
+
+
+@pytest.mark.parametrize(
+    ("train", "named"),
+    [({}, "training's moving averages"), ({"imported": {"file": "a.pth", "sha256": "b"}}, "its imported statistics")],
+)
+def test_statistics_that_no_batch_was_averaged_for_are_called_what_they_are(train, named, tmp_path, stated):
+    point = {"top1_error": 5.0, "top1_error_interval": [4.0, 6.0], "gained": 0, "lost": 0}
+    run = good(metrics={"statistics": [point | {"batches": 0}, point | {"batches": 25}]}, train=train)
+    curve = stated(run.write(tmp_path)).statistics
+    assert curve.unaveraged == named
+    assert curve.sentence.endswith(
+        f"The network with {named} and the one with 25 batches are right on the same images."
+    )
