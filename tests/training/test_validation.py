@@ -13,11 +13,11 @@ from resnet.run import Run
 from resnet.training.interruption import Interruption
 from resnet.training.validation import Validation
 
-BATCHES = ["training.batch_size=2", "training.replica_batch_size=2", "training.epochs=2", "model.image_size=16"]
-
 
 class ConstantNetwork:
     """Predicts class 0 for each image, and notes how many images it has seen."""
+
+    devices = 1
 
     def __init__(self, after_batch: Callable[[], None] = lambda: None):
         self.images, self._after_batch = 0, after_batch
@@ -29,9 +29,10 @@ class ConstantNetwork:
 
 
 @pytest.fixture
-def run(converted_copy, photographs, run_on) -> Run:
+def run(converted_copy, photographs, run_on, monkeypatch) -> Run:
     """A run on some photographs, converted before, with two validation images a batch."""
-    return run_on(photographs, converted_copy.artifacts, *BATCHES)
+    monkeypatch.setattr("resnet.loader.batches.BLOCK", 2)
+    return run_on(photographs, converted_copy.artifacts)
 
 
 def validation_records(run: Run) -> ShardedRecords:
