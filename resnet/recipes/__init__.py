@@ -114,7 +114,9 @@ def _apply(override: str, values: dict[str, Any]) -> None:
     name, equals, text = override.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and section and key):
-        raise UserError(f"override {override!r}: write it as section.key=value, such as training.epochs=3")
+        meant = [f"{section}.{name.strip()}" for section, one in Recipe() if name.strip() in type(one).model_fields]
+        hint = f"; did you mean {meant[0]}?" if meant else ""
+        raise UserError(f"override {override!r}: write it as section.key=value, such as training.epochs=3{hint}")
     if not isinstance(values.setdefault(section, {}), dict):
         raise UserError(f"override {override!r}: {section!r} is not a section of this recipe")
     try:
@@ -166,4 +168,5 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             yield f"{name}: {problem['ctx']['error']}" if name else str(problem["ctx"]["error"])
         else:
             message = problem["msg"][0].lower() + problem["msg"][1:]
-            yield f"{name}: {message.replace('input', 'it')}, but is {problem['input']!r}"
+            form = f", such as [{json.dumps(problem['input'])}]" if problem["type"] == "list_type" else ""
+            yield f"{name}: {message.replace('input', 'it')}{form}, but is {problem['input']!r}"

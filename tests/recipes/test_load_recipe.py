@@ -180,3 +180,15 @@ def test_a_folder_is_refused_as_a_recipe_file(tmp_path):
 
 def test_the_error_about_an_override_of_something_that_is_not_a_section_quotes_it(recipe_file):
     assert "'training.epochs=3'" in recipe_error(recipe_file("mine.toml", "training = 3\n"), "training.epochs=3")
+
+
+def test_an_override_that_names_no_section_is_shown_the_setting_of_that_name():
+    assert recipe_error("imagenet-resnet50", "epochs=3").endswith("; did you mean training.epochs?")
+    assert "did you mean" not in recipe_error("imagenet-resnet50", "nothing=3")
+
+
+def test_one_value_for_a_list_is_shown_as_the_list_to_write():
+    assert recipe_error("imagenet-resnet50", "evaluation.views=10-crop").endswith(
+        """such as ["10-crop"], but is '10-crop'"""
+    )
+    assert "such as" not in recipe_error("imagenet-resnet50", "training.epochs=many")
