@@ -243,3 +243,8 @@ def test_every_setting_is_declared_once_with_a_default_and_a_sentence_of_help():
 def test_a_recipe_cannot_be_changed_after_it_is_created():
     with pytest.raises(ValueError, match="frozen"):
         Recipe().training.epochs = 3
+
+
+def test_a_view_that_is_named_twice_is_an_error_that_names_it():
+    message = recipe_error("imagenet-resnet50", 'evaluation.views=["10-crop", "1-crop", "10-crop"]')
+    assert message.endswith("evaluation: views names one view twice: 10-crop, 1-crop, 10-crop")

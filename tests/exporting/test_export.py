@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import re
@@ -17,6 +18,7 @@ from resnet.__main__ import main
 from resnet.errors import LockedElsewhere, UserError
 from resnet.exporting import FORMATS
 from resnet.exporting.export import export
+from resnet.ledger import Ledger
 from resnet.locks import locked
 from resnet.predictions_file import write_predictions
 from resnet.records.shards import read_classes
@@ -161,3 +163,13 @@ def test_missing_packages_are_one_message_with_the_line_that_installs_them(monke
     assert said == (
         f"error: an export to ONNX needs onnx, onnxruntime. Install: {sys.executable} -m pip install onnx onnxruntime\n"
     )
+
+
+def test_a_run_without_answers_to_the_centre_crop_is_refused_with_the_setting_to_change(evaluated_copy, monkeypatch):
+    run = evaluated_copy.run
+    evaluation = run.recipe.evaluation.model_copy(update={"views": ["10-crop"]})
+    other = Ledger(dataclasses.replace(run, recipe=run.recipe.model_copy(update={"evaluation": evaluation})), None)
+    monkeypatch.setattr(other, "why_incomplete", lambda stage: "")
+    with pytest.raises(UserError, match=r"1-crop view.*Add it to evaluation\.views"):
+        export(other, ONNX)
+    assert not (run.folder / "export" / "onnx").exists()

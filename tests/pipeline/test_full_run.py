@@ -53,12 +53,14 @@ def ran(result) -> list[str]:
 def test_every_stage_runs_once_and_says_why(first, run):
     assert ran(first) == TITLES
     assert "Train: starting (it has not run yet)" in first.stdout
+    assert "FullRun: done; the report is " in first.stdout
 
 
 def test_the_same_command_again_runs_nothing(luigi, options, run):
     again = luigi("FullRun", *options)
     assert again.returncode == 0
     assert ran(again) == []
+    assert "FullRun: up to date; the report is " in again.stdout
 
 
 def test_the_metrics_are_those_of_the_predictions_with_each_image_once(run):

@@ -305,3 +305,9 @@ def test_statistics_that_no_batch_was_averaged_for_are_called_what_they_are(trai
     assert curve.sentence.endswith(
         f"The network with {named} and the one with 25 batches are right on the same images."
     )
+
+
+@pytest.mark.parametrize(("epochs", "rate"), [(2, "0.1"), (5, "0.1, times 0.1 after epochs 3 and 4")])
+def test_drops_of_the_learning_rate_that_training_does_not_reach_are_not_stated(epochs, rate, tmp_path, stated):
+    run = good(overrides=[f"training.epochs={epochs}", "training.drop_epochs=[3, 4, 9]"])
+    assert {fact.name: fact.text for fact in stated(run.write(tmp_path)).facts}["Learning rate"] == rate

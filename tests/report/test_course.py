@@ -25,6 +25,7 @@ def test_epochs_are_means_over_their_lines_and_drops_are_named():
     assert course.epochs[0]["top1_error"] == pytest.approx(np.mean(first))
     assert [epoch["validation_loss"] for epoch in course.epochs][:2] == [2081.0, pytest.approx(1.28)]
     assert course.sentences[-1] == "The learning rate dropped after epochs 2 and 3."
+    assert course.sentences[1].startswith("Validation error, with moving averages of the statistics, fell from ")
 
 
 def test_a_log_of_many_lines_is_thinned_and_says_so():
