@@ -113,6 +113,9 @@ def opening_line(network: ResNet, settings: Training, images: int, devices: list
     ]
     if network.frozen:
         lines.append(f"frozen: {', '.join(in_order(network.frozen))}")
+    if unreached := [str(epoch) for epoch in settings.drop_epochs if epoch >= settings.epochs]:
+        epochs_named = f"{'epoch' if len(unreached) == 1 else 'epochs'} {', '.join(unreached)}"
+        lines.append(f"training ends before the learning rate drops after {epochs_named}")
     if first:
         lines.append(f"resuming from step {first:,}")
     return "\n".join(f"train: {line}" for line in lines)

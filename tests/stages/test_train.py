@@ -239,3 +239,17 @@ def test_a_loss_that_is_not_finite_stops_training_with_one_message(artifacts):
     assert "error: the loss became" in done.stderr
     assert "Lower training.learning_rate" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_opening_line_says_which_drops_of_the_learning_rate_come_too_late():
+    from resnet.model.network import ResNet
+    from resnet.settings import Training
+    from resnet.stages.train import opening_line
+
+    def opening(drops: list[int]) -> str:
+        settings = Training(epochs=6, batch_size=64, replica_batch_size=64, drop_epochs=drops)
+        return opening_line(ResNet(20, 10), settings, 1_000, ["CPU (2 cores)"], 0)
+
+    assert "learning rate" not in opening([3, 5])
+    assert "training ends before the learning rate drops after epoch 6" in opening([3, 6])
+    assert "training ends before the learning rate drops after epochs 30, 60" in opening([5, 30, 60])
