@@ -41,6 +41,7 @@ class pipeline(luigi.Config):  # noqa: N801
     workers = Number(default=0, description="worker processes; 0: one a core")
     devices = Number(default=0, description="GPUs to train on; 0: all")
     cpu_devices = Number(default=1, description="logical devices to split the CPU into")
+    replicas_at_once = Number(default=0, description="replicas that a device runs in one pass; 0: by its memory")
 
 
 def data_of(dataset: str) -> str:
@@ -54,4 +55,5 @@ def machine_options() -> list[str]:
         f"--workers={settings.workers}",
         f"--devices={settings.devices}",
         f"--cpu-devices={settings.cpu_devices}",
+        f"--replicas-at-once={settings.replicas_at_once}",
     ]

@@ -1,8 +1,8 @@
 """Which devices a step runs on, and how a batch gets there.
 
-The recipe's batch consists of replicas that share batch-norm statistics (`training.replica_batch_size` images each).
-With as many devices as replicas, each device runs one. With fewer, each runs several, one after the other, and adds up
-their gradients: same batch, same statistics, same numbers except for the order of additions.
+The recipe's batch consists of replicas, each with batch-norm statistics of its own (`training.replica_batch_size`
+images). With as many devices as replicas, each device runs one; with fewer, each runs several. Batch and statistics
+are the same, and with `training.deterministic` so is every bit of the sums: see `resnet.training.fixed_order`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.client.device_lib import list_local_devices  # the one place that says how much memory a GPU has
 
 from resnet.errors import UserError
 from resnet.run import Machine
@@ -22,10 +23,13 @@ logger = logging.getLogger(__name__)
 ALIGNMENT = 64  # bytes: Eigen's, for AVX-512; kernels abort on less
 
 
-def make_strategy(machine: Machine, replicas: int = 0) -> tf.distribute.Strategy:
+def make_strategy(
+    machine: Machine, replicas: int = 0, *, precision: str = "float32", deterministic: bool = True
+) -> tf.distribute.Strategy:
     """A strategy over the GPUs, or over the CPU where there is none, for a stage, which has the process to itself.
 
     Call it before TensorFlow runs anything. `replicas`: what the devices must share evenly; 0: they need not.
+    `precision` and `deterministic`: see `settings.Training`.
     """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -34,8 +38,10 @@ def make_strategy(machine: Machine, replicas: int = 0) -> tf.distribute.Strategy
         cpu = tf.config.list_physical_devices("CPU")[0]
         logical = [tf.config.LogicalDeviceConfiguration()] * machine.cpu_devices
         tf.config.set_logical_device_configuration(cpu, logical)
-    # Ops that could add in a different order each time take one order: a resumed run repeats an uninterrupted one.
-    tf.config.experimental.enable_op_determinism()
+    # TensorFlow would round float32 to TensorFloat-32 wherever a GPU has it.
+    tf.config.experimental.enable_tensor_float_32_execution(precision == "tensorfloat32")
+    if deterministic:  # no operation adds in another order each time: a resumed run repeats an uninterrupted one
+        tf.config.experimental.enable_op_determinism()
     devices = _devices()
     if machine.devices > len(devices) or (machine.devices and not gpus):
         raise UserError(f"devices asks for {machine.devices} GPUs, but TensorFlow finds {len(gpus)}")
@@ -86,6 +92,11 @@ def device_names(strategy: tf.distribute.Strategy) -> list[str]:
         else:
             names.append(f"CPU ({len(os.sched_getaffinity(0))} cores)")
     return names
+
+
+def gpu_memory() -> int:
+    """The bytes that TensorFlow may use of the smallest GPU; 0 where there is none."""
+    return min((device.memory_limit for device in list_local_devices() if device.device_type == "GPU"), default=0)
 
 
 def peak_gpu_memory() -> int:

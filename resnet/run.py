@@ -33,6 +33,7 @@ class Machine:
     workers: int = field(default_factory=cores)
     devices: int = 0  # 0: every GPU, or the CPU where there is none
     cpu_devices: int = 1  # logical devices to split the CPU into, to try a distributed recipe without GPUs
+    replicas_at_once: int = 0  # replicas of the recipe that a device runs in one pass; 0: as many as its memory holds
 
 
 @dataclass(frozen=True, eq=False)

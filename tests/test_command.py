@@ -32,7 +32,7 @@ def test_a_stage_with_an_incomplete_input_names_that_input(capsys, tmp_path):
     assert "report depends on convert, which is incomplete" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--workers=-1", "--devices=-1", "--cpu-devices=-1"])
+@pytest.mark.parametrize("option", ["--workers=-1", "--devices=-1", "--cpu-devices=-1", "--replicas-at-once=-1"])
 def test_negative_numbers_of_workers_and_devices_are_refused(capsys, tmp_path, option):
     assert main(["convert", "--artifacts", str(tmp_path), option]) == 1
     assert "cannot be negative" in capsys.readouterr().err

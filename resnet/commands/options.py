@@ -40,6 +40,12 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
     machine.add_argument("--workers", type=int, default=0, help="worker processes (default: one per core)")
     machine.add_argument("--devices", type=int, default=0, help="GPUs to train on (default: all)")
     machine.add_argument("--cpu-devices", type=int, default=1, help="logical devices to split the CPU into")
+    machine.add_argument(
+        "--replicas-at-once",
+        type=int,
+        default=0,
+        help="replicas that a device runs in one pass, without training.deterministic (default: as its memory allows)",
+    )
     weights = argparse.ArgumentParser(add_help=False)
     weights.add_argument("file", metavar="FILE", help=".safetensors, .pth, .bin, .h5 or .keras")
     return {
@@ -135,11 +141,12 @@ def run_of(options: argparse.Namespace, default_recipe: str = "digits") -> Run:
 
 
 def _machine_of(options: argparse.Namespace) -> Machine:
-    for name in ("workers", "devices", "cpu_devices"):
+    for name in ("workers", "devices", "cpu_devices", "replicas_at_once"):
         if getattr(options, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} cannot be negative")
     return Machine(
         workers=options.workers or Machine().workers,
         devices=options.devices,
         cpu_devices=max(options.cpu_devices, 1),
+        replicas_at_once=options.replicas_at_once,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,24 @@ CAFFE_MEAN = np.array([123.68, 116.779, 103.939])  # of the networks of Simonyan
 
 # Mean and variance of each batch normalisation, in the order in which the network applies them.
 Statistics = list[tuple[tf.Tensor, tf.Tensor]]
+
+
+class Replicas:
+    """Equal parts of a batch, each of which is normalised by the statistics of its own images.
+
+    `statistics`: what the batch normalisations have found, in their order: sums over the replicas.
+    """
+
+    def __init__(self, count: int):
+        self.count = count
+        self.statistics: Statistics = []
+
+    def normalized(self, x: tf.Tensor, norm: BatchNorm) -> tf.Tensor:
+        """Each replica by itself, and the batch together again."""
+        parts = tf.split(x, self.count) if self.count > 1 else [x]
+        results, means, variances = zip(*map(norm.by_batch, parts), strict=True)
+        self.statistics.append((tf.add_n(means), tf.add_n(variances)))
+        return tf.concat(results, 0) if self.count > 1 else results[0]
 
 
 class Conv(tf.Module):
@@ -40,8 +59,8 @@ class Conv(tf.Module):
 
 
 class BatchNorm(tf.Module):
-    """Fused batch normalisation. In training it normalises by the batch's mean and variance, and reports them;
-    otherwise it uses the stored `mean` and `variance`, which nothing here changes. `epsilon` is added to the variance.
+    """Fused batch normalisation. In training it normalises by mean and variance of each replica's images; otherwise by
+    the stored `mean` and `variance`, which nothing here changes. `epsilon` is added to the variance.
     """
 
     def __init__(self, name: str, channels: int, epsilon: float = EPSILON):
@@ -52,13 +71,20 @@ class BatchNorm(tf.Module):
         self.mean = variable(f"{name}/mean", np.zeros(channels, np.float32), trainable=False)
         self.variance = variable(f"{name}/variance", np.ones(channels, np.float32), trainable=False)
 
-    def __call__(self, x: tf.Tensor, batch_statistics: Statistics | None) -> tf.Tensor:
-        """`batch_statistics`: the list that the batch's statistics are added to; None: use the stored ones.
+    def __call__(self, x: tf.Tensor, replicas: Replicas | None) -> tf.Tensor:
+        """`replicas`: what normalises by the batch, and collects its statistics; None: use the stored ones."""
+        return self._normalized(x, self.mean, self.variance)[0] if replicas is None else replicas.normalized(x, self)
 
-        The variance added is the unbiased one (n - 1), as the framework's kernel reports it for inference.
+    def by_batch(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Normalised by its own statistics; then its mean and variance.
+
+        The variance is the unbiased one (n - 1), as the framework's kernel reports it for inference.
         """
-        training = batch_statistics is not None
-        mean, variance = ([], []) if training else (self.mean, self.variance)
+        return self._normalized(x, [], [], is_training=True)
+
+    def _normalized(
+        self, x: tf.Tensor, mean: Any, variance: Any, is_training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x,
             scale=self.scale,
@@ -66,11 +92,13 @@ class BatchNorm(tf.Module):
             mean=mean,
             variance=variance,
             epsilon=self.epsilon,
-            is_training=training,
+            is_training=is_training,
         )
-        if batch_statistics is not None:
-            batch_statistics.append((mean, variance))
-        return y
+        return y, mean, variance
+
+    @property
+    def channels(self) -> int:
+        return self.scale.shape[0]
 
 
 class Dense(tf.Module):

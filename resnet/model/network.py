@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 import tensorflow as tf
 
-from resnet.model.layers import EPSILON, BatchNorm, Conv, Dense, Statistics, normalized, pad
+from resnet.model.layers import EPSILON, BatchNorm, Conv, Dense, Replicas, Statistics, normalized, pad
 from resnet.settings import Recipe
 
 BASIC, BOTTLENECK = "basic", "bottleneck"
@@ -58,11 +58,11 @@ class Block(tf.Module):
             self.projection = Conv(f"{name}/projection", inputs, self.outputs, 1, stride, seed)
             self.projection_norm = BatchNorm(f"{name}/projection_norm", self.outputs, epsilon)
 
-    def __call__(self, x: tf.Tensor, statistics: Statistics | None) -> tf.Tensor:
-        shortcut = x if self.projection is None else self.projection_norm(self.projection(x), statistics)
+    def __call__(self, x: tf.Tensor, replicas: Replicas | None) -> tf.Tensor:
+        shortcut = x if self.projection is None else self.projection_norm(self.projection(x), replicas)
         for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
-            x = tf.nn.relu(norm(conv(x), statistics))
-        return tf.nn.relu(self.norms[-1](self.convs[-1](x), statistics) + shortcut)
+            x = tf.nn.relu(norm(conv(x), replicas))
+        return tf.nn.relu(self.norms[-1](self.convs[-1](x), replicas) + shortcut)
 
 
 def network_of(recipe: Recipe, classes: int) -> ResNet:
@@ -106,7 +106,7 @@ class ResNet(tf.Module):
         super().__init__()
         self.depth, self.normalization, self.frozen = depth, normalization, frozenset(frozen)
         self.stride_in, self.epsilon = stride_in, epsilon
-        self.precision = tf.as_dtype(precision)
+        self.precision = tf.as_dtype("float32" if precision == "tensorfloat32" else precision)
         self.for_imagenet = depth in IMAGENET_DEPTHS
         if self.for_imagenet:
             kind, blocks = IMAGENET_DEPTHS[depth]
@@ -126,15 +126,17 @@ class ResNet(tf.Module):
                 channels = block.outputs
         self.classifier = Dense(CLASSIFIER, channels, classes, seed)
 
-    def __call__(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, Statistics]:
+    def __call__(self, images: tf.Tensor, training: bool, replicas: int = 1) -> tuple[tf.Tensor, Statistics]:
         """Logits (float32 [n, classes]) of uint8 images [n, size, size, 3].
 
         In training, also the mean and variance of this batch in each batch normalisation; otherwise an empty list.
+        Where the batch is several `replicas`, each of so many images in turn has statistics of its own, and what is
+        returned are the sums over the replicas.
         """
-        statistics: Statistics = []
+        together = Replicas(replicas)
 
-        def of(layer: str) -> Statistics | None:
-            return statistics if training and layer not in self.frozen else None
+        def of(layer: str) -> Replicas | None:
+            return together if training and layer not in self.frozen else None
 
         x = tf.cast(normalized(images, self.normalization), self.precision)
         x = tf.nn.relu(self.stem_norm(self.stem(x), of("stem")))
@@ -143,7 +145,7 @@ class ResNet(tf.Module):
             x = tf.nn.max_pool2d(pad(x, 1), 3, 2, "VALID")
         for block in self.blocks:
             x = block(x, of(block.stage))
-        return self.classifier(tf.reduce_mean(tf.cast(x, tf.float32), [1, 2])), statistics
+        return self.classifier(tf.reduce_mean(tf.cast(x, tf.float32), [1, 2])), together.statistics
 
     @property
     def settings(self) -> dict[str, int | float | str]:

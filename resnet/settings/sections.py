@@ -184,9 +184,19 @@ class Training(Section):
     keep_epochs: list[Epoch] = setting(
         [], "Epochs whose checkpoints are kept, besides the newest three.", "epochs", affects_results=False
     )
-    precision: Literal["float32", "bfloat16"] = setting(
+    precision: Literal["float32", "tensorfloat32", "bfloat16", "float16"] = setting(
         "float32",
-        "Type of the activations; float32 is TensorFloat-32 on GPUs that have it. Weights and loss are always float32.",
+        "What convolutions compute in. tensorfloat32: on GPUs that have it, inputs of 10 bits of mantissa; elsewhere the "
+        "same as float32. bfloat16, float16: activations too; float16 scales the loss, by a factor that adapts. "
+        "Weights, statistics and loss are always float32.",
+    )
+    xla: bool = setting(
+        False, "Compile the network's part of the step with XLA. The first step takes longer, by minutes on a GPU."
+    )
+    deterministic: bool = setting(
+        True,
+        "The same bits every time, on any number of devices and hosts of a kind: operations that repeat themselves, and "
+        "sums over the replicas in one fixed order. Without: the same up to rounding, and on several GPUs faster.",
     )
 
     @model_validator(mode="after")

@@ -17,7 +17,8 @@ def main(run: Run, attempt: Attempt) -> None:
     """Write the trained weights again, with averaged statistics."""
     attempt.begin()
     records = ShardedRecords(run.records, "train")
-    strategy = make_strategy(replace(run.machine, cpu_devices=1), replicas=1)
+    one_device = replace(run.machine, cpu_devices=1)
+    strategy = make_strategy(one_device, replicas=1, precision=run.recipe.training.precision)
     network = network_of(run.recipe, len(records.classes))
     load_weights(run.stage_folder("train") / "weights.safetensors", network)
     corrupt = attempt.ledger.finished("train").get("corrupt_records", [])

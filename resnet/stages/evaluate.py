@@ -37,7 +37,7 @@ def main(run: Run, attempt: Attempt) -> None:
     records = ShardedRecords(run.records, "validation")
     real_labels = RealLabels.of(run, records)  # a wrong file is found before anything makes way
     attempt.begin()
-    strategy = make_strategy(run.machine)
+    strategy = make_strategy(run.machine, precision=run.recipe.training.precision)
     with strategy.scope():
         network = network_of(run.recipe, len(records.classes))
     load_weights(run.stage_folder("batchnorm") / "weights.safetensors", network)

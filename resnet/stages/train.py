@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from resnet.devices import device_names, make_strategy, peak_gpu_memory
+from resnet.devices import device_names, gpu_memory, make_strategy, peak_gpu_memory
 from resnet.inference import Predictor
 from resnet.ledger import Attempt
 from resnet.loader.batches import training_batches
@@ -23,6 +23,7 @@ from resnet.training.checkpoints import Checkpoints
 from resnet.training.interruption import Interruption
 from resnet.training.log import TrainingLog
 from resnet.training.loop import TrainingLoop
+from resnet.training.micro_batch import replicas_at_once
 from resnet.training.page_locking import page_locked
 from resnet.training.schedule import Schedule
 from resnet.training.start import in_order, take_layers
@@ -39,10 +40,10 @@ def main(run: Run, attempt: Attempt) -> None:
     records = ShardedRecords(run.records, "train")
     strategy, network, step = build(run, len(records.classes))
     schedule = Schedule(settings, len(records))
-    checkpoints = Checkpoints(attempt.folder / "checkpoints", network, step.optimizer.state)
+    checkpoints = Checkpoints(attempt.folder / "checkpoints", network, step.state)
     first = checkpoints.restore_newest()
     checkpoints.require_space(first, schedule)
-    print(opening_line(network, settings, len(records), device_names(strategy), first), flush=True)
+    print(opening_line(network, step, settings, len(records), device_names(strategy), first), flush=True)
     if not first:
         checkpoints.started_from = start(attempt, run.recipe.model, network, records.classes)
     with (
@@ -65,10 +66,15 @@ def main(run: Run, attempt: Attempt) -> None:
 
 def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, TrainStep]:
     """The recipe's network and its training step, on this machine's devices."""
-    strategy = make_strategy(run.machine, run.recipe.training.replicas)
+    training = run.recipe.training
+    strategy = make_strategy(
+        run.machine, training.replicas, precision=training.precision, deterministic=training.deterministic
+    )
     with strategy.scope():
         network = network_of(run.recipe, classes)
-        return strategy, network, TrainStep(network, strategy, run.recipe.training)
+        devices, wanted = strategy.num_replicas_in_sync, run.machine.replicas_at_once
+        at_once = replicas_at_once(network, run.recipe.model.image_size, training, devices, gpu_memory(), wanted)
+        return strategy, network, TrainStep(network, strategy, training, at_once)
 
 
 def batches_between(
@@ -101,7 +107,9 @@ def start(attempt: Attempt, model: Model, network: ResNet, classes: Sequence[tup
     return place | {"sha256": source.sha256, "layout": source.layout, "taken": started.taken, "new": started.new}
 
 
-def opening_line(network: ResNet, settings: Training, images: int, devices: list[str], first: int) -> str:
+def opening_line(
+    network: ResNet, step: TrainStep, settings: Training, images: int, devices: list[str], first: int
+) -> str:
     """What is about to be trained, on what, and from which step on."""
     size, replicas = settings.replica_batch_size, settings.replicas
     batch = f"{replicas} x {size}" if replicas > 1 else str(size)
@@ -109,7 +117,7 @@ def opening_line(network: ResNet, settings: Training, images: int, devices: list
     where = f"{len(devices)} x {devices[0]}" if len(devices) > 1 else devices[0]
     lines = [
         f"ResNet-{network.depth}, {network.parameters:,} weights; {images:,} images, {epochs}",
-        f"{batch} images per step on {where}",
+        ", ".join([f"{batch} images per step on {where}", *ways(settings, step)]),
     ]
     if network.frozen:
         lines.append(f"frozen: {', '.join(in_order(network.frozen))}")
@@ -119,3 +127,14 @@ def opening_line(network: ResNet, settings: Training, images: int, devices: list
     if first:
         lines.append(f"resuming from step {first:,}")
     return "\n".join(f"train: {line}" for line in lines)
+
+
+def ways(settings: Training, step: TrainStep) -> list[str]:
+    """What is unusual about how the step computes, a few words each."""
+    found = {
+        settings.precision: settings.precision != "float32",
+        f"{step.replicas_at_once} replicas in one pass": step.replicas_at_once > 1,
+        "compiled by XLA": settings.xla,
+        "not deterministic": not settings.deterministic,
+    }
+    return [words for words, is_so in found.items() if is_so]

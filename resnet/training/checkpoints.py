@@ -40,13 +40,13 @@ NEWEST = 3  # checkpoints that are kept, besides those of the epochs asked for
 
 
 class Checkpoints:
-    """`variables`: all state by name, the network's and the optimizer's. Each checkpoint also has two facts about the
+    """`variables`: all state by name, the network's and the step's. Each checkpoint also has two facts about the
     run: `corrupt`, its corrupt records, and `started_from`, the trained weights that it started from, if it did."""
 
-    def __init__(self, folder: Path, network: ResNet, optimizer_state: Mapping[str, tf.Variable]):
+    def __init__(self, folder: Path, network: ResNet, step_state: Mapping[str, tf.Variable]):
         self._folder = folder
         self._weights = {f"weights/{name}": variable for name, variable in network.named_variables().items()}
-        self.variables = self._weights | dict(optimizer_state)
+        self.variables = self._weights | dict(step_state)
         self.corrupt: Sequence[str] = ()
         self.started_from: Mapping[str, Any] = {}
         make_folder(folder)

@@ -15,7 +15,7 @@ from resnet.training.interruption import Interruption
 from resnet.training.log import TrainingLog
 from resnet.training.meter import Meter
 from resnet.training.schedule import Schedule
-from resnet.training.step import TrainStep
+from resnet.training.step import Placed, TrainStep
 from resnet.training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -47,12 +47,12 @@ class TrainingLoop:
         if first < last or is_validation_due:
             self.validation.check()
         at_epoch_start = first == 0 or at_epoch_end
-        self._meter = Meter(self.log, self.settings.batch_size, self.schedule.images, first, at_epoch_start)
+        images = self.schedule.images
+        self._meter = Meter(self.log, self.step.metrics, self.settings.batch_size, images, first, at_epoch_start)
         with Progress("training", last, "steps", done=first, line_seconds=LINE_SECONDS) as self._progress:
             if is_validation_due:
                 self._validate()
-            for batch in self._meter.timed(save_on_failure(batches, self.checkpoints, first)):
-                self._train(batch)
+            for _ in self._steps(self._meter.timed(save_on_failure(batches, self.checkpoints, first))):
                 if self.interruption.requested or self._is_checkpoint_due():
                     self._save()
                 if self.interruption.requested:
@@ -64,12 +64,24 @@ class TrainingLoop:
                     self._save()
                 raise KeyboardInterrupt
 
-    def _train(self, batch: Batch) -> None:
-        learning_rate = self.schedule.learning_rate(batch.step)
-        self._meter.add(self.step(batch.images, batch.labels, learning_rate))
-        self.done = batch.step + 1
-        is_line_due = self.done % self.schedule.log_steps == 0 or self.schedule.is_epoch_end(self.done)
-        self._progress.advance(note=self._meter.write(self.done, learning_rate) if is_line_due else "")
+    def _steps(self, batches: Iterator[Batch]) -> Iterator[None]:
+        """Train on the batches; yields after each step. The next batch goes to the devices while a step runs."""
+        coming = self._placed(batches)
+        while coming:
+            number, placed = coming
+            learning_rate = self.schedule.learning_rate(number)
+            self._meter.add(self.step.on(placed, learning_rate))
+            self.done = number + 1
+            del placed  # so that the loader has its memory again
+            coming = self._placed(batches)
+            is_line_due = self.done % self.schedule.log_steps == 0 or self.schedule.is_epoch_end(self.done)
+            self._progress.advance(note=self._meter.write(self.done, learning_rate) if is_line_due else "")
+            yield
+
+    def _placed(self, batches: Iterator[Batch]) -> tuple[int, Placed] | None:
+        """The next batch on its devices, with its step; None if there is none."""
+        batch = next(batches, None)
+        return (batch.step, self.step.place(batch.images, batch.labels)) if batch else None
 
     def _validate(self) -> None:
         """Validate the epoch, whose checkpoint is saved. Raises KeyboardInterrupt if an interruption is requested."""

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from resnet.errors import UserError
 from resnet.loader.loader import Batch
 from resnet.training.log import TrainingLog
-from resnet.training.step import METRICS
+from resnet.training.gradients import METRICS
+
+logger = logging.getLogger(__name__)
 
 
 class Meter:
-    """Collects the steps' metrics, and writes the log's lines."""
+    """Collects the steps' metrics, by their `names`, and writes the log's lines."""
 
-    def __init__(self, log: TrainingLog, batch_size: int, images: int, first_step: int, at_epoch_start: bool):
-        self._log, self._batch_size, self._images = log, batch_size, images
+    def __init__(
+        self,
+        log: TrainingLog,
+        names: Sequence[str],
+        batch_size: int,
+        images: int,
+        first_step: int,
+        at_epoch_start: bool,
+    ):
+        self._log, self._names, self._batch_size, self._images = log, names, batch_size, images
         self._before = log.seconds_before - time.monotonic()
         self._step = first_step
         self._epoch_sum, self._epoch_steps, self._is_whole_epoch = 0.0, 0, at_epoch_start
@@ -44,13 +56,15 @@ class Meter:
     def write(self, step: int, learning_rate: float) -> str:
         """Write a line about the steps up to `step`; returns its gist. Raises UserError for a loss that is not
         finite."""
-        means = tf.reduce_mean(tf.stack(self._metrics), 0).numpy().tolist()
-        numbers = dict(zip(METRICS, means, strict=True))
+        columns = dict(zip(self._names, tf.stack(self._metrics, 1).numpy(), strict=True))
+        numbers = {name: float(columns[name].mean()) for name in METRICS}
         if not math.isfinite(numbers["loss"]):
             raise UserError(
                 f"the loss became {numbers['loss']:.6g} between steps {self._step} and {step}. "
                 "Lower training.learning_rate, and look at the images and labels."
             )
+        if "loss_scale" in columns:
+            numbers |= self._about_loss_scale(columns, step)
         now = time.monotonic()
         speed = len(self._metrics) * self._batch_size / (now - self._start)
         self._log.write(
@@ -67,6 +81,24 @@ class Meter:
         self._step = step
         self._restart()
         return f"loss {numbers['loss']:.3f}, {speed:.0f} images/s"
+
+    def _about_loss_scale(self, columns: dict[str, np.ndarray], step: int) -> dict[str, float]:
+        """The scale after the steps, and how many were skipped. Raises UserError where no scale is small enough."""
+        scale, skipped = float(columns["loss_scale"][-1]), int(columns["skipped_steps"].sum())
+        if skipped:
+            logger.warning(
+                "%d of the steps %d to %d changed nothing: a gradient overflowed in float16. The loss scale is %g",
+                skipped,
+                self._step + 1,
+                step,
+                scale,
+            )
+        if scale < 1:
+            raise UserError(
+                f"gradients overflow in float16 up to step {step}, however small the loss scale. "
+                "Lower training.learning_rate, or set training.precision=bfloat16."
+            )
+        return {"loss_scale": scale, "skipped_steps": skipped}
 
     def write_validation(self, step: int, metrics: dict[str, float]) -> None:
         """Write the line of an epoch's validation. The time that it took does not count as training."""

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import tensorflow as tf
 
 from resnet.model.network import CLASSIFIER, layer_of
 from resnet.settings import Training
+
+
+class Optimizer(Protocol):
+    """What the training step needs of an optimizer, which is made inside the strategy's scope."""
+
+    @property
+    def state(self) -> Mapping[str, tf.Variable]:
+        """All that a checkpoint needs besides the weights, by name."""
+
+    def update(
+        self,
+        strategy: tf.distribute.Strategy,
+        gradients: Sequence[tf.Tensor],
+        learning_rate: tf.Tensor,
+        applies: tf.Tensor | None = None,
+    ) -> None:
+        """Apply averaged gradients, one for each weight, on all devices; not where `applies` is false."""
 
 
 class Sgd:
@@ -27,21 +45,34 @@ class Sgd:
 
     @property
     def state(self) -> dict[str, tf.Variable]:
-        """All that a checkpoint needs besides the weights, by name."""
         return {f"momentum/{variable.name.split(':')[0]}": variable for variable in self._momentum}
 
     def update(
-        self, strategy: tf.distribute.Strategy, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor
+        self,
+        strategy: tf.distribute.Strategy,
+        gradients: Sequence[tf.Tensor],
+        learning_rate: tf.Tensor,
+        applies: tf.Tensor | None = None,
     ) -> None:
-        """Apply averaged gradients, one for each weight, on all devices."""
         momentum, decay = self._settings.momentum, self._settings.weight_decay
 
         def descend(
-            weight: tf.Variable, velocity: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, factor: float
+            weight: tf.Variable,
+            velocity: tf.Variable,
+            gradient: tf.Tensor,
+            rate: tf.Tensor,
+            factor: float,
+            applies: tf.Tensor | None = None,
         ) -> None:
-            velocity.assign(momentum * velocity + factor * rate * (gradient + decay * weight))
-            weight.assign_sub(velocity)
+            moved = momentum * velocity + factor * rate * (gradient + decay * weight)
+            assign(weight, weight - moved, applies)
+            assign(velocity, moved, applies)
 
         for weight, velocity, gradient in zip(self._weights, self._momentum, gradients, strict=True):
             factor = 1.0 if layer_of(weight.name) == CLASSIFIER else self._settings.backbone_factor
-            strategy.extended.update(weight, descend, args=(velocity, gradient, learning_rate, factor))
+            strategy.extended.update(weight, descend, args=(velocity, gradient, learning_rate, factor, applies))
+
+
+def assign(variable: tf.Variable, value: tf.Tensor, applies: tf.Tensor | None) -> None:
+    """Set a variable on its device, unless `applies` is false."""
+    variable.assign(value if applies is None else tf.where(applies, value, variable))

@@ -1,36 +1,92 @@
-"""One training step: forward, backward, average over all replicas and devices, update. One tf.function."""
+"""One training step: forward, backward, average over all replicas and devices, update. One tf.function.
+
+The recipe's replicas keep their batch-norm statistics on any number of devices. A device takes its share of them in
+micro-batches, one after the other: of one replica, or of several in one pass.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from resnet.devices import share
-from resnet.inference import label_ranks
+from resnet.errors import UserError
 from resnet.model.network import ResNet
 from resnet.settings import Training
-from resnet.training.optimizer import Sgd
+from resnet.training.fixed_order import Plan, sum_over_replicas
+from resnet.training.gradients import METRICS, Gradients, cut, flat
+from resnet.training.loss_scale import LossScale
+from resnet.training.optimizer import Optimizer, Sgd, assign
 
 MOVING_DECAY = 0.9  # of the moving statistics that validation during training uses; BatchNormStatistics replaces them
-METRICS = ("loss", "top1_error", "top5_error")
+OF_LOSS_SCALE = ("loss_scale", "skipped_steps")  # the metrics that float16 has besides
+
+
+PassFunction = Callable[[tf.Tensor], list[tf.Tensor]]  # from a pass's number to the sums over its replicas
+
+
+class Placed(NamedTuple):
+    """A batch on its devices."""
+
+    images: tf.Tensor
+    labels: tf.Tensor
 
 
 class TrainStep:
     """Callable: one step on a batch. It changes the network's weights and moving statistics.
 
-    Make it inside the strategy's scope.
+    Make it inside the strategy's scope. `replicas_at_once`: how many replicas a device runs in one pass; with
+    `training.deterministic` it is one, because more would add up their gradients in an order of their own.
     """
 
-    def __init__(self, network: ResNet, strategy: tf.distribute.Strategy, training: Training):
+    def __init__(
+        self, network: ResNet, strategy: tf.distribute.Strategy, training: Training, replicas_at_once: int = 1
+    ):
+        if training.deterministic and replicas_at_once > 1:
+            raise ValueError("a fixed order of additions needs one replica at a time")
         self._network, self._strategy, self._training = network, strategy, training
-        self._replicas = training.replicas // strategy.num_replicas_in_sync  # of each device
-        self._trained = network.trained
-        self.optimizer = Sgd(self._trained, training)
+        self._devices, self.replicas_at_once = strategy.num_replicas_in_sync, replicas_at_once
+        self._passes, rest = divmod(training.replicas, self._devices * replicas_at_once)
+        if rest:
+            raise ValueError(
+                f"{self._devices} devices cannot share {training.replicas} replicas, {replicas_at_once} at a time"
+            )
+        self._of_pass = replicas_at_once * training.replica_batch_size  # images
+        self._gradients = Gradients(network, replicas_at_once, training.replica_batch_size, xla=training.xla)
+        self._shapes = self._gradients.shapes
+        self._trained = len(network.trained)
+        self._loss_scale = LossScale() if training.precision == "float16" else None
+        self.optimizer: Optimizer = Sgd(network.trained, training)
+        self.metrics = METRICS + (OF_LOSS_SCALE if self._loss_scale else ())  # the names of what a call returns
         self._run = tf.function(self._on_all_devices, autograph=False, reduce_retracing=False)
 
+    @property
+    def state(self) -> dict[str, tf.Variable]:
+        """All that a checkpoint needs besides the network's variables, by name."""
+        return dict(self.optimizer.state) | (self._loss_scale.state if self._loss_scale else {})
+
+    def place(self, images: np.ndarray, labels: np.ndarray) -> Placed:
+        """Send uint8 images [n, size, size, 3] and int32 labels [n] to the devices. This waits for no step."""
+        return Placed(share(self._strategy, images), share(self._strategy, labels))
+
     def __call__(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> tf.Tensor:
-        """Train on uint8 [n, size, size, 3] and int32 [n]; returns the batch's METRICS, float32 [3]."""
-        return self._run(share(self._strategy, images), share(self._strategy, labels), tf.constant(learning_rate))
+        """Train on a batch; returns its `metrics`, float32."""
+        return self.on(self.place(images, labels), learning_rate)
+
+    def on(self, batch: Placed, learning_rate: float) -> tf.Tensor:
+        """Likewise on a batch that is there already. On a GPU, the metrics can be read only when the step is done."""
+        try:
+            return self._run(*batch, tf.constant(learning_rate))
+        except tf.errors.ResourceExhaustedError as error:
+            raise UserError(
+                f"the memory of a device does not hold {self._of_pass} images at a time ({error.message.splitlines()[0]}"
+                "). Give each fewer replicas in one pass (replicas_at_once in luigi.cfg), or lower model.image_size or "
+                "training.replica_batch_size."
+            ) from None
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """The averaged gradients of the trained variables, and the metrics, without an update."""
@@ -39,7 +95,7 @@ class TrainStep:
         def averaged(images: tf.Tensor, labels: tf.Tensor) -> tuple:
             return self._strategy.run(lambda x, y: self._averages(x, y)[::2], args=(images, labels))
 
-        gradients, metrics = averaged(share(self._strategy, images), share(self._strategy, labels))
+        gradients, metrics = averaged(*self.place(images, labels))
         first = self._strategy.experimental_local_results
         return [first(gradient)[0].numpy() for gradient in gradients], first(metrics)[0].numpy()
 
@@ -49,55 +105,65 @@ class TrainStep:
 
     def _on_one_device(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
         gradients, statistics, metrics = self._averages(images, labels)
-        tf.distribute.get_replica_context().merge_call(self._update, (gradients, statistics, learning_rate))
-        return metrics
+        merge_call = tf.distribute.get_replica_context().merge_call
+        if not self._loss_scale:
+            merge_call(self._update, (gradients, statistics, learning_rate))
+            return metrics
+        is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        merge_call(self._update, (gradients, statistics, learning_rate, is_finite))
+        return tf.concat([metrics, [self._loss_scale.value, 1 - tf.cast(is_finite, tf.float32)]], 0)
 
     def _averages(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[list, list, tf.Tensor]:
         """Gradients, batch statistics and metrics, averaged over the replicas of all devices."""
-        sums = self._sum_over_replicas(images, labels)
-        total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
-        count = self._replicas * self._strategy.num_replicas_in_sync
-        averages = [tensor / count for tensor in total] if count > 1 else total
-        trained = len(self._trained)
-        return averages[:trained], averages[trained:-1], averages[-1]
+        scale = self._loss_scale.value if self._loss_scale else tf.constant(1.0)
 
-    def _sum_over_replicas(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        size = self._training.replica_batch_size
-        sums = self._of_one_replica(images[:size], labels[:size])
-        if self._replicas == 1:
-            return sums
+        def of_pass(number: tf.Tensor) -> list[tf.Tensor]:
+            rows = slice(number * self._of_pass, (number + 1) * self._of_pass)
+            return self._gradients(images[rows], labels[rows], scale)
 
-        def add(replica: tf.Tensor, *sums: tf.Tensor) -> list:
-            rows = slice(replica * size, (replica + 1) * size)
-            more = self._of_one_replica(images[rows], labels[rows])
-            return [replica + 1, *(a + b for a, b in zip(sums, more, strict=True))]
+        sums = self._sum_in_fixed_order(of_pass) if self._training.deterministic else self._sum(of_pass)
+        replicas = self._training.replicas
+        averages = [tensor / replicas for tensor in sums] if replicas > 1 else sums
+        gradients, statistics = averages[: self._trained], averages[self._trained : -1]
+        if self._loss_scale:
+            gradients = [gradient / scale for gradient in gradients]
+        return gradients, statistics, averages[-1]
 
-        # One replica after the other: their activations are never in memory together.
-        loop = tf.while_loop(lambda replica, *_: replica < self._replicas, add, [1, *sums], parallel_iterations=1)
-        return list(loop[1:])
+    def _sum_in_fixed_order(self, of_pass: PassFunction) -> list[tf.Tensor]:
+        """Over the passes of all devices: the same bits for any number of them."""
+        plan = Plan.of(self._training.replicas, self._devices)
+        if self._training.replicas == 1:
+            return of_pass(tf.constant(0))
+        size = sum(math.prod(shape) for shape in self._shapes)
+        return cut(sum_over_replicas(lambda number: flat(of_pass(number)), plan, size), self._shapes)
 
-    def _of_one_replica(self, images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        """Gradients, then mean and variance of each batch normalisation, then the metrics."""
-        images = tf.ensure_shape(images, [self._training.replica_batch_size, *images.shape[1:]])
-        with tf.GradientTape() as tape:
-            logits, statistics = self._network(images, training=True)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        gradients = tape.gradient(loss, self._trained)
-        flat = [moment for mean_and_variance in statistics for moment in mean_and_variance]
-        return [*gradients, *flat, tf.stack([loss, *errors(logits, labels)])]
+    def _sum(self, of_pass: PassFunction) -> list[tf.Tensor]:
+        """Likewise in whatever order is fast."""
+        sums = of_pass(tf.constant(0))
+        if self._passes > 1:
 
-    def _update(self, strategy: tf.distribute.Strategy, gradients: list, statistics: list, learning_rate: list) -> None:
-        def move(stored: tf.Variable, new: tf.Tensor) -> None:
-            stored.assign(MOVING_DECAY * stored + (1 - MOVING_DECAY) * new)
+            def add(number: tf.Tensor, *sums: tf.Tensor) -> list:
+                return [number + 1, *(a + b for a, b in zip(sums, of_pass(number), strict=True))]
 
-        self.optimizer.update(strategy, gradients, learning_rate)
+            # One pass after the other: their activations are never in memory together.
+            loop = tf.while_loop(lambda number, *_: number < self._passes, add, [1, *sums], parallel_iterations=1)
+            sums = list(loop[1:])
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, sums)
+
+    def _update(
+        self,
+        strategy: tf.distribute.Strategy,
+        gradients: list,
+        statistics: list,
+        learning_rate: tf.Tensor,
+        is_finite: tf.Tensor | None = None,
+    ) -> None:
+        def move(stored: tf.Variable, new: tf.Tensor, applies: tf.Tensor | None) -> None:
+            assign(stored, MOVING_DECAY * stored + (1 - MOVING_DECAY) * new, applies)
+
+        self.optimizer.update(strategy, gradients, learning_rate, is_finite)
         stored = [variable for norm in self._network.norms for variable in (norm.mean, norm.variance)]
         for variable, new in zip(stored, statistics, strict=True):
-            strategy.extended.update(variable, move, args=(new,))
-
-
-def errors(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Top-1 and top-5 error in percent."""
-    ranks = label_ranks(logits, labels)
-    top1, top5 = [tf.reduce_mean(tf.cast(ranks >= k, tf.float32)) for k in (1, 5)]
-    return 100 * top1, 100 * top5
+            strategy.extended.update(variable, move, args=(new, is_finite))
+        if self._loss_scale:
+            self._loss_scale.update(strategy, is_finite)

@@ -248,7 +248,7 @@ def test_the_opening_line_says_which_drops_of_the_learning_rate_come_too_late():
 
     def opening(drops: list[int]) -> str:
         settings = Training(epochs=6, batch_size=64, replica_batch_size=64, drop_epochs=drops)
-        return opening_line(ResNet(20, 10), settings, 1_000, ["CPU (2 cores)"], 0)
+        return opening_line(ResNet(20, 10), SimpleNamespace(replicas_at_once=1), settings, 1_000, ["CPU (2 cores)"], 0)
 
     assert "learning rate" not in opening([3, 5])
     assert "training ends before the learning rate drops after epoch 6" in opening([3, 6])

@@ -12,34 +12,49 @@ from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training.step import TrainStep
 
-REPLICAS, REPLICA_SIZE, STEPS = 4, 16, 3
+REPLICAS, REPLICA_SIZE, STEPS = 12, 4, 2
+WAYS = {1: ("fixed", "together"), 2: ("fixed", "free"), 3: ("fixed",), 4: ("fixed",)}  # by devices
 
 
 def main(count: int, path: str) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    tf.config.experimental.enable_op_determinism()
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     strategy = tf.distribute.MirroredStrategy(devices) if count > 1 else tf.distribute.OneDeviceStrategy(devices[0])
-    training = Training(batch_size=REPLICAS * REPLICA_SIZE, replica_batch_size=REPLICA_SIZE, learning_rate=0.01)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (REPLICAS * REPLICA_SIZE, 16, 16, 3), np.uint8)
     labels = random.integers(0, 10, REPLICAS * REPLICA_SIZE).astype(np.int32)
+    results = one_by_one(images, labels) if count == 1 else {}
+    for way in WAYS[count]:
+        found = trained(strategy, images, labels, deterministic=way == "fixed", at_once=4 if way == "together" else 1)
+        results |= {f"{way}/{key}": value for key, value in found.items()}
+    np.savez(path, **results)
+
+
+def trained(
+    strategy: tf.distribute.Strategy, images: np.ndarray, labels: np.ndarray, deterministic: bool, at_once: int
+) -> dict[str, np.ndarray]:
+    """Metrics, weights and momentum after some steps on a batch, with `at_once` replicas in a pass; also the first
+    gradients, unless `deterministic`."""
+    training = Training(
+        batch_size=len(images), replica_batch_size=REPLICA_SIZE, learning_rate=0.01, deterministic=deterministic
+    )
     with strategy.scope():
         network = ResNet(20, 10)
-        step = TrainStep(network, strategy, training)
-    gradients, metrics = step.gradients(images, labels)
-    results = {"metrics": metrics}
-    for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
-        results[f"gradient/{variable.name}"] = gradient
-    for _ in range(STEPS):
-        step(images, labels, training.learning_rate)
-    for name, variable in network.named_variables().items():
+        step = TrainStep(network, strategy, training, at_once)
+    results = {}
+    if not deterministic:
+        gradients, _ = step.gradients(images, labels)
+        for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
+            results[f"gradient/{variable.name}"] = gradient
+    for number in range(STEPS):
+        results[f"metrics/{number}"] = step(images, labels, training.learning_rate).numpy()
+    for name, variable in (network.named_variables() | step.state).items():
         copies = [copy.numpy() for copy in strategy.experimental_local_results(variable)]
         assert all(np.array_equal(copies[0], copy) for copy in copies), f"{name} differs between devices"
         results[f"variable/{name}"] = copies[0]
-    if count == 1:
-        results |= one_by_one(images, labels)
-    np.savez(path, **results)
+    return results
 
 
 def one_by_one(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from resnet.errors import UserError
 from resnet.settings import Training
+from resnet.training.gradients import METRICS
 from resnet.training.interruption import Interruption
 from resnet.training.log import TrainingLog
 from resnet.training.log_format import read_log
@@ -74,21 +75,49 @@ def test_the_line_about_an_epoch_has_no_training_loss_when_none_was_measured():
     assert line == "epoch 3/120; validation: loss 1.234, error 24.36 %, top-5 7.46 %"
 
 
+class FakeStep:
+    """Trains nothing; a batch on its devices is its images."""
+
+    metrics = METRICS
+
+    def __init__(self, training: FakeTraining):
+        self._training = training
+
+    def place(self, images, labels) -> str:
+        self._training.placed.append(images)
+        return "placed"
+
+    def on(self, batch, learning_rate) -> tf.Tensor:
+        assert batch == "placed"
+        return self._training.step()
+
+
+class NotingLog(TrainingLog):
+    training: FakeTraining
+
+    def write(self, step: int, **numbers: float) -> None:
+        self.training.placed_at_lines.setdefault(step, len(self.training.placed))
+        super().write(step, **numbers)
+
+
 class FakeTraining:
     """A loop over 10 steps in 2 epochs that trains nothing and notes what it does."""
 
     def __init__(self, folder, done: int = 0, interrupt_at: str = "", fail_at: str = ""):
         self.events: list[str] = []
+        self.placed: list[int] = []  # batches that went to the devices
+        self.placed_at_lines: dict[int, int] = {}  # how many, when the log had its line about a step
         self.validated_at_news: list[int] = []  # lines of validation in the log, whenever there was news
         self.checkpoints = FakeCheckpoints()
         self.interruption, self._interrupt_at, self._fail_at = Interruption(), interrupt_at, fail_at
         settings = Training(epochs=2, batch_size=4, replica_batch_size=4, checkpoint_steps=100, drop_epochs=[])
         schedule = Schedule(settings, images=20)
         folder.mkdir(exist_ok=True)
-        self.log = TrainingLog(folder, done)
+        self.log = NotingLog(folder, done)
+        self.log.training = self
         with self.log:
             loop = TrainingLoop(
-                settings, schedule, self.step, self, self.checkpoints, self.log, self.interruption, done
+                settings, schedule, FakeStep(self), self, self.checkpoints, self.log, self.interruption, done
             )
             loop.run(self.batches(range(done, schedule.steps)), on_epoch=self.note_log)
 
@@ -97,9 +126,9 @@ class FakeTraining:
             if self._interrupt_at == f"wait for {step}":  # the loader then has no more batches
                 self.interruption.requested = True
                 return
-            yield SimpleNamespace(step=step, images=None, labels=None)
+            yield SimpleNamespace(step=step, images=step, labels=None)
 
-    def step(self, images, labels, learning_rate) -> tf.Tensor:
+    def step(self) -> tf.Tensor:
         before = sum(event.startswith("step") for event in self.events)
         self.note(f"step {before}")
         return tf.constant([before + 1.0, 90.0, 50.0])
@@ -174,6 +203,11 @@ def test_each_epoch_is_saved_and_validated(tmp_path):
     steps = [f"step {i}" for i in range(10)]
     assert done.events == ["check", *steps[:5], "validation 1", *steps[5:], "validation 2"]
     assert done.checkpoints == [1, 5, 10]
+
+
+def test_the_next_batch_goes_to_the_devices_before_anything_waits_for_the_step(tmp_path):
+    """What waits is the line of the log, which reads the step's metrics."""
+    assert FakeTraining(tmp_path).placed_at_lines == {step: min(step + 1, 10) for step in range(1, 11)}
 
 
 def test_there_is_news_after_each_validation_when_it_is_in_the_log(tmp_path):

@@ -88,7 +88,7 @@ class Tuning:
         with self.strategy.scope():
             self.network = ResNet(20, 8)
             self.step = TrainStep(self.network, self.strategy, Training(batch_size=16, replica_batch_size=16))
-        self.changing = [*self.network.variables, *self.step.optimizer.state.values()]
+        self.changing = [*self.network.variables, *self.step.state.values()]
         self._initial = [variable.numpy() for variable in self.changing]
 
     def reset(self) -> None:

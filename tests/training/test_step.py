@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from resnet.model.network import ResNet
 from resnet.settings import Training
-from resnet.training.step import MOVING_DECAY, TrainStep, errors
+from resnet.training.gradients import errors
+from resnet.training.step import MOVING_DECAY, TrainStep
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), np.uint8)
 LABELS = np.arange(8, dtype=np.int32) % 10
@@ -34,7 +35,7 @@ def steps() -> dict:
         seen["batch"] = [m.numpy() for pair in network(tf.constant(IMAGES), training=True)[1] for m in pair]
         step(IMAGES, LABELS, rate)
         look()
-    seen["momentum"] = [v.numpy() for v in step.optimizer.state.values()]
+    seen["momentum"] = [v.numpy() for v in step.state.values()]
     return seen
 
 
@@ -78,4 +79,4 @@ def test_frozen_layers_keep_every_bit_and_have_no_momentum():
     after = {name: variable.numpy() for name, variable in network.named_variables().items()}
     frozen = {name for name in before if name.startswith(("stem", "stage1"))}
     assert {name for name in before if before[name].tobytes() == after[name].tobytes()} == frozen
-    assert not any(name.startswith(("momentum/stem", "momentum/stage1")) for name in step.optimizer.state)
+    assert not any(name.startswith(("momentum/stem", "momentum/stage1")) for name in step.state)

@@ -1,0 +1,66 @@
+"""The gradients of a micro-batch: some of the recipe's replicas, which a device runs in one pass."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from resnet.inference import label_ranks
+from resnet.model.network import ResNet
+
+METRICS = ("loss", "top1_error", "top5_error")
+
+
+class Gradients:
+    """Callable: sums over the replicas of a micro-batch, whose batch-norm statistics are apart.
+
+    `replicas`: how many there are in a micro-batch; `replica_size`: images of each. With `xla`, it is compiled.
+    """
+
+    def __init__(self, network: ResNet, replicas: int, replica_size: int, *, xla: bool = False):
+        self._network, self._trained = network, network.trained
+        self._replicas, self._replica_size = replicas, replica_size
+        self._run = tf.function(self._sums, autograph=False, jit_compile=True) if xla else self._sums
+
+    def __call__(self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor) -> list[tf.Tensor]:
+        """Of uint8 images [n, size, size, 3] and int32 labels [n]: gradients times `loss_scale`, then mean and variance
+        of each batch normalisation, then the METRICS [3]. All float32."""
+        size = self._replicas * self._replica_size
+        images = tf.ensure_shape(images, [size, *images.shape[1:]])
+        return self._run(images, tf.ensure_shape(labels, [size]), loss_scale)
+
+    def _sums(self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits, statistics = self._network(images, training=True, replicas=self._replicas)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_sum(losses) / self._replica_size
+            scaled = loss * loss_scale
+        gradients = tape.gradient(scaled, self._trained)
+        moments = [moment for mean_and_variance in statistics for moment in mean_and_variance]
+        metrics = tf.stack([loss, *(self._replicas * error for error in errors(logits, labels))])
+        return [*gradients, *moments, metrics]
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of what a call returns."""
+        moments = [(norm.channels,) for norm in self._network.norms for _ in ("mean", "variance")]
+        return [*(tuple(variable.shape) for variable in self._trained), *moments, (len(METRICS),)]
+
+
+def errors(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Top-1 and top-5 error in percent."""
+    ranks = label_ranks(logits, labels)
+    top1, top5 = [tf.reduce_mean(tf.cast(ranks >= k, tf.float32)) for k in (1, 5)]
+    return 100 * top1, 100 * top5
+
+
+def flat(tensors: list[tf.Tensor]) -> tf.Tensor:
+    """All their numbers as one vector."""
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
+
+
+def cut(vector: tf.Tensor, shapes: list[tuple[int, ...]]) -> list[tf.Tensor]:
+    """The tensors of these shapes that a vector was made of."""
+    parts = tf.split(vector, [math.prod(shape) for shape in shapes])
+    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]

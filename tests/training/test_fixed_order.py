@@ -1,0 +1,57 @@
+"""Sums in one fixed order: the same additions, whichever devices do them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resnet.training.fixed_order import Plan, completed, taken
+
+
+class Sum(str):
+    """A sum that remembers its additions: "((0+1)+2)"."""
+
+    def __add__(self, other: str) -> Sum:
+        return Sum(f"({self}+{other})")
+
+
+def on_devices(replicas: int, devices: int) -> str:
+    """What all devices together compute, each by its row of the plan."""
+    plan = Plan.of(replicas, devices)
+    sums, nodes = [], []
+    for device, additions in enumerate(plan.additions):
+        left: list[Sum] = []
+        for replica, count in enumerate(additions, start=device * len(additions)):
+            total = Sum(replica)
+            for _ in range(count):
+                total = left.pop() + total
+            left.append(total)
+            assert len(left) <= plan.height
+        assert len(left) == len(plan.nodes[device]) <= plan.most
+        sums += left
+        nodes += plan.nodes[device]
+    return str(completed(sums, nodes))
+
+
+@given(st.data(), st.integers(1, 96))
+def test_no_number_of_devices_changes_an_addition(data, replicas):
+    devices = data.draw(st.sampled_from([count for count in range(1, replicas + 1) if replicas % count == 0]))
+    assert on_devices(replicas, devices) == on_devices(replicas, 1)
+
+
+def test_the_tree_is_that_of_the_docstring():
+    assert on_devices(6, 1) == on_devices(6, 2) == on_devices(6, 3) == "(((0+1)+(2+3))+(4+5))"
+    assert on_devices(7, 1) == "(((0+1)+(2+3))+((4+5)+6))"
+
+
+@given(st.integers(1, 200))
+def test_a_device_keeps_few_sums_however_many_replicas_it_has(replicas):
+    assert Plan.of(replicas, 1).height <= np.log2(replicas) + 1
+
+
+@given(st.integers(0, 100), st.integers(1, 100))
+def test_the_nodes_that_are_left_cover_the_replicas_in_order(first, count):
+    _, nodes = taken([range(i, i + 1) for i in range(first, first + count)])
+    assert [replica for node in nodes for replica in node] == list(range(first, first + count))
+    assert all(node.start % len(node) == 0 and len(node).bit_count() == 1 for node in nodes)
