@@ -186,8 +186,8 @@ class Training(Section):
     )
     precision: Literal["float32", "tensorfloat32", "bfloat16", "float16"] = setting(
         "float32",
-        "What convolutions compute in. tensorfloat32: on GPUs that have it, inputs of 10 bits of mantissa; elsewhere the "
-        "same as float32. bfloat16, float16: activations too; float16 scales the loss, by a factor that adapts. "
+        "What convolutions compute in. tensorfloat32: on GPUs that have it, inputs of 10 bits of mantissa; elsewhere "
+        "the same as float32. bfloat16, float16: activations too; float16 scales the loss, by a factor that adapts. "
         "Weights, statistics and loss are always float32.",
     )
     xla: bool = setting(
@@ -195,8 +195,8 @@ class Training(Section):
     )
     deterministic: bool = setting(
         True,
-        "The same bits every time, on any number of devices and hosts of a kind: operations that repeat themselves, and "
-        "sums over the replicas in one fixed order. Without: the same up to rounding, and on several GPUs faster.",
+        "The same bits every time, on any number of devices and hosts of a kind: operations that repeat themselves, "
+        "and sums over the replicas in one fixed order. Without: the same up to rounding.",
     )
 
     @model_validator(mode="after")

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from resnet.errors import UserError
 from resnet.loader.loader import Batch
-from resnet.training.log import TrainingLog
 from resnet.training.gradients import METRICS
+from resnet.training.log import TrainingLog
 
 logger = logging.getLogger(__name__)
 

@@ -83,9 +83,9 @@ class TrainStep:
             return self._run(*batch, tf.constant(learning_rate))
         except tf.errors.ResourceExhaustedError as error:
             raise UserError(
-                f"the memory of a device does not hold {self._of_pass} images at a time ({error.message.splitlines()[0]}"
-                "). Give each fewer replicas in one pass (replicas_at_once in luigi.cfg), or lower model.image_size or "
-                "training.replica_batch_size."
+                f"the memory of a device does not hold {self._of_pass} images at a time "
+                f"({error.message.splitlines()[0]}). Lower replicas_at_once in luigi.cfg, training.replica_batch_size "
+                "or model.image_size."
             ) from None
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:

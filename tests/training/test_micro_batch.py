@@ -38,10 +38,10 @@ def test_a_cpu_and_a_deterministic_training_run_one(network):
 
 def test_what_luigi_cfg_says_is_taken_or_refused(network):
     assert replicas_at_once(network, 16, FREE, 2, memory=0, wanted=3) == 3
-    with pytest.raises(UserError, match="replicas_at_once = 4 .* 6 replicas of a device: set 1, 2, 3, 6 or 0"):
+    with pytest.raises(UserError, match=r"replicas_at_once = 4 .* 6 replicas of a device: set 1, 2, 3, 6 or 0"):
         replicas_at_once(network, 16, FREE, 2, memory=0, wanted=4)
     fixed = FREE.model_copy(update={"deterministic": True})
-    with pytest.raises(UserError, match="needs training.deterministic=false"):
+    with pytest.raises(UserError, match=r"needs training\.deterministic=false"):
         replicas_at_once(network, 16, fixed, 2, memory=0, wanted=3)
 
 
