@@ -13,6 +13,7 @@ PACKAGES = (
     "resnet.commands",
     "resnet.conversion",
     "resnet.datasets",
+    "resnet.hosts",
     "resnet.images",
     "resnet.inventory",
     "resnet.loader",

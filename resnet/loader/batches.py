@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from resnet.loader.loader import Loader
-from resnet.loader.sampler import EvaluationSampler, TrainingSampler
+from resnet.loader.sampler import ALL, EvaluationSampler, Share, TrainingSampler
 from resnet.loader.transforms import Augment, CenterCrop, CornerCrop, Transform, WholeScaled
 from resnet.records.shards import ShardedRecords
 from resnet.settings import Recipe
@@ -61,15 +61,17 @@ def training_batches(
     last_step: int,
     corrupt: Sequence[str] = (),
     should_stop: Callable[[], bool] = lambda: False,
+    share: Share = ALL,
 ) -> Loader:
-    """Batches of augmented images, from one step to another.
+    """Batches of augmented images, from one step to another: of each batch, the rows that are this host's share.
 
-    `corrupt`: the records that the run knows as such; `should_stop`: whether to end early: see `Loader`.
+    `corrupt`: the records that the run knows as such; `should_stop`: whether to end early: see `Loader`. Each host
+    finds and counts the corrupt records of its own share.
     """
     training = recipe.training
     return Loader(
         records,
-        TrainingSampler(len(records), training.batch_size, training.seed),
+        TrainingSampler(len(records), training.batch_size, training.seed, share),
         [Augment.of(recipe.augmentation)],
         recipe.model.image_size,
         first_step=first_step,
@@ -91,16 +93,22 @@ def validation_batches(
     devices: int = 1,
     passes: int = 1,
     filenames: bool = False,
+    share: Share = ALL,
 ) -> Loader:
-    """All validation images, each once a pass for every look of the view.
+    """All validation images, each once a pass for every look of the view; with several hosts, this one's share.
 
     A batch has a `block` for each device, in the order of the records, whatever the recipe's batch size: so a device
     always runs the same images together, however many devices there are. (Of whole images, each device runs one at a
     time.) A pass is `validation_steps` batches; the last one may be smaller.
+
+    `devices`: those of all hosts, as many on each. A host gets the blocks of its own devices; in the last batch of a
+    pass they may have no image at all, and the batch is empty.
     """
+    if devices % share.hosts:
+        raise ValueError(f"{devices} devices are not as many on each of {share.hosts} hosts")
     looks = view_of(view, recipe)
     at_a_time = 1 if looks.is_whole else block(records)
-    sampler = EvaluationSampler(len(records), at_a_time * devices, len(looks.transforms))
+    sampler = EvaluationSampler(len(records), at_a_time * devices, len(looks.transforms), share)
     return Loader(
         records,
         sampler,
@@ -114,7 +122,7 @@ def validation_batches(
 
 
 def validation_steps(records: ShardedRecords, devices: int = 1) -> int:
-    """Batches in a pass over the validation images, of the 1-crop view."""
+    """Batches in a pass over the validation images, of the 1-crop view. `devices`: those of all hosts."""
     return EvaluationSampler(len(records), block(records) * devices).steps
 
 

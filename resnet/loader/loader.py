@@ -207,6 +207,8 @@ class Loader:
             batch = _BatchInWork(slot, members, labels, len(pieces))
             with self._ready:
                 self._in_work[step] = batch
+                if not pieces:  # this host has no image in it
+                    self._ready.notify()
             for row, (epoch, position, records) in pieces:
                 self._submit(batch, row, epoch, position, records)
 

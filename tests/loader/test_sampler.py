@@ -2,9 +2,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet.loader.sampler import EvaluationSampler, TrainingSampler, in_pieces, permutation
+from resnet.loader.sampler import EvaluationSampler, Share, TrainingSampler, in_pieces, permutation
 
 sizes = st.integers(1, 60)
+hosts = st.integers(1, 7)
 
 
 def stream(sampler: TrainingSampler, steps: int) -> list[int]:
@@ -46,6 +47,38 @@ def test_evaluation_shows_every_record_once_and_the_last_batch_is_short(records,
     batches = [np.concatenate([s.records for s in sampler.batch(step)]) for step in range(sampler.steps)]
     assert np.concatenate(batches).tolist() == list(range(records))
     assert all(len(batch) == batch_size for batch in batches[:-1])
+
+
+def places(sampler: TrainingSampler | EvaluationSampler, step: int) -> list[tuple[int, int, int]]:
+    """Of each row of a batch: epoch, position and record."""
+    spans = sampler.batch(step)
+    return [(epoch, position + i, int(record)) for epoch, position, found in spans for i, record in enumerate(found)]
+
+
+@given(records=sizes, batch_size=sizes, hosts=hosts, step=st.integers(0, 20), seed=st.integers(0, 2**63))
+def test_the_shares_of_all_hosts_are_the_batch_of_one_host(records, batch_size, hosts, step, seed):
+    shares = [TrainingSampler(records, batch_size, seed, Share(rank, hosts)) for rank in range(hosts)]
+    found = [places(sampler, step) for sampler in shares]
+    assert [place for own in found for place in own] == places(TrainingSampler(records, batch_size, seed), step)
+    assert [len(own) for own in found] == [sampler.batch_size for sampler in shares]
+
+
+@given(records=sizes, per_host=sizes, hosts=hosts)
+def test_hosts_have_equal_shares_of_a_batch_that_can_be_divided(records, per_host, hosts):
+    shares = [TrainingSampler(records, per_host * hosts, 0, Share(rank, hosts)) for rank in range(hosts)]
+    assert {sampler.batch_size for sampler in shares} == {per_host}
+
+
+@given(records=sizes, block=sizes, devices=st.integers(1, 4), hosts=hosts, looks=st.integers(1, 3), step=sizes)
+def test_an_evaluation_gives_each_host_the_blocks_of_its_own_devices(records, block, devices, hosts, looks, step):
+    whole = EvaluationSampler(records, block * devices * hosts, looks)
+    shares = [EvaluationSampler(records, block * devices * hosts, looks, Share(rank, hosts)) for rank in range(hosts)]
+    found = [places(sampler, step) for sampler in shares]
+    assert [place for own in found for place in own] == places(whole, step)
+    assert {sampler.steps for sampler in shares} == {whole.steps}
+    assert {sampler.batch_size for sampler in shares} == {block * devices}
+    own = block * devices
+    assert [len(each) for each in found] == [min(max(sum(map(len, found)) - own * r, 0), own) for r in range(hosts)]
 
 
 @given(records=sizes, batch_size=sizes, step=st.integers(0, 20), size=st.integers(1, 20))
