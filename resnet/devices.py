@@ -10,12 +10,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.client.device_lib import list_local_devices  # the one place that says how much memory a GPU has
+from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
 
 from resnet.errors import UserError
+from resnet.hosts.cluster import ONE_HOST, Cluster, own_gpus
 from resnet.run import Machine
 
 logger = logging.getLogger(__name__)
@@ -24,37 +27,60 @@ ALIGNMENT = 64  # bytes: Eigen's, for AVX-512; kernels abort on less
 
 
 def make_strategy(
-    machine: Machine, replicas: int = 0, *, precision: str = "float32", deterministic: bool = True
+    machine: Machine,
+    replicas: int = 0,
+    *,
+    precision: str = "float32",
+    deterministic: bool = True,
+    cluster: Cluster = ONE_HOST,
 ) -> tf.distribute.Strategy:
     """A strategy over the GPUs, or over the CPU where there is none, for a stage, which has the process to itself.
 
-    Call it before TensorFlow runs anything. `replicas`: what the devices must share evenly; 0: they need not.
-    `precision` and `deterministic`: see `settings.Training`.
+    Call it before TensorFlow runs anything. `replicas`: what the devices of all hosts must share evenly; 0: they need
+    not. `precision` and `deterministic`: see `settings.Training`. Hosts of a cluster call it together.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    if not gpus and machine.cpu_devices > 1:
+    gpus = _gpus(machine, cluster)
+    used = _sharing(len(gpus) or machine.cpu_devices, replicas, cluster.hosts)
+    if gpus:
+        tf.config.set_visible_devices(gpus[:used], "GPU")
+    elif used > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
-        logical = [tf.config.LogicalDeviceConfiguration()] * machine.cpu_devices
-        tf.config.set_logical_device_configuration(cpu, logical)
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * used)
+    for gpu in gpus[:used]:
+        tf.config.experimental.set_memory_growth(gpu, True)
     # TensorFlow would round float32 to TensorFloat-32 wherever a GPU has it.
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tensorfloat32")
     if deterministic:  # no operation adds in another order each time: a resumed run repeats an uninterrupted one
         tf.config.experimental.enable_op_determinism()
-    devices = _devices()
-    if machine.devices > len(devices) or (machine.devices and not gpus):
-        raise UserError(f"devices asks for {machine.devices} GPUs, but TensorFlow finds {len(gpus)}")
-    devices = devices[: machine.devices or None]
-    used = max(count for count in range(1, len(devices) + 1) if replicas % count == 0)
-    if replicas > 1 and used < len(devices):
+    return _over(_devices()) if cluster.hosts == 1 else _over_hosts(cluster, 0 if gpus else used)
+
+
+def _gpus(machine: Machine, cluster: Cluster) -> list[tf.config.PhysicalDevice]:
+    """This host's GPUs, as many as luigi.cfg asks for. Raises UserError where there are fewer."""
+    found = tf.config.list_physical_devices("GPU")
+    own = [found[number] for number in own_gpus(cluster, len(found), os.environ)]
+    if machine.devices > len(own):
+        raise UserError(f"devices asks for {machine.devices} GPUs, but TensorFlow finds {len(own)}")
+    return own[: machine.devices or None]
+
+
+def _sharing(available: int, replicas: int, hosts: int) -> int:
+    """How many devices of each host share the replicas evenly: as many as can. Raises UserError where none can."""
+    if replicas % hosts:
+        raise UserError(
+            f"{hosts} hosts cannot share the recipe's {replicas} replicas evenly: start a number of hosts that divides "
+            f"{replicas}, or set training.batch_size and training.replica_batch_size to other values."
+        )
+    used = max(count for count in range(1, available + 1) if replicas % (hosts * count) == 0)
+    if replicas > 1 and used < available:
         logger.warning(
-            "only %d of %d devices are used: more cannot share the recipe's %d replicas evenly",
+            "only %d of %d devices%s are used: more cannot share the recipe's %d replicas evenly",
             used,
-            len(devices),
+            available,
+            " of each host" if hosts > 1 else "",
             replicas,
         )
-    return _over(devices[:used])
+    return used
 
 
 def shared_strategy() -> tf.distribute.Strategy:
@@ -81,10 +107,40 @@ def _over(devices: list[str]) -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy(devices[0]) if len(devices) == 1 else tf.distribute.MirroredStrategy(devices)
 
 
+def _over_hosts(cluster: Cluster, cpu_devices: int) -> tf.distribute.Strategy:
+    """A strategy over the visible GPUs of all hosts, or over so many logical CPU devices of each.
+
+    The devices of a host are successive replicas, those of the chief the first.
+    """
+    os.environ["TF_CONFIG"] = cluster.tf_config  # Slurm's variables said it in other words
+    if cpu_devices > 1:
+        return _CpusOfHosts(cpu_devices)
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+class _CpusOfHosts(tf.distribute.Strategy):
+    """To try a cluster of GPUs without any: TensorFlow by itself takes one device of a host that has none."""
+
+    _collective_key_base = 0  # as in MultiWorkerMirroredStrategy
+
+    def __init__(self, count: int):
+        super().__init__(_CpusExtended(count, self))
+
+
+class _CpusExtended(CollectiveAllReduceExtended):
+    def __init__(self, count: int, strategy: tf.distribute.Strategy):
+        self._count = count
+        options = tf.distribute.experimental.CommunicationOptions()
+        super().__init__(strategy, tf.distribute.cluster_resolver.TFConfigClusterResolver(), options)
+
+    def _initialize_local_devices(self, cluster_resolver: Any, worker_device: str) -> tuple[tuple[str, ...], str]:
+        return tuple(f"{worker_device}/device:CPU:{number}" for number in range(self._count)), "CPU"
+
+
 def device_names(strategy: tf.distribute.Strategy) -> list[str]:
-    """What the devices are, for people: "NVIDIA TITAN Xp" or "CPU (2 cores)", one a device."""
+    """What this host's devices are, for people: "NVIDIA TITAN Xp" or "CPU (2 cores)", one a device."""
     names = []
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     for device in strategy.extended.worker_devices:
         spec = tf.DeviceSpec.from_string(device)
         if spec.device_type == "GPU":
@@ -111,17 +167,18 @@ def peak_gpu_memory() -> int:
 
 
 def share(strategy: tf.distribute.Strategy, batch: np.ndarray) -> tf.Tensor:
-    """Split a batch evenly across the devices, in order: a value for each, to hand to `strategy.run`."""
-    size = len(batch) // strategy.num_replicas_in_sync
+    """Split a batch evenly across this host's devices, in order: a value for each, to hand to `strategy.run`."""
+    size = len(batch) // len(strategy.extended.worker_devices)
     return deal(strategy, [batch[start : start + size] for start in range(0, len(batch), size)])
 
 
 def deal(strategy: tf.distribute.Strategy, arrays: Sequence[np.ndarray]) -> tf.Tensor:
-    """Give each device its array: a value for each, to hand to `strategy.run`."""
+    """Give each of this host's devices its array: a value for each, to hand to `strategy.run`."""
+    own = strategy.extended.worker_devices
 
     def of_device(context: tf.distribute.distribute_lib.ValueContext) -> tf.Tensor:
-        index = context.replica_id_in_sync_group
-        with tf.device(strategy.extended.worker_devices[index]):
+        index = context.replica_id_in_sync_group % len(own)  # it counts the devices of all hosts
+        with tf.device(own[index]):
             return tf.identity(lend(arrays[index]))  # a GPU copies, a CPU does not
 
     return strategy.experimental_distribute_values_from_function(of_device)

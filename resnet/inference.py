@@ -17,7 +17,8 @@ LIKELIEST = 5  # classes of an image that are kept
 
 
 class Predictor:
-    """Logits of images, on all devices of the strategy, with the stored statistics.
+    """Logits of images, on all devices of the strategy, with the stored statistics. With several hosts, each gives the
+    images for its own devices, and all get the logits of all.
 
     Some kernels add up a few images in another order than many: in the last bits, an image's logits depend on how many
     a device has at a time. With `block`, each device always has that many, filled up with empty images: then they do
@@ -26,23 +27,31 @@ class Predictor:
 
     def __init__(self, network: ResNet, strategy: tf.distribute.Strategy, block: int = 0):
         self._strategy, self._block = strategy, block
+        self._own = len(strategy.extended.worker_devices)
+        spread = self.devices > self._own
 
         def logits(images: tf.Tensor) -> tf.Tensor:
             return network(images, training=False)[0]
 
-        self._run = tf.function(
-            lambda images: strategy.run(logits, args=(images,)), autograph=False, reduce_retracing=True
-        )
+        def run(images: tf.Tensor) -> tf.Tensor:
+            found = strategy.run(logits, args=(images,))
+            return strategy.gather(found, axis=0) if spread else found
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Float32 logits [n, classes] of uint8 images [n, height, width, 3], for any n, or up to a block a device."""
-        count = self.devices * max(self._block, 1)
-        padding = -len(images) % count  # devices take equal shares; the padding is cut off again
-        if self._block and len(images) > count:
-            raise ValueError(f"{len(images)} images are more than {self.devices} blocks of {self._block}")
-        shared = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.uint8)]) if padding else images
-        logits = self._strategy.experimental_local_results(self._run(share(self._strategy, shared)))
-        return np.concatenate([part.numpy() for part in logits])[: len(images)]
+        self._run = tf.function(run, autograph=False, reduce_retracing=True)
+
+    def __call__(self, images: np.ndarray, of_all: int | None = None) -> np.ndarray:
+        """Float32 logits [n, classes] of uint8 images [n, height, width, 3], for any n, or up to a block a device.
+
+        With several hosts, `of_all` is the number of images of all of them, and a block a device is needed: their
+        images come one host after the other, and only the last may be fewer.
+        """
+        room = self._own * max(self._block, 1)
+        padding = -len(images) % room if len(images) else room  # devices take equal shares
+        if self._block and len(images) > room:
+            raise ValueError(f"{len(images)} images are more than {self._own} blocks of {self._block}")
+        filled = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.uint8)]) if padding else images
+        logits = self._strategy.experimental_local_results(self._run(share(self._strategy, filled)))
+        return np.concatenate([part.numpy() for part in logits])[: len(images) if of_all is None else of_all]
 
     def of_any_size(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Likewise of up to one image a device, each uint8 [1, height, width, 3] in a size of its own."""
@@ -52,7 +61,7 @@ class Predictor:
 
     @property
     def devices(self) -> int:
-        """How many devices there are."""
+        """How many devices there are, on all hosts."""
         return self._strategy.num_replicas_in_sync
 
 

@@ -73,7 +73,7 @@ class Connected(Meeting):
     def turn(self) -> bool:
         with self._changed:
             self._wait_for(lambda: not self._is_pausing or self._last_turn is not None)
-            if self._last_turn is not None and self._begun >= self._last_turn:
+            if self.is_at_end:
                 return False
             self._begun += 1
             return True
@@ -84,6 +84,10 @@ class Connected(Meeting):
     @property
     def has_agreed_to_stop(self) -> bool:
         return self._last_turn is not None
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._last_turn is not None and self._begun >= self._last_turn
 
     def agree(self, facts: Facts, seconds: float = COLLECTIVE_SECONDS) -> None:
         self._come(facts, None, seconds)

@@ -81,6 +81,11 @@ class Meeting(ABC):
     def has_agreed_to_stop(self) -> bool:
         """Whether `turn()` is, or will soon be, False."""
 
+    @property
+    @abstractmethod
+    def is_at_end(self) -> bool:
+        """Whether this rank has had its last turn: `turn()` is False, and need not wait to say so."""
+
     @abstractmethod
     def agree(self, facts: Facts, seconds: float = COLLECTIVE_SECONDS) -> None:
         """Compare facts once more; all ranks call it. Raises UserError on all of them where they differ."""
@@ -131,6 +136,10 @@ class Alone(Meeting):
 
     @property
     def has_agreed_to_stop(self) -> bool:
+        return self._stop_requested
+
+    @property
+    def is_at_end(self) -> bool:
         return self._stop_requested
 
     def agree(self, facts: Facts, seconds: float = COLLECTIVE_SECONDS) -> None:

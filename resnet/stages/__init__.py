@@ -12,6 +12,7 @@ from functools import partial
 from types import ModuleType
 
 from resnet import datasets
+from resnet.hosts.cluster import cluster_of
 from resnet.ledger import Ledger
 from resnet.ledger.displacing import require_discardable
 from resnet.ledger.locking import working
@@ -37,6 +38,9 @@ def run_stage(name: str, run: Run) -> None:
     if not ledger.why_incomplete(name):  # before TensorFlow is imported
         return
     module = _import(STAGES[name].module)
+    if name == "train" and not cluster_of(os.environ).is_chief:
+        module.assist(run, ledger)
+        return
     with kept_current(run.artifacts) as page, working(ledger, name) as attempt:
         if attempt:
             attempt.on_news = page.follow

@@ -1,27 +1,38 @@
-"""Train: records to trained weights, resumed from the newest checkpoint where there is one."""
+"""Train: records to trained weights, resumed from the newest checkpoint where there is one.
+
+Several hosts train together: the chief runs `main`, the others `assist`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from resnet.devices import device_names, gpu_memory, make_strategy, peak_gpu_memory
+from resnet.errors import UserError
+from resnet.hosts.cluster import Cluster, cluster_of
+from resnet.hosts.meeting import LOST_SECONDS, Meeting
+from resnet.hosts.roll_call import meet
 from resnet.inference import Predictor
-from resnet.ledger import Attempt
-from resnet.loader.batches import training_batches
+from resnet.ledger import Attempt, Ledger
+from resnet.loader.batches import block, training_batches
 from resnet.loader.loader import Loader
+from resnet.loader.sampler import Share
 from resnet.model.network import ResNet, network_of
+from resnet.provenance import provenance
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
-from resnet.settings import Model, Training
-from resnet.training.checkpoints import Checkpoints
+from resnet.settings import Training
+from resnet.training.checkpoints import Checkpoints, ChiefsCheckpoints
+from resnet.training.corrupt_records import CorruptRecords
 from resnet.training.interruption import Interruption
-from resnet.training.log import TrainingLog
+from resnet.training.log import NoLog, TrainingLog
 from resnet.training.loop import TrainingLoop
 from resnet.training.micro_batch import replicas_at_once
 from resnet.training.page_locking import page_locked
@@ -29,60 +40,149 @@ from resnet.training.schedule import Schedule
 from resnet.training.start import in_order, take_layers
 from resnet.training.step import TrainStep
 from resnet.training.validation import Validation
-from resnet.weights.safetensors_files import write_weights
+from resnet.weights.safetensors_files import digest_of, write_weights
 from resnet.weights.sources import read_source, require_settings
 
 
+class Pieces(NamedTuple):
+    """What a training consists of, on every host."""
+
+    records: ShardedRecords
+    strategy: tf.distribute.Strategy
+    network: ResNet
+    step: TrainStep
+    schedule: Schedule
+
+
 def main(run: Run, attempt: Attempt) -> None:
-    """Build the pieces, train, and write the weights."""
-    attempt.begin()
-    settings = run.recipe.training
-    records = ShardedRecords(run.records, "train")
-    strategy, network, step = build(run, len(records.classes))
-    schedule = Schedule(settings, len(records))
-    checkpoints = Checkpoints(attempt.folder / "checkpoints", network, step.state)
-    first = checkpoints.restore_newest()
-    checkpoints.require_space(first, schedule)
-    print(opening_line(network, step, settings, len(records), device_names(strategy), first), flush=True)
-    if not first:
-        checkpoints.started_from = start(attempt, run.recipe.model, network, records.classes)
-    with (
-        TrainingLog(attempt.folder, first) as log,
-        Interruption() as interruption,
-        batches_between(first, schedule.steps, run, records, checkpoints.corrupt, interruption) as batches,
-        page_locked_for_gpus(batches.memory),
-        Validation(run, Predictor(network, strategy), interruption) as validation,
-    ):
-        checkpoints.corrupt = batches.corrupt  # a list that grows
-        loop = TrainingLoop(settings, schedule, step, validation, checkpoints, log, interruption, first)
-        loop.run(iter(batches), on_epoch=attempt.on_news)
-    weights = write_weights(attempt.folder / "weights.safetensors", network, records.classes)
-    logs = [log.path] if log.path.exists() else []  # a full disk may have had no room for it
-    facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
-    facts |= {"devices": device_names(strategy), "seeds": {"training.seed": settings.seed}}
-    facts |= {"corrupt_records": batches.corrupt, "parameters": network.parameters}
-    attempt.finish([weights], byproducts=logs, gpu_memory=peak_gpu_memory(), **facts)
+    """Build the pieces, train, and write the weights. Of several hosts, the chief does this."""
+    with met(attempt.ledger) as meeting:
+        attempt.begin()
+        pieces = build(run, meeting.cluster)
+        checkpoints = Checkpoints(attempt.folder / "checkpoints", pieces.network, pieces.step.state)
+        first = checkpoints.restore_newest()
+        checkpoints.require_space(first, pieces.schedule)
+        print(opening_line(pieces, meeting.cluster.hosts, first), flush=True)
+        if not first:
+            checkpoints.started_from = start(attempt.ledger, pieces, attempt.begun)
+        with TrainingLog(attempt.folder, first) as log:
+            meeting.from_chief([first, log.is_validated])
+            meeting.agree({"state": digest_of(checkpoints.variables)})
+            train(run, meeting, pieces, checkpoints, log, first, attempt.on_news)
+    finish(attempt, pieces, checkpoints, meeting.cluster.hosts)
 
 
-def build(run: Run, classes: int) -> tuple[tf.distribute.Strategy, ResNet, TrainStep]:
-    """The recipe's network and its training step, on this machine's devices."""
-    training = run.recipe.training
+def assist(run: Run, ledger: Ledger) -> None:
+    """Train on another host than the chief's: the same steps, on its share of each batch. It writes nothing."""
+    with met(ledger) as meeting:
+        pieces = build(run, meeting.cluster)
+        checkpoints = ChiefsCheckpoints(run.stage_folder("train") / "checkpoints", pieces.network, pieces.step.state)
+        first, is_validated = meeting.from_chief(None)
+        if first:
+            checkpoints.restore(first)
+        else:
+            start(ledger, pieces)
+        meeting.agree({"state": digest_of(checkpoints.variables)})
+        train(run, meeting, pieces, checkpoints, NoLog(is_validated), first)
+
+
+@contextlib.contextmanager
+def met(ledger: Ledger) -> Iterator[Meeting]:
+    """The hosts that train together, once they have compared what they are about to do.
+
+    Where TensorFlow fails because another host is lost, the error says so.
+    """
+    with meet(cluster_of(os.environ), facts_of(ledger)) as meeting:
+        try:
+            yield meeting
+        except tf.errors.OpError:
+            if message := meeting.verdict(2 * LOST_SECONDS):
+                raise UserError(message) from None
+            raise
+
+
+def facts_of(ledger: Ledger) -> dict[str, str]:
+    """What all hosts must agree on: recipe, records, software, and what luigi.cfg says of devices."""
+    identity, software, machine = ledger.identity("train"), provenance(), ledger.run.machine
+    facts = {
+        f"recipe.{section}.{name}": value
+        for section, values in identity["settings"].items()
+        for name, value in values.items()
+    }
+    facts |= {f"input.{name}": digest for name, digest in identity["inputs"].items()}
+    facts |= {f"software.{name}": version for name, version in software["packages"].items()}
+    facts |= {"software.Python": software["python"], "software.this project's commit": software["git_commit"]}
+    facts |= {"run": ledger.run.name, "luigi.cfg.cpu_devices": machine.cpu_devices}
+    return {name: str(value) for name, value in facts.items()}
+
+
+def build(run: Run, cluster: Cluster) -> Pieces:
+    """The recipe's network and training step, on the devices of the hosts."""
+    records, training = ShardedRecords(run.records, "train"), run.recipe.training
     strategy = make_strategy(
-        run.machine, training.replicas, precision=training.precision, deterministic=training.deterministic
+        run.machine,
+        training.replicas,
+        precision=training.precision,
+        deterministic=training.deterministic,
+        cluster=cluster,
     )
     with strategy.scope():
-        network = network_of(run.recipe, classes)
+        network = network_of(run.recipe, len(records.classes))
         devices, wanted = strategy.num_replicas_in_sync, run.machine.replicas_at_once
         at_once = replicas_at_once(network, run.recipe.model.image_size, training, devices, gpu_memory(), wanted)
-        return strategy, network, TrainStep(network, strategy, training, at_once)
+        step = TrainStep(network, strategy, training, at_once)
+    return Pieces(records, strategy, network, step, Schedule(training, len(records)))
+
+
+def train(
+    run: Run,
+    meeting: Meeting,
+    pieces: Pieces,
+    checkpoints: Checkpoints,
+    log: TrainingLog,
+    first: int,
+    on_epoch: Callable[[], None] = lambda: None,
+) -> None:
+    """Train from the first step on, to the end of the schedule."""
+    records, strategy, network, step, schedule = pieces
+    predictor = Predictor(network, strategy, block(ShardedRecords(run.records, "validation")))
+    with (
+        Interruption(meeting.request_stop),
+        batches_between(first, schedule.steps, run, records, checkpoints.corrupt, meeting) as loader,
+        page_locked_for_gpus(loader.memory),
+        Validation(run, predictor, meeting) as validation,
+    ):
+        checkpoints.corrupt = corrupt = CorruptRecords(loader, meeting, run.recipe.records.max_corrupt)
+        loop = TrainingLoop(run.recipe.training, schedule, step, validation, checkpoints, log, meeting, first)
+        loop.run(corrupt.reported(), on_epoch)
 
 
 def batches_between(
-    first: int, last: int, run: Run, records: ShardedRecords, corrupt: Sequence[str], interruption: Interruption
+    first: int, last: int, run: Run, records: ShardedRecords, corrupt: Iterable[str], meeting: Meeting
 ) -> Loader:
-    """The batches of these steps; the stream ends early when an interruption is requested."""
+    """This host's share of the batches of these steps; the stream ends early where the hosts stop."""
+    share = Share(meeting.cluster.rank, meeting.cluster.hosts)
     workers = run.machine.workers
-    return training_batches(run.recipe, records, workers, first, last, corrupt, lambda: interruption.requested)
+    return training_batches(run.recipe, records, workers, first, last, list(corrupt), lambda: meeting.is_at_end, share)
+
+
+def finish(attempt: Attempt, pieces: Pieces, checkpoints: Checkpoints, hosts: int) -> None:
+    """Write the weights, and stage.json."""
+    network = pieces.network
+    weights = write_weights(attempt.folder / "weights.safetensors", network, pieces.records.classes)
+    log = attempt.folder / "log.jsonl"
+    facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
+    facts |= {"hosts": hosts} if hosts > 1 else {}
+    attempt.finish(
+        [weights],
+        byproducts=[log] if log.exists() else [],  # a full disk may have had no room for it
+        gpu_memory=peak_gpu_memory(),
+        devices=device_names(pieces.strategy) * hosts,
+        seeds={"training.seed": attempt.ledger.run.recipe.training.seed},
+        corrupt_records=list(checkpoints.corrupt),
+        parameters=network.parameters,
+        **facts,
+    )
 
 
 def page_locked_for_gpus(memory: np.ndarray) -> contextlib.AbstractContextManager:
@@ -90,15 +190,16 @@ def page_locked_for_gpus(memory: np.ndarray) -> contextlib.AbstractContextManage
     return page_locked(memory) if tf.config.list_logical_devices("GPU") else contextlib.nullcontext()
 
 
-def start(attempt: Attempt, model: Model, network: ResNet, classes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def start(ledger: Ledger, pieces: Pieces, begun: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Take the layers of the trained weights, and say so; returns the facts for stage.json, none where the weights are
-    random. Raises UserError."""
-    if not (point := attempt.ledger.starting_point):
+    random. `begun`: what the attempt has noted of them. Raises UserError."""
+    if not (point := ledger.starting_point):
         return {}
     source = read_source(point.file)
-    point.require_same(source.sha256, attempt.begun)
-    require_settings(source, model)
-    started = take_layers(source, network, classes)
+    if begun is not None:
+        point.require_same(source.sha256, begun)
+    require_settings(source, ledger.run.recipe.model)
+    started = take_layers(source, pieces.network, pieces.records.classes)
     lines = [f"starting from {point} ({source.layout})", f"taken: {', '.join(started.taken)}"]
     lines.append(f"classifier: {'new' if started.new else 'taken'}, {started.reason}")
     for line in lines:
@@ -107,17 +208,17 @@ def start(attempt: Attempt, model: Model, network: ResNet, classes: Sequence[tup
     return place | {"sha256": source.sha256, "layout": source.layout, "taken": started.taken, "new": started.new}
 
 
-def opening_line(
-    network: ResNet, step: TrainStep, settings: Training, images: int, devices: list[str], first: int
-) -> str:
+def opening_line(pieces: Pieces, hosts: int, first: int) -> str:
     """What is about to be trained, on what, and from which step on."""
-    size, replicas = settings.replica_batch_size, settings.replicas
+    network, settings = pieces.network, pieces.schedule.training
+    size, replicas, devices = settings.replica_batch_size, settings.replicas, device_names(pieces.strategy)
     batch = f"{replicas} x {size}" if replicas > 1 else str(size)
     epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
     where = f"{len(devices)} x {devices[0]}" if len(devices) > 1 else devices[0]
+    where = f"{hosts} hosts with {where} each" if hosts > 1 else where
     lines = [
-        f"ResNet-{network.depth}, {network.parameters:,} weights; {images:,} images, {epochs}",
-        ", ".join([f"{batch} images per step on {where}", *ways(settings, step)]),
+        f"ResNet-{network.depth}, {network.parameters:,} weights; {len(pieces.records):,} images, {epochs}",
+        ", ".join([f"{batch} images per step on {where}", *ways(settings, pieces.step)]),
     ]
     if network.frozen:
         lines.append(f"frozen: {', '.join(in_order(network.frozen))}")

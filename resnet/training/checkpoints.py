@@ -13,7 +13,7 @@ import itertools
 import logging
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Checkpoints:
         self._folder = folder
         self._weights = {f"weights/{name}": variable for name, variable in network.named_variables().items()}
         self.variables = self._weights | dict(step_state)
-        self.corrupt: Sequence[str] = ()
+        self.corrupt: Iterable[str] = ()
         self.started_from: Mapping[str, Any] = {}
         make_folder(folder)
 
@@ -97,17 +97,12 @@ class Checkpoints:
         Raises UserError when there are checkpoints and none can be read: days of training must not be lost silently.
         """
         for step in reversed(self.steps()):
-            path = self._path(step)
             try:
-                tensors, facts = read_tensors(path)
-                if str(facts.get("step")) != str(step):
-                    raise UnreadableTensors(f"{path} is the checkpoint of step {facts.get('step')}, says its header")
+                self.restore(step)
             except UnreadableTensors as error:
-                logger.warning("%s; it is now %s, and the checkpoint before it is used", error, self._put_aside(path))
+                aside = self._put_aside(self._path(step))
+                logger.warning("%s; it is now %s, and the checkpoint before it is used", error, aside)
                 continue
-            assign(self.variables, tensors, path)
-            self.corrupt = list(facts.get("corrupt", []))
-            self.started_from = facts.get("started_from", {})
             return step
         if any(self._folder.glob("*.unreadable*")):
             raise UserError(
@@ -115,6 +110,16 @@ class Checkpoints:
                 "start again."
             )
         return 0
+
+    def restore(self, step: int) -> None:
+        """Load the checkpoint of this step. Raises UnreadableTensors."""
+        path = self._path(step)
+        tensors, facts = read_tensors(path)
+        if str(facts.get("step")) != str(step):
+            raise UnreadableTensors(f"{path} is the checkpoint of step {facts.get('step')}, says its header")
+        assign(self.variables, tensors, path)
+        self.corrupt = list(facts.get("corrupt", []))
+        self.started_from = facts.get("started_from", {})
 
     def require_space(self, done: int, schedule: Schedule) -> None:
         """Raise UserError unless the disk has room for the checkpoints that are still to come, and the weights."""
@@ -146,6 +151,22 @@ class Checkpoints:
         aside = next(aside for name in names if not (aside := path.with_name(name)).exists())
         path.rename(aside)
         return aside.name
+
+
+class ChiefsCheckpoints(Checkpoints):
+    """The checkpoints as the other hosts see them: they read them, and leave the writing to the chief."""
+
+    def save(self, step: int, *, keep: bool = False) -> Path:
+        return self._path(step)
+
+    def restore(self, step: int) -> None:
+        try:
+            super().restore(step)
+        except UnreadableTensors as error:
+            raise UserError(
+                f"this host cannot read the checkpoint that host 0 continues from: {error}. All hosts need the same "
+                "--artifacts folder, on a disk that they share."
+            ) from None
 
 
 def _is_kept(facts: Mapping[str, object]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -12,14 +13,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
-    """Inside the block, the first signal only sets `requested`. On exit, the previous handlers are restored.
+    """Inside the block, the first signal only sets `requested`, and calls `on_request`, which must only set something
+    too. On exit, the previous handlers are restored.
 
     A second Ctrl-C stops at once. A second SIGTERM or SIGHUP does not: after one to the whole process group, the kernel
     sends a SIGTERM when the parent ends. With `nohup`, SIGHUP stays ignored.
     """
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, on_request: Callable[[], None] = lambda: None) -> None:
+        self.requested, self._on_request = False, on_request
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -38,4 +40,5 @@ class Interruption:
             raise KeyboardInterrupt
         if not self.requested:
             self.requested = True
+            self._on_request()
             say_in_signal_handler("training stops after this step and saves a checkpoint")

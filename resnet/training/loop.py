@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from resnet.errors import UserError
+from resnet.hosts.meeting import Meeting
 from resnet.loader.loader import Batch
 from resnet.progress import Progress
 from resnet.settings import Training
 from resnet.training.checkpoints import Checkpoints
-from resnet.training.interruption import Interruption
 from resnet.training.log import TrainingLog
 from resnet.training.meter import Meter
 from resnet.training.schedule import Schedule
@@ -25,7 +25,7 @@ LINE_SECONDS = 300.0  # between progress lines in a log file; each epoch has a l
 
 @dataclass
 class TrainingLoop:
-    """Trains until the schedule ends. `interruption.requested` makes it save and stop after the current step."""
+    """Trains until the schedule ends, or the hosts agree to stop: then it saves, and stops between two steps."""
 
     settings: Training
     schedule: Schedule
@@ -33,11 +33,11 @@ class TrainingLoop:
     validation: Validation
     checkpoints: Checkpoints
     log: TrainingLog
-    interruption: Interruption
+    meeting: Meeting
     done: int  # steps so far
 
     def run(self, batches: Iterator[Batch], on_epoch: Callable[[], None] = lambda: None) -> None:
-        """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if an interruption is requested.
+        """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if it is interrupted.
 
         `on_epoch` is called after each validation, when its line is in the log.
         """
@@ -53,21 +53,22 @@ class TrainingLoop:
             if is_validation_due:
                 self._validate()
             for _ in self._steps(self._meter.timed(save_on_failure(batches, self.checkpoints, first))):
-                if self.interruption.requested or self._is_checkpoint_due():
+                if self._is_checkpoint_due():
                     self._save()
-                if self.interruption.requested:
-                    raise KeyboardInterrupt
                 if self.schedule.is_epoch_end(self.done):
                     self._validate()
-            if self.interruption.requested:  # while a batch was waited for
+            if self.done < last or self.meeting.is_at_end:
                 if self.done not in {0, *self.checkpoints.steps()}:
                     self._save()
                 raise KeyboardInterrupt
 
     def _steps(self, batches: Iterator[Batch]) -> Iterator[None]:
-        """Train on the batches; yields after each step. The next batch goes to the devices while a step runs."""
+        """Train on the batches, as long as the hosts go on; yields after each step.
+
+        The next batch goes to the devices while a step runs.
+        """
         coming = self._placed(batches)
-        while coming:
+        while coming and self.meeting.turn():
             number, placed = coming
             learning_rate = self.schedule.learning_rate(number)
             self._meter.add(self.step.on(placed, learning_rate))
@@ -84,14 +85,14 @@ class TrainingLoop:
         return (batch.step, self.step.place(batch.images, batch.labels)) if batch else None
 
     def _validate(self) -> None:
-        """Validate the epoch, whose checkpoint is saved. Raises KeyboardInterrupt if an interruption is requested."""
+        """Validate the epoch, whose checkpoint is saved. Raises KeyboardInterrupt if it is interrupted."""
+        if self.meeting.is_at_end:
+            raise KeyboardInterrupt
         metrics = self.validation()
         self._meter.write_validation(self.done, metrics)
         epoch, loss = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(epoch, self.settings.epochs, loss, metrics))
         self._on_epoch()
-        if self.interruption.requested:
-            raise KeyboardInterrupt
 
     def _is_checkpoint_due(self) -> bool:
         """Also after the very first step, so that a folder that cannot be written shows at once."""

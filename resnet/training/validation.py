@@ -5,29 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+import numpy as np
+
+from resnet.hosts.meeting import Meeting
 from resnet.inference import Predictor, answers_of, joined, scores
-from resnet.loader.batches import validation_batches, validation_steps
+from resnet.loader.batches import block, validation_batches, validation_steps
 from resnet.loader.loader import Batch
+from resnet.loader.sampler import Share
 from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
-from resnet.training.interruption import Interruption
 
 
 class Validation:
     """Call it for the scores of a pass. One loader serves all epochs, because starting workers takes a moment.
 
-    A pass ends within a batch, with KeyboardInterrupt, when an interruption is requested: a cluster that sends SIGTERM
-    waits for half a minute only.
+    Of each batch, a host reads its share; all hosts know the scores. A pass ends within a batch, with
+    KeyboardInterrupt, when the hosts agree to stop: a cluster that sends SIGTERM waits for half a minute only.
     """
 
-    def __init__(self, run: Run, predictor: Predictor, interruption: Interruption):
+    def __init__(self, run: Run, predictor: Predictor, meeting: Meeting):
         recipe, records, devices = run.recipe, ShardedRecords(run.records, "validation"), predictor.devices
-        self._images, self._steps = len(records), validation_steps(records, devices)
-        passes = 1 + recipe.training.epochs  # the first one checks the records
-        self._loader = validation_batches(recipe, records, run.machine.workers, devices=devices, passes=passes)
+        self._labels = records.index["label"].astype(np.int32)
+        self._steps, self._batch_size = validation_steps(records, devices), block(records) * devices
+        self._loader = validation_batches(
+            recipe,
+            records,
+            run.machine.workers,
+            devices=devices,
+            passes=1 + recipe.training.epochs,  # the first one checks the records
+            share=Share(meeting.cluster.rank, meeting.cluster.hosts),
+        )
         self._batches = iter(self._loader)
-        self._predictor, self._interruption = predictor, interruption
+        self._predictor, self._meeting = predictor, meeting
 
     def __enter__(self) -> Validation:
         return self
@@ -40,16 +50,23 @@ class Validation:
 
         Raises UserError for a corrupt record: before the first step, instead of after an epoch.
         """
-        with Progress("checking validation images", self._images, "images", is_preparation=True) as progress:
-            for batch in self._one_pass():
-                progress.advance(len(batch.labels))
+        images = len(self._labels)
+        with Progress("checking validation images", images, "images", is_preparation=True) as progress:
+            for number, _ in enumerate(self._one_pass()):
+                if self._meeting.is_at_end:
+                    raise KeyboardInterrupt
+                progress.advance(min(self._batch_size, images - number * self._batch_size))
 
     def __call__(self) -> dict[str, float]:
         """Loss, and errors in percent, over the validation images."""
-        return scores(joined([answers_of(self._predictor(batch.images), batch.labels) for batch in self._one_pass()]))
+        answers, done = [], 0
+        for batch in self._one_pass():
+            if not self._meeting.turn():
+                raise KeyboardInterrupt
+            labels = self._labels[done : done + self._batch_size]
+            answers.append(answers_of(self._predictor(batch.images, len(labels)), labels))
+            done += len(labels)
+        return scores(joined(answers))
 
     def _one_pass(self) -> Iterator[Batch]:
-        for batch in islice(self._batches, self._steps):
-            if self._interruption.requested:
-                raise KeyboardInterrupt
-            yield batch
+        return islice(self._batches, self._steps)

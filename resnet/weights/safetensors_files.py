@@ -78,6 +78,11 @@ def values(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray]:
     return {name: variable.numpy() for name, variable in variables.items()}
 
 
+def digest_of(variables: Mapping[str, tf.Variable]) -> str:
+    """SHA-256 of the variables' names and numbers, in hexadecimal."""
+    return _digest(values(variables), {})
+
+
 def assign(variables: Mapping[str, tf.Variable], tensors: Mapping[str, np.ndarray], origin: Path) -> None:
     """Set each variable to the tensor of its name. Raises UserError where names or shapes differ."""
     if odd := sorted(set(variables) ^ set(tensors)):

@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 from resnet.evaluation.statistics_curve import points
 from resnet.evaluation.views import Seen, evaluate_view
+from resnet.hosts.meeting import Alone
 from resnet.inference import answers_of, scores
 from resnet.ledger import Attempt, Ledger
 from resnet.model.network import network_of
@@ -21,7 +22,6 @@ from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.stages import ledger_of, run_stage
 from resnet.stages.evaluate import print_result, print_statistics
-from resnet.training.interruption import Interruption
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import write_weights
 
@@ -146,7 +146,7 @@ class FakePredictor:
 
     classes, devices = 20_000, 1
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray, of_all: int | None = None) -> np.ndarray:
         return np.zeros((len(images), self.classes), np.float32)
 
 
@@ -159,7 +159,7 @@ def test_a_pass_over_the_images_never_holds_the_logits_of_all_of_them(ledger, pa
         if pass_over == "evaluation":
             evaluate_view(run, records, FakePredictor())
         else:
-            with Validation(run, FakePredictor(), Interruption()) as validation:
+            with Validation(run, FakePredictor(), Alone()) as validation:
                 validation()
         peak = tracemalloc.get_traced_memory()[1]
     finally:

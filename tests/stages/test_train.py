@@ -242,13 +242,17 @@ def test_a_loss_that_is_not_finite_stops_training_with_one_message(artifacts):
 
 
 def test_the_opening_line_says_which_drops_of_the_learning_rate_come_too_late():
+    import tensorflow as tf
+
     from resnet.model.network import ResNet
     from resnet.settings import Training
-    from resnet.stages.train import opening_line
+    from resnet.stages.train import Pieces, opening_line
+    from resnet.training.schedule import Schedule
 
     def opening(drops: list[int]) -> str:
         settings = Training(epochs=6, batch_size=64, replica_batch_size=64, drop_epochs=drops)
-        return opening_line(ResNet(20, 10), SimpleNamespace(replicas_at_once=1), settings, 1_000, ["CPU (2 cores)"], 0)
+        strategy, step = tf.distribute.OneDeviceStrategy("/cpu:0"), SimpleNamespace(replicas_at_once=1)
+        return opening_line(Pieces(range(1_000), strategy, ResNet(20, 10), step, Schedule(settings, 1_000)), 1, 0)
 
     assert "learning rate" not in opening([3, 5])
     assert "training ends before the learning rate drops after epoch 6" in opening([3, 6])

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from resnet.errors import UserError
+from resnet.hosts.meeting import Alone
 from resnet.settings import Training
 from resnet.training.gradients import METRICS
-from resnet.training.interruption import Interruption
 from resnet.training.log import TrainingLog
 from resnet.training.log_format import read_log
 from resnet.training.loop import TrainingLoop, epoch_line, save_on_failure
@@ -109,7 +109,7 @@ class FakeTraining:
         self.placed_at_lines: dict[int, int] = {}  # how many, when the log had its line about a step
         self.validated_at_news: list[int] = []  # lines of validation in the log, whenever there was news
         self.checkpoints = FakeCheckpoints()
-        self.interruption, self._interrupt_at, self._fail_at = Interruption(), interrupt_at, fail_at
+        self.meeting, self._interrupt_at, self._fail_at = Alone(), interrupt_at, fail_at
         settings = Training(epochs=2, batch_size=4, replica_batch_size=4, checkpoint_steps=100, drop_epochs=[])
         schedule = Schedule(settings, images=20)
         folder.mkdir(exist_ok=True)
@@ -117,14 +117,14 @@ class FakeTraining:
         self.log.training = self
         with self.log:
             loop = TrainingLoop(
-                settings, schedule, FakeStep(self), self, self.checkpoints, self.log, self.interruption, done
+                settings, schedule, FakeStep(self), self, self.checkpoints, self.log, self.meeting, done
             )
             loop.run(self.batches(range(done, schedule.steps)), on_epoch=self.note_log)
 
     def batches(self, steps: range) -> Iterator[SimpleNamespace]:
         for step in steps:
             if self._interrupt_at == f"wait for {step}":  # the loader then has no more batches
-                self.interruption.requested = True
+                self.meeting.request_stop()
                 return
             yield SimpleNamespace(step=step, images=step, labels=None)
 
@@ -147,7 +147,8 @@ class FakeTraining:
         self.events.append(event)
         if event == self._fail_at:
             raise UserError("a record is corrupt")
-        self.interruption.requested |= event == self._interrupt_at
+        if event == self._interrupt_at:
+            self.meeting.request_stop()
 
 
 @pytest.fixture

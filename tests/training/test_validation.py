@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from resnet.errors import UserError
+from resnet.hosts.meeting import Alone
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
-from resnet.training.interruption import Interruption
 from resnet.training.validation import Validation
 
 
@@ -22,7 +22,8 @@ class ConstantNetwork:
     def __init__(self, after_batch: Callable[[], None] = lambda: None):
         self.images, self._after_batch = 0, after_batch
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray, of_all: int) -> np.ndarray:
+        assert of_all == len(images)  # of one host
         self.images += len(images)
         self._after_batch()
         return np.tile(np.float32([9, 0, 0]), (len(images), 1))
@@ -41,7 +42,7 @@ def validation_records(run: Run) -> ShardedRecords:
 
 def test_each_pass_sees_each_validation_image_once_and_the_check_shows_the_network_none(run):
     predictor, images = ConstantNetwork(), len(validation_records(run))
-    with Validation(run, predictor, Interruption()) as validation:
+    with Validation(run, predictor, Alone()) as validation:
         validation.check()
         assert predictor.images == 0
         scores = [validation() for _ in range(2)]
@@ -59,26 +60,26 @@ def test_the_check_names_a_corrupt_record(run):
     records.shards[shard].write_bytes(content)
     name = records.shards[shard].name
     expected = pytest.raises(UserError, match=f"{name}: the record at byte {offset} is corrupt")
-    with Validation(run, ConstantNetwork(), Interruption()) as validation, expected:
+    with Validation(run, ConstantNetwork(), Alone()) as validation, expected:
         validation.check()
 
 
 def test_an_interruption_ends_a_validation_within_a_batch(run):
-    interruption = Interruption()
-    predictor = ConstantNetwork(lambda: setattr(interruption, "requested", True))
-    with Validation(run, predictor, interruption) as validation, pytest.raises(KeyboardInterrupt):
+    meeting = Alone()
+    predictor = ConstantNetwork(meeting.request_stop)
+    with Validation(run, predictor, meeting) as validation, pytest.raises(KeyboardInterrupt):
         validation()
     assert predictor.images == 2
 
 
 def test_an_interruption_ends_the_check_within_a_batch(run, monkeypatch):
-    interruption, checked = Interruption(), []
+    meeting, checked = Alone(), []
 
     def advance(progress, count):
         checked.append(count)
-        interruption.requested = True
+        meeting.request_stop()
 
     monkeypatch.setattr("resnet.progress.Progress.advance", advance)
-    with Validation(run, ConstantNetwork(), interruption) as validation, pytest.raises(KeyboardInterrupt):
+    with Validation(run, ConstantNetwork(), meeting) as validation, pytest.raises(KeyboardInterrupt):
         validation.check()
     assert checked == [2]
