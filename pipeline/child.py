@@ -6,48 +6,60 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipeline.launcher import Process
 from resnet.errors import UserError
 from resnet.processes import PARENT, command, signals_blocked
 from resnet.progress import ENVIRONMENT
 
 
-def run_stage(stage: str, options: list[str], on_news: Callable[[dict[str, Any]], None]) -> None:
-    """Run `python -m resnet STAGE` to its end; call `on_news` with each line of its progress.
+def stage_command(stage: str, options: Sequence[str]) -> list[str]:
+    """`python -m resnet STAGE`, as this interpreter runs it."""
+    return [*command("resnet"), stage, *options]
 
-    The child ends when this process does, for whatever reason; a trainer saves a checkpoint first. Raises UserError
-    with the child's own message where it failed.
+
+def run_stage(stage: str, processes: Sequence[Process], on_news: Callable[[dict[str, Any]], None]) -> None:
+    """Run the processes of a stage to their end; call `on_news` with each line of their progress.
+
+    Children end when this process does, for whatever reason; a trainer saves a checkpoint first. Raises UserError with
+    the message of the first that failed, unless the first process succeeds.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)  # rather lose news than wait for a scheduler that does not answer
     with signals_blocked():  # until the stage can heed them
-        child = subprocess.Popen(
-            [*command("resnet"), stage, *options],
-            env=os.environ | {ENVIRONMENT: str(writing), PARENT: str(os.getpid())},
-            pass_fds=(writing,),
-        )
+        started = [_start(process, writing) for process in processes]
     os.close(writing)
     error = ""
     try:
         with open(reading, encoding="utf-8") as pipe:
             for line in pipe:
                 news = json.loads(line)
-                error = news.get("error", error)
+                error = error or news.get("error", "")
                 on_news(news)
-        code = child.wait()
-    except BaseException:  # Ctrl-C reaches the child too: let it save its work
-        child.terminate()
-        child.wait()
+        codes = [child.wait() for child in started]
+    except BaseException:  # Ctrl-C reaches the children too: let them save their work
+        for child in started:
+            child.terminate()
+        for child in started:
+            child.wait()
         raise
-    if code:
-        raise UserError(error or _unexplained(stage, code))
+    if codes[0]:
+        raise UserError(error or _unexplained(stage, codes[0], processes[0].is_child))
 
 
-def _unexplained(stage: str, code: int) -> str:
+def _start(process: Process, writing: int) -> subprocess.Popen:
+    if process.is_child:
+        environment = {**os.environ, ENVIRONMENT: str(writing), PARENT: str(os.getpid()), **process.environment}
+        return subprocess.Popen(process.command, env=environment, pass_fds=(writing,))
+    environment = {name: value for name, value in os.environ.items() if name not in (ENVIRONMENT, PARENT)}
+    return subprocess.Popen(process.command, env={**environment, **process.environment})
+
+
+def _unexplained(stage: str, code: int, is_child: bool) -> str:
     if code == -9:
         return f"python -m resnet {stage} was killed: by hand, or by the kernel because memory ran out (see dmesg)"
-    if code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP):
+    if code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP) and is_child:
         return f"python -m resnet {stage} was stopped before it had begun; the same command continues"
     return f"python -m resnet {stage} ended with exit code {code}: see its messages above"

@@ -13,8 +13,9 @@ from typing import Any
 import luigi
 from luigi.task_register import Register
 
-from pipeline.child import run_stage
+from pipeline.child import run_stage, stage_command
 from pipeline.configuration import AbsolutePath, RecipeName, data_of, machine_options, pipeline
+from pipeline.launcher import Process, training_processes
 from pipeline.luigi_hooks import RunLocks, stop, why_unfulfilled
 from resnet import datasets
 from resnet.datasets.source import MissingData
@@ -174,7 +175,11 @@ class StageTask(RunTask):
             self.say_done()
             return
         print(f"{self.task_family}: starting ({reason})", flush=True)
-        run_stage(self.stage, self._options(), self.show_progress)
+        run_stage(self.stage, self._processes(stage_command(self.stage, self._options())), self.show_progress)
+
+    def _processes(self, command: list[str]) -> list[Process]:
+        """What to start for the stage."""
+        return [Process(command)]
 
     def on_failure(self, exception: BaseException) -> str:
         if isinstance(exception, UserError):
@@ -219,7 +224,8 @@ class ConvertPart(StageTask):
 
     def run(self) -> None:
         if not self.complete():  # another host may have combined the parts meanwhile
-            run_stage(self.stage, [*self._options(), f"--part={self.part}"], self.show_progress)
+            command = stage_command(self.stage, [*self._options(), f"--part={self.part}"])
+            run_stage(self.stage, self._processes(command), self.show_progress)
 
 
 class ConvertRecords(StageTask):
@@ -234,9 +240,12 @@ class ConvertRecords(StageTask):
 
 
 class Train(StageTask):
-    """Records to trained weights."""
+    """Records to trained weights, on one host or several."""
 
     stage = "train"
+
+    def _processes(self, command: list[str]) -> list[Process]:
+        return training_processes(command)
 
 
 class BatchNormStatistics(StageTask):

@@ -6,6 +6,7 @@ Several hosts train together: the chief runs `main`, the others `assist`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -73,7 +74,9 @@ def main(run: Run, attempt: Attempt) -> None:
 
 
 def assist(run: Run, ledger: Ledger) -> None:
-    """Train on another host than the chief's: the same steps, on its share of each batch. It writes nothing."""
+    """Train on another host than the chief's: the same steps, on its share of each batch. It writes nothing, and says
+    nothing but what is wrong."""
+    logging.getLogger("resnet").setLevel(logging.WARNING)
     with met(ledger) as meeting:
         pieces = build(run, meeting.cluster)
         checkpoints = ChiefsCheckpoints(run.stage_folder("train") / "checkpoints", pieces.network, pieces.step.state)

@@ -1,0 +1,64 @@
+"""How the processes of a training are started: [hosts] in luigi.cfg.
+
+none    one process, as for every stage. It is one of several hosts where TF_CONFIG says so, as Kubernetes starts them.
+local   `count` processes on this machine, over the loopback interface.
+srun    `count` tasks of Slurm, one a node of the job that `luigi` runs in.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import luigi
+
+from pipeline.configuration import Number
+from pipeline.luigi_hooks import stop
+from resnet.errors import UserError
+from resnet.hosts.cluster import free_loopback_cluster
+
+LAUNCHERS = ("none", "local", "srun")
+
+
+class Launcher(luigi.Parameter):
+    """One of LAUNCHERS. Anything else stops `luigi` with one message."""
+
+    def parse(self, text: str) -> str:
+        if text not in LAUNCHERS:
+            stop(f"luigi.cfg: launcher = {text} under [hosts] must be one of {', '.join(LAUNCHERS)}")
+        return text
+
+
+# Its name is the section's in luigi.cfg.
+class hosts(luigi.Config):  # noqa: N801
+    launcher = Launcher(default="none", description="what starts the hosts of a training: none, local or srun")
+    count = Number(default=1, description="hosts to start")
+
+
+class Process(NamedTuple):
+    """A process to start. One that `is_child` sends its news through a pipe, and ends with its parent; what Slurm
+    starts does neither, because it may be on another machine."""
+
+    command: list[str]
+    environment: Mapping[str, str] = {}
+    is_child: bool = True
+
+
+def training_processes(command: list[str]) -> list[Process]:
+    """The processes that train together, the chief first. Raises UserError where they cannot be started."""
+    settings = hosts()
+    if settings.launcher == "local" and settings.count > 1:
+        return [
+            Process(command, {"TF_CONFIG": cluster.tf_config} | ({} if cluster.is_chief else {"TQDM_DISABLE": "1"}))
+            for cluster in free_loopback_cluster(settings.count)
+        ]
+    if settings.launcher == "srun":
+        if not shutil.which("srun"):
+            raise UserError(
+                "launcher = srun under [hosts] in luigi.cfg needs Slurm, and there is no srun here: run luigi in a job "
+                "of Slurm (docs/cluster.md), or set launcher = none"
+            )
+        srun = ["srun", f"--ntasks={max(settings.count, 1)}", "--ntasks-per-node=1", "--kill-on-bad-exit=0"]
+        return [Process([*srun, *command], is_child=False)]
+    return [Process(command)]
