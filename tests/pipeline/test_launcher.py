@@ -1,0 +1,106 @@
+"""How Train starts its hosts, as luigi.cfg says."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+
+import pytest
+
+from pipeline.child import run_stage
+from pipeline.launcher import Process, hosts, training_processes
+from resnet.errors import UserError
+from resnet.progress import ENVIRONMENT
+
+COMMAND = ["python", "-m", "resnet", "train"]
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """launched("local", 3): the processes that luigi.cfg asks for."""
+
+    def of(launcher: str, count: int) -> list[Process]:
+        monkeypatch.setattr(hosts, "launcher", launcher)
+        monkeypatch.setattr(hosts, "count", count)
+        return training_processes(COMMAND)
+
+    return of
+
+
+def test_without_a_launcher_there_is_one_process_whose_environment_is_not_touched(launched):
+    assert launched("none", 4) == [Process(COMMAND)]
+    assert launched("local", 1) == [Process(COMMAND)]
+
+
+def test_local_hosts_are_processes_of_one_cluster_the_chief_first(launched):
+    processes = launched("local", 3)
+    configs = [json.loads(process.environment["TF_CONFIG"]) for process in processes]
+    assert [config["task"]["index"] for config in configs] == [0, 1, 2]
+    assert all(config["cluster"] == configs[0]["cluster"] for config in configs)
+    assert all(address.startswith("127.0.0.1:") for address in configs[0]["cluster"]["worker"])
+
+
+def test_srun_starts_a_task_a_node_with_nothing_that_belongs_to_this_machine(launched, tmp_path, monkeypatch):
+    srun = tmp_path / "srun"
+    called = tmp_path / "called"
+    note = f"import json, os, sys; json.dump([sys.argv[1:], dict(os.environ)], open({str(called)!r}, 'w'))"
+    srun.write_text(f"#!{sys.executable}\n{note}\n")
+    srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(ENVIRONMENT, "17")
+    run_stage("train", launched("srun", 4), lambda news: None)
+    arguments, environment = json.loads(called.read_text())
+    assert arguments[:2] == ["--ntasks=4", "--ntasks-per-node=1"]
+    assert arguments[-len(COMMAND) :] == COMMAND
+    assert not [name for name in environment if name in (ENVIRONMENT, "RESNET_PARENT")]
+
+
+def test_srun_without_slurm_is_one_message(launched, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match=r"there is no srun here: run luigi in a job of Slurm"):
+        launched("srun", 2)
+
+
+def test_another_launcher_stops_luigi_with_one_message(luigi, tmp_path, monkeypatch):
+    (tmp_path / "luigi.cfg").write_text("[hosts]\nlauncher = mpi\n")
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
+    done = luigi("Train", "--artifacts", tmp_path / "artifacts")
+    assert done.returncode != 0
+    assert "luigi.cfg: launcher = mpi under [hosts] must be one of none, local, srun" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_the_first_message_of_any_process_is_the_stages():
+    say = f"import os; os.write(int(os.environ['{ENVIRONMENT}']), b'{{\"error\": \"the disk is full\"}}\\n'); exit(1)"
+    with pytest.raises(UserError, match=r"^the disk is full$"):
+        run_stage("train", [Process(python("exit(1)")), Process(python(say))], lambda news: None)
+
+
+def test_the_chiefs_success_counts():
+    run_stage("train", [Process(python("")), Process(python("exit(130)"))], lambda news: None)
+
+
+def test_one_host_of_a_real_training_is_the_chief_and_writes(luigi, tmp_path, monkeypatch):
+    """The whole command, with two hosts."""
+    (tmp_path / "luigi.cfg").write_text("[hosts]\nlauncher = local\ncount = 2\n")
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
+    settings = [
+        "dataset.validation_fraction=0.9",
+        "training.batch_size=32",
+        "training.replica_batch_size=16",
+        "training.epochs=1",
+        "training.drop_epochs=[]",
+    ]
+    done = luigi("Train", "--recipe", "digits", "--artifacts", tmp_path / "a", "--override", json.dumps(settings))
+    assert done.returncode == 0, done.stderr
+    assert "on 2 hosts with CPU" in done.stdout
+    record = json.loads((tmp_path / "a" / "runs" / "digits" / "train" / "stage.json").read_text())
+    assert record["hosts"] == 2
+    assert len(record["devices"]) == 2
+    assert done.stderr.count("epoch 1/1") == 1  # the other host says nothing

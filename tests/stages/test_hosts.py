@@ -1,0 +1,52 @@
+"""Training on several hosts, as processes of this machine: what they write, how they stop, and what they say."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "campaign"))
+
+from hosts import Trial, ended, kill_at, when
+
+from resnet.hosts.cluster import free_loopback_cluster
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory) -> Trial:
+    return Trial(tmp_path_factory.mktemp("hosts") / "artifacts")
+
+
+def test_interrupted_on_two_hosts_killed_on_two_and_ended_on_one_the_weights_are_those_of_one_device(trial):
+    assert ended(trial.on_hosts("alone", 1, 1), 120)[0].code == 0
+
+    hosts = trial.on_hosts("several", 2, 2)
+    when(lambda: trial.step("several") >= 3, hosts)
+    hosts[1].send_signal(signal.SIGTERM)
+    chief, other = ended(hosts, 60)
+    assert (chief.code, other.code) == (130, 130), chief.said + other.said
+    assert "train was interrupted; the same command continues it" in chief.said
+
+    survivor, _ = kill_at(trial, "several", step=25, victim=0)
+    assert survivor.code == 1
+    assert "host 0 (127.0.0.1:" in survivor.said
+    assert "Traceback" not in survivor.said
+
+    assert ended(trial.on_hosts("several", 1, 3), 120)[0].code == 0
+    assert trial.weights("several") == trial.weights("alone")
+
+
+def test_hosts_with_another_recipe_all_say_which_setting_differs(trial):
+    here, there = free_loopback_cluster(2)
+    hosts = [
+        trial.call("train", "differing", TF_CONFIG=here.tf_config),
+        trial.call("train", "differing", "--override=training.learning_rate=0.05", TF_CONFIG=there.tf_config),
+    ]
+    for code, said in ended(hosts, 60):
+        assert code == 1
+        assert "host 1 (127.0.0.1:" in said
+        assert "has another recipe: training.learning_rate is 0.05 there, and 0.1 on host 0" in said
+        assert "Traceback" not in said
