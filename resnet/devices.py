@@ -55,6 +55,14 @@ def make_strategy(
     return _over(_devices()) if cluster.hosts == 1 else _over_hosts(cluster, 0 if gpus else used)
 
 
+def devices_in_words(machine: Machine, cluster: Cluster) -> str:
+    """What this host would train on: "4 x NVIDIA H100", before TensorFlow runs anything."""
+    if gpus := _gpus(machine, cluster):
+        names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+        return ", ".join(f"{names.count(name)} x {name}" for name in sorted(set(names)))
+    return f"{machine.cpu_devices} x CPU"
+
+
 def _gpus(machine: Machine, cluster: Cluster) -> list[tf.config.PhysicalDevice]:
     """This host's GPUs, as many as luigi.cfg asks for. Raises UserError where there are fewer."""
     found = tf.config.list_physical_devices("GPU")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from resnet.devices import device_names, gpu_memory, make_strategy, peak_gpu_memory
+from resnet.devices import device_names, devices_in_words, gpu_memory, make_strategy, peak_gpu_memory
 from resnet.errors import UserError
 from resnet.hosts.cluster import Cluster, cluster_of
 from resnet.hosts.meeting import LOST_SECONDS, Meeting
@@ -68,7 +68,7 @@ def main(run: Run, attempt: Attempt) -> None:
             checkpoints.started_from = start(attempt.ledger, pieces, attempt.begun)
         with TrainingLog(attempt.folder, first) as log:
             meeting.from_chief([first, log.is_validated])
-            meeting.agree({"state": digest_of(checkpoints.variables)})
+            agree_on_state(meeting, checkpoints)
             train(run, meeting, pieces, checkpoints, log, first, attempt.on_news)
     finish(attempt, pieces, checkpoints, meeting.cluster.hosts)
 
@@ -85,7 +85,7 @@ def assist(run: Run, ledger: Ledger) -> None:
             checkpoints.restore(first)
         else:
             start(ledger, pieces)
-        meeting.agree({"state": digest_of(checkpoints.variables)})
+        agree_on_state(meeting, checkpoints)
         train(run, meeting, pieces, checkpoints, NoLog(is_validated), first)
 
 
@@ -95,7 +95,8 @@ def met(ledger: Ledger) -> Iterator[Meeting]:
 
     Where TensorFlow fails because another host is lost, the error says so.
     """
-    with meet(cluster_of(os.environ), facts_of(ledger)) as meeting:
+    cluster = cluster_of(os.environ)
+    with meet(cluster, facts_of(ledger, cluster) if cluster.hosts > 1 else {}) as meeting:
         try:
             yield meeting
         except tf.errors.OpError:
@@ -104,8 +105,14 @@ def met(ledger: Ledger) -> Iterator[Meeting]:
             raise
 
 
-def facts_of(ledger: Ledger) -> dict[str, str]:
-    """What all hosts must agree on: recipe, records, software, and what luigi.cfg says of devices."""
+def agree_on_state(meeting: Meeting, checkpoints: Checkpoints) -> None:
+    """Raise UserError where another host begins with other weights."""
+    if meeting.cluster.hosts > 1:
+        meeting.agree({"state": digest_of(checkpoints.variables)})
+
+
+def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
+    """What all hosts must agree on: recipe, records, software and devices."""
     identity, software, machine = ledger.identity("train"), provenance(), ledger.run.machine
     facts = {
         f"recipe.{section}.{name}": value
@@ -115,7 +122,7 @@ def facts_of(ledger: Ledger) -> dict[str, str]:
     facts |= {f"input.{name}": digest for name, digest in identity["inputs"].items()}
     facts |= {f"software.{name}": version for name, version in software["packages"].items()}
     facts |= {"software.Python": software["python"], "software.this project's commit": software["git_commit"]}
-    facts |= {"run": ledger.run.name, "luigi.cfg.cpu_devices": machine.cpu_devices}
+    facts |= {"run": ledger.run.name, "set of devices": devices_in_words(machine, cluster)}
     return {name: str(value) for name, value in facts.items()}
 
 
