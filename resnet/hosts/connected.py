@@ -193,11 +193,17 @@ class Connected(Meeting):
                 self._end = f"the thread that talks to the other hosts failed:\n{traceback.format_exc()}"
                 self._main_knows = self._is_waiting
                 self._changed.notify_all()
-        with self._changed:
-            self._send(self._state())  # what has come since the last round
-        self._link.close(FLUSH_SECONDS)
+        self._say_last()
         if self._end and not self._failure and not (self._main_knows and self._closing.wait(self._times.leave)):
             self._on_end(self._end)
+
+    def _say_last(self) -> None:
+        """Send what has changed since the last round, unless the other side has ended, and close the link."""
+        is_heard = self.cluster.is_chief or not self._end
+        if is_heard:
+            with self._changed:
+                self._send(self._state())
+        self._link.close(FLUSH_SECONDS if is_heard else 0.0)
 
     def _round(self) -> None:
         now = time.monotonic()
