@@ -135,6 +135,19 @@ def test_a_chief_listens_at_its_own_address_only():
     assert in_meeting(look, clusters=clusters) == [False, False]
 
 
+def test_a_chief_whose_own_name_has_a_loopback_number_can_be_reached_from_elsewhere():
+    # As on Debian, where /etc/hosts says so of a machine's own name.
+    one, _ = free_loopback_cluster(2)
+    addresses = (one.addresses[0].replace("127.0.0.1", "localhost"), one.addresses[1])
+
+    def look(meeting) -> bool:
+        meeting.agree({})
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.2", one.meeting_port)) == 0
+
+    assert in_meeting(look, clusters=[Cluster(addresses, 0), Cluster(addresses, 1)]) == [True, True]
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
@@ -152,7 +165,17 @@ def test_a_chief_that_is_not_at_its_own_address_says_so(address, words):
         assert word in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["[::1]", "localhost"])
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "name", ["localhost", pytest.param("[::1]", marks=pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here"))]
+)
 def test_hosts_meet_at_names_and_at_numbers_of_both_kinds(name):
     first = int(free_loopback_cluster(2)[0].addresses[0].rpartition(":")[2])
     addresses = (f"{name}:{first}", f"{name}:{first + 1}")
@@ -180,7 +203,7 @@ def test_strangers_are_ignored_and_counted(stranger):
                     connection.sendall(rubbish)
             for body in [b"rubbish", b"{}", message(other), message(worker, session="old"), message(worker, rank=2)]:
                 visitor.send(body)
-            visitor.send_multipart([b"too", b"many"])
+            visitor.send_multipart([b"", message(worker)])  # as ZeroMQ's other patterns frame it
             stranger(chief).send(b"x" * (MOST_BYTES + 1))
             while sum(meeting.ignored.values()) < 6:
                 meeting.verdict(0.05)
@@ -252,6 +275,29 @@ def test_a_worker_that_is_started_again_during_the_roll_call_takes_its_own_place
         return come(clusters[2])
 
     assert in_threads([lambda: come(clusters[0]), come_again, come_last]) == [0, 1, 2]
+
+
+def test_a_worker_that_comes_and_is_lost_again_has_not_come(stranger):
+    clusters = free_loopback_cluster(4)
+    first, second = stranger(clusters[0]), stranger(clusters[0])
+    first.send(message(clusters[1]))
+
+    def come_and_go() -> None:
+        assert json.loads(first.recv())["state"]["missing"] == [2, 3]
+        second.send(message(clusters[2]))
+        while json.loads(second.recv())["state"]["missing"] != [3]:
+            pass
+        first.close(linger=0)
+        while json.loads(second.recv())["state"]["missing"] != [1, 3]:
+            pass
+
+    def call() -> None:
+        with meet(clusters[0], {}, seconds=2 * SOON, times=QUICK):
+            pass
+
+    error, nothing = in_threads([call, come_and_go])
+    assert nothing is None
+    assert str(error).startswith(f"{clusters[0].named(1)} and {clusters[0].named(3)} did not come within 2 s.")
 
 
 @pytest.mark.parametrize("listens", [False, True])
