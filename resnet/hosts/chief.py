@@ -15,6 +15,8 @@ from resnet.hosts.messages import Answer, ChiefState, Envelope, FromChief, FromW
 
 
 class Chief(Connected):
+    """The meeting on rank 0."""
+
     def __init__(self, cluster: Cluster, link: Link, on_end: Callable[[str], None], times: Times):
         self._states: dict[int, WorkerState] = {}  # what the workers have said, by rank
         self._unfit: set[str] = set()  # processes that have come to the roll call and cannot take part, by token

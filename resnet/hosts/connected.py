@@ -1,6 +1,6 @@
 """A rank's side of a meeting: the calls of its main thread, and the thread that talks to the others.
 
-The two share the fields below under one lock. The thread does a round every few milliseconds: it takes in what the
+The two share the fields below under one lock. The thread does a round every POLL_SECONDS at least: it takes in what the
 others say, draws conclusions, and sends this rank's state if that has changed, or as a sign of life.
 """
 
@@ -37,7 +37,7 @@ from resnet.hosts.messages import (
 from resnet.progress import time_text
 
 POLL_SECONDS = 0.05
-LONGEST_ROUND = 1.0  # seconds that count: those that this process was stopped, or busy, are not the others' silence
+LONGEST_ROUND = 0.5  # seconds that count: those that this process was stopped, or busy, are not the others' silence
 FLUSH_SECONDS = 2.0  # for the last message
 
 

@@ -13,6 +13,8 @@ from resnet.hosts.messages import ChiefState, Envelope, FromChief, FromWorker, W
 
 
 class Worker(Connected):
+    """The meeting on all other ranks."""
+
     def __init__(self, cluster: Cluster, link: Link, on_end: Callable[[str], None], times: Times):
         self._chief = ChiefState()  # what it has said
         super().__init__(cluster, link, on_end, times)

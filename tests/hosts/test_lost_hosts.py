@@ -68,7 +68,7 @@ def take_turns(meeting: Meeting) -> None:
         threading.Event().wait(0.001)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_all_others_end_with_the_name_of_a_killed_host(rank_process, seed):
     draw = random.Random(seed)
     clusters, ended = free_loopback_cluster(3), {}
@@ -96,10 +96,10 @@ def test_a_host_that_says_nothing_any_more_is_lost_after_its_time_and_not_before
     def train(meeting: Meeting) -> None:
         stopped.wait_for(lines=5)
         stopped.send(signal.SIGSTOP)
-        verdicts.append(meeting.verdict(1.0))  # longer than a lost connection is forgiven
+        verdicts.append(meeting.verdict(0.6))  # longer than a lost connection is forgiven
         stopped.send(signal.SIGCONT)
         stopped.wait_for(lines=5)
-        verdicts.append(meeting.verdict(0.5))
+        verdicts.append(meeting.verdict(0.3))
         stopped.send(signal.SIGSTOP)
         take_turns(meeting)
 
@@ -115,7 +115,7 @@ def test_a_rank_that_was_stopped_does_not_blame_the_others(rank_process):
     def train(meeting: Meeting) -> int:
         stopped.wait_for(lines=0)
         stopped.send(signal.SIGSTOP)
-        assert meeting.verdict(2.5) == ""
+        assert meeting.verdict(2.0) == ""
         stopped.send(signal.SIGCONT)
         meeting.request_stop()
         take_turns(meeting)
