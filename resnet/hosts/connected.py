@@ -1,6 +1,6 @@
 """A rank's side of a meeting: the calls of its main thread, and the thread that talks to the others.
 
-The two share the fields below under one lock. The thread does a round every few milliseconds: it takes in what the
+The two share the fields below under one lock. The thread does a round every POLL_SECONDS at least: it takes in what the
 others say, draws conclusions, and sends this rank's state if that has changed, or as a sign of life.
 """
 
@@ -22,11 +22,22 @@ from resnet.hosts.cluster import Cluster
 from resnet.hosts.facts import Facts
 from resnet.hosts.link import Link
 from resnet.hosts.meeting import COLLECTIVE_SECONDS, Meeting, Times
-from resnet.hosts.messages import VERSION, Answer, Message, Offer, OtherVersion, Stranger, plain, read, word_of
+from resnet.hosts.messages import (
+    VERSION,
+    Answer,
+    Envelope,
+    Message,
+    Offer,
+    OtherVersion,
+    Stranger,
+    plain,
+    read,
+    word_of,
+)
 from resnet.progress import time_text
 
 POLL_SECONDS = 0.05
-LONGEST_ROUND = 1.0  # seconds that count: those that this process was stopped, or busy, are not the others' silence
+LONGEST_ROUND = 0.5  # seconds that count: those that this process was stopped, or busy, are not the others' silence
 FLUSH_SECONDS = 2.0  # for the last message
 
 
@@ -59,6 +70,9 @@ class Connected(Meeting):
         self._stop_requested = False
         self._begun, self._is_pausing = 0, False  # turns of this rank
         self._last_turn: int | None = None
+        self._problem = (
+            ""  # why the roll call cannot succeed: it ends when as many have come as are expected, so that all know
+        )
         self._end = ""  # why the meeting has ended, where another rank is the reason
         self._failure = ""  # likewise, where this one is
         self._is_leaving = False
@@ -137,7 +151,7 @@ class Connected(Meeting):
             number = self._offer.number + 1 if self._offer else 0
             self._offer = Offer(number=number, facts=plain(dict(facts)), value=plain(value))
             if not self._wait_for(lambda: self._has_answer(number), seconds):
-                self._failure = self._late(number, seconds) + advice()
+                self._failure = self._problem or self._late(number, seconds) + advice()
                 raise UserError(self._failure)
             return self._answer.value if self._answer else None
 
@@ -183,11 +197,17 @@ class Connected(Meeting):
                 self._end = f"the thread that talks to the other hosts failed:\n{traceback.format_exc()}"
                 self._main_knows = self._is_waiting
                 self._changed.notify_all()
-        with self._changed:
-            self._send(self._state())  # what has come since the last round
-        self._link.close(FLUSH_SECONDS)
+        self._say_last()
         if self._end and not self._failure and not (self._main_knows and self._closing.wait(self._times.leave)):
             self._on_end(self._end)
+
+    def _say_last(self) -> None:
+        """Send what has changed since the last round, unless the other side has ended, and close the link."""
+        is_heard = self.cluster.is_chief or not self._end
+        if is_heard:
+            with self._changed:
+                self._send(self._state())
+        self._link.close(FLUSH_SECONDS if is_heard else 0.0)
 
     def _round(self) -> None:
         now = time.monotonic()
@@ -233,12 +253,14 @@ class Connected(Meeting):
         except OtherVersion as other:
             self._ignore("messages of another version")
             if self._answer is None:
-                self._end = self._end or (
-                    f"{other.envelope.process[:80]} speaks version {other.envelope.version} of the messages between "
-                    f"hosts, and {self._process} version {VERSION}: install the same code on all hosts"
-                )
-                self._refuse(route, self._end)
+                self._refuse_version(route, other.envelope)
         return None
+
+    def _version_problem(self, envelope: Envelope) -> str:
+        return (
+            f"{envelope.process[:80]} speaks version {envelope.version} of the messages between hosts, and "
+            f"{self._process} version {VERSION}: install the same code on all hosts"
+        )
 
     def _envelope(self) -> dict[str, Any]:
         """What all messages of this rank begin with."""
@@ -271,8 +293,8 @@ class Connected(Meeting):
         """Send it to whoever should know it."""
 
     @abstractmethod
-    def _refuse(self, route: bytes, why: str) -> None:
-        """Let a process that cannot take part know why."""
+    def _refuse_version(self, route: bytes, envelope: Envelope) -> None:
+        """A rank of this cluster has another version of this code."""
 
     @abstractmethod
     def _missing(self) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from resnet.hosts.messages import MOST_BYTES
 
@@ -20,6 +21,8 @@ class Link:
 
     def __init__(self, kind: int, has_routes: bool, address: str):
         self._has_routes = has_routes
+        self._monitor: zmq.Socket | None = None  # tells when a connection begins and ends
+        self._is_connected = False
         self._context = zmq.Context()
         self._socket = self._context.socket(kind)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -42,8 +45,9 @@ class Link:
     def connected(cls, address: str) -> Link:
         """A worker's, to "tcp://name or number:port", whether anybody listens there yet or not."""
         link = cls(zmq.DEALER, False, address)
-        link._socket.setsockopt(zmq.IMMEDIATE, 1)  # likewise
         link._socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MILLISECONDS)
+        # For the same purpose. ZMQ_IMMEDIATE would do it too, but drops what has arrived when the connection ends.
+        link._monitor = link._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         link._socket.connect(address)
         return link
 
@@ -64,6 +68,12 @@ class Link:
 
     def send(self, route: bytes, body: bytes) -> bool:
         """Send a message; returns whether there is a connection for it."""
+        if self._monitor:
+            while self._monitor.poll(0):
+                event = recv_monitor_message(self._monitor)["event"]
+                self._is_connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            if not self._is_connected:
+                return False
         try:
             self._socket.send_multipart([route, body] if self._has_routes else [body], zmq.NOBLOCK)
         except zmq.Again:
@@ -76,4 +86,5 @@ class Link:
 
     def close(self, linger: float) -> None:
         """Close it, after at most `linger` seconds for what is still to be sent."""
-        self._context.destroy(linger=round(linger * 1000))
+        waits = linger if self._has_routes or self._is_connected else 0  # without a connection, nothing can leave
+        self._context.destroy(linger=round(waits * 1000))

@@ -55,6 +55,7 @@ class ChiefState(_Part):
     missing: list[int] = []  # ranks that have not come to where others wait for them
     is_pausing: bool = False  # nobody begins a turn by itself any more
     last_turn: int | None = None
+    problem: str = ""  # why the roll call cannot succeed
     end: str = ""  # why everybody must end
     has_left: bool = False
 

@@ -45,10 +45,12 @@ def _resolved(first_port: int, tasks: int) -> tuple[str, ...]:
     `auto_set_gpu` is off, and one GPU a task is claimed so that the resolver does not count them: it would fail on
     nodes without GPUs, and number those that Slurm shows to a task from 0, whatever CUDA_VISIBLE_DEVICES says.
     """
-    from tensorflow.distribute.cluster_resolver import SlurmClusterResolver  # takes seconds: only where there is Slurm
+    import tensorflow as tf  # takes seconds: only where there is Slurm
 
     try:
-        resolver = SlurmClusterResolver(port_base=first_port, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False)
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            port_base=first_port, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
+        )
         return tuple(resolver.cluster_spec().job_tasks("worker"))
     except (RuntimeError, ValueError) as error:
         raise UserError(f"TensorFlow cannot use Slurm's variables: {error}. {ADVICE}") from None

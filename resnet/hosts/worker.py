@@ -9,10 +9,12 @@ from resnet.hosts.cluster import Cluster
 from resnet.hosts.connected import Connected, Peer
 from resnet.hosts.link import Link
 from resnet.hosts.meeting import Times
-from resnet.hosts.messages import ChiefState, FromChief, FromWorker, WorkerState
+from resnet.hosts.messages import ChiefState, Envelope, FromChief, FromWorker, WorkerState
 
 
 class Worker(Connected):
+    """The meeting on all other ranks."""
+
     def __init__(self, cluster: Cluster, link: Link, on_end: Callable[[str], None], times: Times):
         self._chief = ChiefState()  # what it has said
         super().__init__(cluster, link, on_end, times)
@@ -33,13 +35,14 @@ class Worker(Connected):
         peer.silence, peer.has_left = 0.0, message.state.has_left
 
     def _conclude(self) -> None:
+        self._problem = self._chief.problem
         self._end = self._end or self._chief.end
         self._answer = self._chief.answer or self._answer
         self._is_pausing = self._is_pausing or self._chief.is_pausing
         self._last_turn = self._chief.last_turn if self._last_turn is None else self._last_turn
 
-    def _refuse(self, route: bytes, why: str) -> None:
-        pass  # the chief finds out by itself
+    def _refuse_version(self, route: bytes, envelope: Envelope) -> None:
+        self._end = self._end or self._version_problem(envelope)
 
     def _missing(self) -> list[int]:
         """As the chief says, if this worker has heard from it."""
