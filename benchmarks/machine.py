@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from resnet.processes import cores
 
 
 def machine() -> dict[str, Any]:
-    """The processor, how many cores of it this process may use, and the version of Python."""
-    return {"cpu": cpu_model(), "cores": cores(), "python": platform.python_version()}
+    """The CPU, how many cores of it this process may use, their load in the last minute, and the version of Python."""
+    load = os.getloadavg()[0]
+    return {"cpu": cpu_model(), "cores": cores(), "load": load, "python": platform.python_version()}
 
 
 def cpu_model() -> str:

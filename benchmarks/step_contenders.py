@@ -61,13 +61,29 @@ class Ours:
 
 
 def training_step(task: StepTask, xla: bool) -> tuple[Any, Any, Any]:
-    """The recipe's TrainStep with one replica, its network and its strategy. Raises UserError for a setting that this
-    version does not have."""
+    """The recipe's TrainStep with one replica, its network and the trainer's strategy."""
     from resnet.devices import make_strategy
-    from resnet.model.network import network_of
-    from resnet.recipes import load_recipe
     from resnet.run import Machine
+
+    recipe, strategy = recipe_of(task, xla), make_strategy(Machine(), 1)
+    if strategy.num_replicas_in_sync > 1:
+        raise LeftOut("it would use several devices; show it one, with CUDA_VISIBLE_DEVICES=0")
+    return *made_step(recipe, task.classes, strategy), strategy
+
+
+def made_step(recipe: Any, classes: int, strategy: Any) -> tuple[Any, Any]:
+    from resnet.model.network import network_of
     from resnet.training.step import TrainStep
+
+    with strategy.scope():
+        network = network_of(recipe, classes)
+        return TrainStep(network, strategy, recipe.training), network
+
+
+def recipe_of(task: StepTask, xla: bool) -> Any:
+    """The recipe of ImageNet with the task's settings. Raises UserError for a setting that this version does not
+    have."""
+    from resnet.recipes import load_recipe
 
     settings = [
         f"model.depth={task.depth}",
@@ -79,10 +95,4 @@ def training_step(task: StepTask, xla: bool) -> tuple[Any, Any, Any]:
         *(["training.xla=true"] if xla else []),
         *(["training.deterministic=true"] if task.deterministic else []),
     ]
-    _, recipe = load_recipe("imagenet-resnet50", settings)
-    strategy = make_strategy(Machine(), 1)
-    if strategy.num_replicas_in_sync > 1:
-        raise LeftOut("it would use several devices; show it one, with CUDA_VISIBLE_DEVICES=0")
-    with strategy.scope():
-        network = network_of(recipe, task.classes)
-        return TrainStep(network, strategy, recipe.training), network, strategy
+    return load_recipe("imagenet-resnet50", settings)[1]

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from exported_step import AFTER, DESCRIPTION, INPUTS, METRICS, MODULE, STATE
 from step_task import LEARNING_RATE, SEED, StepTask, made_batch
 
 from resnet.checked_json import write_json
@@ -26,20 +28,22 @@ from resnet.training.step import TrainStep
 from resnet.weights.safetensors_files import values, write_tensors
 
 TARGET = "1.0.0"  # the first version of StableHLO that promises compatibility, and old enough for every reader
-MODULE, STATE, AFTER, DESCRIPTION = "step.stablehlo", "state.safetensors", "after.safetensors", "step.json"
-INPUTS = ("images", "labels", "learning_rate")  # the arguments before the state
 DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "ui8": "uint8", "i32": "int32", "i64": "int64"}
 DTYPES |= {"i1": "bool"}
 
 
 def export_step(step: TrainStep, network: ResNet, task: StepTask, folder: Path, *, check_steps: int = 0) -> None:
-    """Write the export. `check_steps`: also the state after so many steps on `step_task.made_batch`, to compare with.
+    """Write the export. `check_steps`: also the state after so many steps of TensorFlow's own XLA, to compare with, on
+    `step_task.made_batch`. (Other kernels round differently, and after the first step a ReLU here and there decides
+    otherwise.)
 
     Raises UserError for a step that XLA cannot compile or StableHLO cannot express.
     """
     images, labels = made_batch(task.batch, task.size, task.classes)
     arguments = tf.constant(images), tf.constant(labels), tf.constant(LEARNING_RATE)
-    variables, text = compiled(step, arguments)
+    function = tf.function(step._on_all_devices, autograph=False, jit_compile=True)
+    variables = named(function.get_concrete_function(*arguments), network, step.optimizer.state)
+    text = stablehlo_of(function, arguments)
     description = described(text, variables)
     make_folder(folder)
     with atomic(folder / MODULE) as file:
@@ -54,30 +58,27 @@ def export_step(step: TrainStep, network: ResNet, task: StepTask, folder: Path, 
     }
     if check_steps:
         for _ in range(check_steps):
-            metrics = step(images, labels, LEARNING_RATE)
-        write_tensors(folder / AFTER, values(variables) | {"metrics": metrics.numpy()})
+            metrics = function(*arguments)
+        write_tensors(folder / AFTER, values(variables) | {METRICS: metrics.numpy()})
         digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
         description["check"] = {"steps": check_steps, "learning_rate": LEARNING_RATE, "seed": SEED, "batch": digest}
         description["sha256"][AFTER] = sha256(folder / AFTER)
     write_json(folder / DESCRIPTION, description)
 
 
-def compiled(step: TrainStep, arguments: tuple[tf.Tensor, ...]) -> tuple[dict[str, tf.Variable], str]:
-    """The step's variables, by name and in the order in which they follow the arguments, and its StableHLO as text."""
-    function = tf.function(step._on_all_devices, autograph=False, jit_compile=True)
-    traced = function.get_concrete_function(*arguments)
+def stablehlo_of(function: Any, arguments: tuple[tf.Tensor, ...]) -> str:
+    """What XLA makes of a function, as text. Raises UserError for one that it cannot compile."""
     try:
-        text = function.experimental_get_compiler_ir(*arguments)(stage="stablehlo", platform_name="CPU")
+        return function.experimental_get_compiler_ir(*arguments)(stage="stablehlo", platform_name="CPU")
     except ValueError as error:
         raise UserError(f"XLA cannot compile this step: {str(error).splitlines()[0]}") from None
-    return named(step, traced), text
 
 
-def named(step: TrainStep, traced: Any) -> dict[str, tf.Variable]:
+def named(traced: Any, network: ResNet, state: Mapping[str, tf.Variable]) -> dict[str, tf.Variable]:
     """The variables that a traced step uses, in the order of its captured arguments: weights/NAME, and those of the
     optimizer's state as in checkpoints."""
-    names = {id(v.handle): f"weights/{name}" for name, v in step._network.named_variables().items()}
-    names |= {id(v.handle): name for name, v in step.optimizer.state.items()}
+    names = {id(v.handle): f"weights/{name}" for name, v in network.named_variables().items()}
+    names |= {id(v.handle): name for name, v in state.items()}
     by_handle = {id(variable.handle): variable for variable in traced.graph.variables}
     variables = {}
     for captured in traced.captured_inputs:
@@ -103,14 +104,16 @@ def described(text: str, variables: dict[str, tf.Variable]) -> dict[str, list[di
         raise UserError("the arguments of TensorFlow's StableHLO are not the step's variables in their order")
     for argument, name in zip(arguments, names, strict=True):
         argument["name"] = name
+        if name in variables:
+            argument |= {"mean": _number(np.mean, variables[name]), "deviation": _number(np.std, variables[name])}
     pairs = re.findall(r"parameter_number = (\d+) : i64\}, output_index = array<i64: (\d+)>", text)
     replaces = {int(result): int(argument) for argument, result in pairs}
     for index, result in enumerate(results):
         if index in replaces:
             result |= {"name": names[replaces[index]], "replaces": replaces[index]}
         else:
-            result["name"] = "metrics"
-    if [result["name"] for result in results].count("metrics") != 1:
+            result["name"] = METRICS
+    if [result["name"] for result in results].count(METRICS) != 1:
         raise UserError("TensorFlow's StableHLO does not say which argument each result replaces")
     return {"arguments": arguments, "results": results}
 
@@ -119,6 +122,10 @@ def _tensors(types: str) -> list[dict[str, Any]]:
     """Shape and dtype of each tensor type in some text: tensor<2x3xf32> is [2, 3] of float32."""
     parts = [found.split("x") for found in re.findall(r"tensor<([^>]*)>", types)]
     return [{"shape": [int(size) for size in sizes], "dtype": DTYPES[kind]} for *sizes, kind in parts]
+
+
+def _number(of: Callable[..., Any], variable: tf.Variable) -> float:
+    return float(of(variable.numpy(), dtype=np.float64))
 
 
 def portable(text: str) -> bytes:

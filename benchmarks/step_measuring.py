@@ -29,8 +29,8 @@ class Group:
     def __init__(self, batch: int):
         self.processes: dict[str, Asked] = {}
         self.left_out: dict[str, str] = {}  # name: reason
-        self._batch = batch
-        self._steps: dict[str, int] = {}  # of a round
+        self.batch = batch
+        self.steps: dict[str, int] = {}  # of a round, by contender
         self._rates: dict[str, list[float]] = {}  # images/s, one a round
 
     def add(self, name: str, start: Any, seconds: float) -> None:
@@ -44,12 +44,12 @@ class Group:
         self._run(name, WARM_UP)
         if name in self.processes:
             rate = self._run(name, 1)
-            self._steps[name] = max(1, round(seconds * rate / self._batch))
+            self.steps[name] = max(1, round(seconds * rate / self.batch))
 
     def round(self, number: int) -> None:
         """Let each contender do its steps, one after the other."""
         for name in list(self.processes):
-            rate = self._run(name, self._steps[name])
+            rate = self._run(name, self.steps[name])
             if name in self.processes:
                 self._rates[name].append(rate)
                 print(f"round {number}, {name}: {rate:,.1f} images/s", file=sys.stderr, flush=True)
@@ -63,7 +63,7 @@ class Group:
         except LeftOut as reason:
             self._leave_out(name, str(reason))
             return 0.0
-        return steps * self._batch / figures["seconds"]
+        return steps * self.batch / figures["seconds"]
 
     def _leave_out(self, name: str, reason: str) -> None:
         print(f"left out: {name}: {reason}", file=sys.stderr, flush=True)
@@ -76,7 +76,7 @@ class Group:
         return {
             name: {
                 **process.facts,
-                "steps": self._steps[name],
+                "steps": self.steps[name],
                 "rate": statistics.median(self._rates[name]),
                 "rounds": self._rates[name],
             }

@@ -18,7 +18,7 @@ from typing import Any
 from step_task import LeftOut
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = {"run", "save", "fed"}
+COMMANDS = {"run", "save", "fed", "check"}
 
 
 class StepProcess:

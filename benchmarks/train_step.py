@@ -9,7 +9,8 @@ A step is forward, backward, update, loss, top-1 and top-5 error. Each contender
 steps when it is asked to and otherwise waits: A B C, A B C, and so on. All have the same batch of random images. This
 project takes the uint8 images; Keras and PyTorch are given float32 images that were prepared before. Depths, batches
 and precisions are measured one after the other. A contender that is not installed, or cannot do a task, is left out
-with its reason.
+with its reason. On a busy machine, set OMP_WAIT_POLICY=passive: PyTorch's threads otherwise keep cores busy while they
+wait for each other.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from machine import machine
 from step_contenders import CHECKPOINTED, CONTENDERS
 from step_measuring import Group, table
 from step_process import StepProcess
-from step_task import LeftOut, StepTask, write_batch
+from step_task import StepTask, write_batch
 
 from resnet.errors import UserError
 from resnet.files import atomic
@@ -44,13 +45,13 @@ def main() -> None:
     if options.export:
         export(options)
         return
-    groups = []
+    facts, groups = about(options), []
     with tempfile.TemporaryDirectory(prefix="train-step-") as folder:
         for depth, batch, precision in itertools.product(options.depth, options.batch, options.precision):
             images = write_batch(Path(folder) / f"{batch}.npz", batch, options.size, options.classes)
             groups.append(measure(task_of(options, depth, batch, precision, str(images)), options))
-            print_group(groups[-1], options)
-    report = {"about": about(options), "groups": groups}
+            print_group(groups[-1], facts)
+    report = {"about": facts, "groups": groups}
     if options.json:
         with atomic(Path(options.json), "w") as file:
             json.dump(report, file, indent=1)
@@ -105,16 +106,15 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
     return {**machine(), **{name: getattr(options, name) for name in names}}
 
 
-def print_group(group: dict[str, Any], options: argparse.Namespace) -> None:
+def print_group(group: dict[str, Any], facts: dict[str, Any]) -> None:
     """The table of one depth, batch and precision."""
-    facts = about(options)
     devices = sorted({figure["device"] for figure in group["contenders"].values()})
     print(
         f"\nResNet-{group['depth']}, {group['batch']} images of {facts['size']}x{facts['size']} a step, "
         f"{group['precision']}, stride in the {facts['stride_in']} convolution"
         f"{', deterministic' if facts['deterministic'] else ''}; {', '.join(devices) or 'no device'}; "
-        f"{facts['cores']} cores of {facts['cpu']}, Python {facts['python']}; median of {facts['rounds']} rounds of "
-        f"about {facts['seconds']:g} s, alternating\n"
+        f"{facts['cores']} cores of {facts['cpu']}, Python {facts['python']}, load {facts['load']:.1f}; median of "
+        f"{facts['rounds']} rounds of about {facts['seconds']:g} s, alternating\n"
     )
     print("\n".join(table(group["contenders"], CHECKPOINTED)))
     for name, reason in group["left_out"].items():
@@ -131,15 +131,15 @@ def print_group(group: dict[str, Any], options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     """Write the step of the first depth, batch and precision."""
     import tensorflow as tf
-    from step_contenders import training_step
+    from step_contenders import made_step, recipe_of
     from step_export import export_step
 
     task = task_of(options, options.depth[0], options.batch[0], options.precision[0], "")
     try:
-        step, network, _ = training_step(task, xla=False)
-        tf.random.set_seed(0)  # where operations are deterministic, TensorFlow draws nothing without one
+        # Not the trainer's strategy: where operations are deterministic, XLA refuses the gradient of max pooling.
+        step, network = made_step(recipe_of(task, False), task.classes, tf.distribute.OneDeviceStrategy("/cpu:0"))
         export_step(step, network, task, Path(options.export), check_steps=options.check_steps)
-    except (UserError, LeftOut) as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
 
 
