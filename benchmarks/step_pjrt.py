@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,21 +62,19 @@ class PjrtStep:
     def fed(self, workers: int, steps: int) -> dict[str, float]:
         """Train on images from the loader. `waiting`: seconds in which the device had nothing to do, because the next
         images were not on it yet."""
-        with loader_of(self._records, self._export, workers) as loader:
-            batches = iter(loader)
-            for _ in range(SETTLE):
-                metrics = self._train(*transferred(batches))
-            with ThreadPoolExecutor(1) as observer:
-                finished = observer.submit(finish_time, metrics)
-                start, waiting = finished.result(), 0.0
-                for _ in range(steps):
-                    finished, waited = self._train_fed(batches, finished, observer)
-                    waiting += waited
-                return {"seconds": finished.result() - start, "waiting": waiting}
+        with loader_of(self._records, self._export, workers) as loader, ThreadPoolExecutor(1) as observer:
+            batches, waiting = iter(loader), 0.0
+            finished = observer.submit(finish_time, self._train(*self._batch))
+            for number in range(SETTLE + steps):
+                if number == SETTLE:
+                    before, waiting = finished, 0.0
+                finished, waited = self._train_fed(batches, finished, observer)
+                waiting += waited
+            return {"seconds": finished.result() - before.result(), "waiting": waiting}
 
     def _train_fed(self, batches: Iterator[Any], before: Future, observer: ThreadPoolExecutor) -> tuple[Future, float]:
         """Transfer the next batch while the step before runs, and queue its step behind that one. Two steps at most are
-        on their way, so the loader is never asked for more than the device needs."""
+        on their way: more would keep all of the loader's memory."""
         batch = transferred(batches)
         ready = time.perf_counter()
         metrics = self._train(*batch)
@@ -112,6 +111,7 @@ def compiled(exported: ExportedStep) -> Any:
 
 def transferred(batches: Iterator[Any]) -> tuple[Any, Any]:
     """The next images and labels, when they are on the device."""
+    gc.collect(0)  # only then does JAX let go of memory of the loader that it has no use for any more
     batch = next(batches)
     return jax.block_until_ready(jax.device_put((batch.images, batch.labels)))
 
