@@ -57,7 +57,13 @@ class PjrtStep:
         differences = {name: relative_difference(np.asarray(found[name]), expected[name]) for name in expected}
         name = max(differences, key=lambda name: differences[name])
         median = float(np.median(list(differences.values())))
-        return {"steps": steps, "variables": len(expected), "median": median, "greatest": differences[name], "name": name}
+        return {
+            "steps": steps,
+            "variables": len(expected),
+            "median": median,
+            "greatest": differences[name],
+            "name": name,
+        }
 
     def fed(self, workers: int, steps: int) -> dict[str, float]:
         """Train on images from the loader. `waiting`: seconds in which the device had nothing to do, because the next
