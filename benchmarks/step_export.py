@@ -22,7 +22,7 @@ from step_task import LEARNING_RATE, SEED, StepTask, made_batch
 
 from resnet.checked_json import write_json
 from resnet.errors import UserError
-from resnet.files import atomic, make_folder, sha256
+from resnet.files import atomic, sha256
 from resnet.model.network import ResNet
 from resnet.training.step import TrainStep
 from resnet.weights.safetensors_files import values, write_tensors
@@ -45,7 +45,7 @@ def export_step(step: TrainStep, network: ResNet, task: StepTask, folder: Path, 
     variables = named(function.get_concrete_function(*arguments), network, step.optimizer.state)
     text = stablehlo_of(function, arguments)
     description = described(text, variables)
-    make_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     with atomic(folder / MODULE) as file:
         file.write(portable(text))
     write_tensors(folder / STATE, values(variables))

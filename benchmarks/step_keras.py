@@ -47,14 +47,13 @@ class KerasStep:
 
 
 def made_model(task: StepTask) -> tuple[keras.Model, str]:
-    """A network that gives logits, and where it comes from."""
+    """A network that gives float32 logits, and where it comes from."""
     if task.depth in SHIPPED and task.stride_in == "1x1":
-        name = f"ResNet{task.depth}"
-        shape = (task.size, task.size, 3)
-        make = getattr(keras.applications, name)
-        return make(weights=None, classes=task.classes, input_shape=shape, classifier_activation=None), (
-            f"keras.applications.{name}"
-        )
+        name, shape = f"ResNet{task.depth}", (task.size, task.size, 3)
+        body = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=shape, pooling="avg")
+        # Float32, as Keras's guide to mixed precision has it for the last layer; its metrics refuse bfloat16.
+        logits = layers.Dense(task.classes, dtype="float32")(body.output)
+        return keras.Model(body.input, logits), f"keras.applications.{name}"
     return layered_model(task), "its layers"
 
 
@@ -73,7 +72,7 @@ def layered_model(task: StepTask) -> keras.Model:
     for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
         for i in range(count):
             x = _block(x, width, 2 if stage and not i else 1, kind == BOTTLENECK, task.stride_in)
-    return keras.Model(images, layers.Dense(task.classes)(layers.GlobalAveragePooling2D()(x)))
+    return keras.Model(images, layers.Dense(task.classes, dtype="float32")(layers.GlobalAveragePooling2D()(x)))
 
 
 def _block(x: Any, width: int, stride: int, is_bottleneck: bool, stride_in: str) -> Any:

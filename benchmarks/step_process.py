@@ -6,6 +6,7 @@ requests: a line of JSON each, {"do": "run", "steps": 3}. A contender is an obje
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -37,27 +38,29 @@ class StepProcess:
         except OSError as error:
             raise LeftOut(f"{python} cannot be started: {error.strerror}") from None
         self.facts = self._answer()
-        if "left_out" in self.facts:
-            self.close()
-            raise LeftOut(self.facts["left_out"])
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Have the contender do something; returns what it measured, `seconds` among it. Raises LeftOut if it dies."""
+        """Have the contender do something; returns what it measured, `seconds` too. Raises LeftOut if it cannot."""
         assert self._process.stdin
-        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended: there is no answer
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._process.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
         assert self._process.stdin
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout
         for line in self._process.stdout:
             if line.startswith("{"):  # libraries print notes of their own
-                return json.loads(line)
+                answer = json.loads(line)
+                if "left_out" in answer:
+                    raise LeftOut(answer["left_out"])
+                return answer
         raise LeftOut(f"its process ended with exit code {self._process.wait()}; the reason is above")
 
 
@@ -76,15 +79,14 @@ def main() -> None:
     module, _, name = sys.argv[1].partition(":")
     try:
         contender = getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
+        print(json.dumps(contender.facts), flush=True)
+        for line in sys.stdin:
+            request = json.loads(line)
+            do = request.pop("do")
+            assert do in COMMANDS
+            print(json.dumps(timed(getattr(contender, do), request)), flush=True)
     except (LeftOut, UserError, ImportError) as error:
         print(json.dumps({"left_out": str(error)}), flush=True)
-        return
-    print(json.dumps(contender.facts), flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        do = request.pop("do")
-        assert do in COMMANDS
-        print(json.dumps(timed(getattr(contender, do), request)), flush=True)
 
 
 def timed(work: Any, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -139,8 +139,8 @@ def export(options: argparse.Namespace) -> None:
         # Not the trainer's strategy: where operations are deterministic, XLA refuses the gradient of max pooling.
         step, network = made_step(recipe_of(task, False), task.classes, tf.distribute.OneDeviceStrategy("/cpu:0"))
         export_step(step, network, task, Path(options.export), check_steps=options.check_steps)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    except (UserError, OSError) as error:
+        sys.exit(f"error: the step was not exported: {error}")
 
 
 def _options() -> argparse.Namespace:

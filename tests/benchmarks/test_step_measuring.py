@@ -72,7 +72,7 @@ def test_a_contender_that_cannot_start_dies_or_diverges_is_left_out_with_its_rea
 
 
 def test_the_ratio_is_the_median_over_pairs_of_rounds():
-    assert times({"rounds": [10, 4, 30]}, {"rounds": [5, 4, 10]}) == 2.0
+    assert times({"rounds": [10, 4, 30]}, {"rounds": [10, 1, 10]}) == 3.0
 
 
 def test_the_table_has_medians_spreads_and_how_many_times_as_fast_the_first_is():
@@ -102,3 +102,14 @@ def test_an_interpreter_that_is_not_there_leaves_the_contender_out(tmp_path):
 def test_a_module_that_is_not_installed_leaves_the_contender_out():
     with pytest.raises(LeftOut, match="No module named 'no_such_module'"):
         StepProcess("PyTorch", "no_such_module:Step", {})
+
+
+def test_a_process_that_is_killed_while_it_waits_leaves_the_contender_out(tmp_path, monkeypatch):
+    (tmp_path / "waiting.py").write_text("class Waiting:\n    facts = {}\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = StepProcess("waiting", "waiting:Waiting", {})
+    process._process.kill()
+    process._process.wait()
+    with pytest.raises(LeftOut, match="its process ended with exit code -9"):
+        process.ask("run", steps=1)
+    process.close()
