@@ -16,7 +16,6 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from typing import Any
 
 from contender_process import ContenderProcess
 from contenders import AS_SHIPPED, BY_HAND, CEILING, CONTENDERS, OURS
+from machine import machine
 from work import Prepared, prepare
 
 COLORS = {"no": "no colour", "yes": "with colour"}
@@ -99,18 +99,8 @@ def about(options: argparse.Namespace, prepared: Prepared) -> dict[str, Any]:
         "kilobytes_an_image": round(prepared.kilobytes),
         "index_growth_percent": round(prepared.growth, 2),
         **{name: getattr(options, name) for name in ("size", "crop", "workers", "batch", "rounds", "seconds")},
-        "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
+        **machine(),
     }
-
-
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def print_table(report: dict[str, Any]) -> None:

@@ -1,0 +1,98 @@
+"""The training steps that are compared: whole steps, with forward, backward, update and metrics, on the same batch.
+
+Each is made in a process of its own (see `step_process`). `run(steps)` trains so many steps and returns when the last
+one has ended, with its loss. Keras and PyTorch are given float32 images that were prepared before; this project takes
+the uint8 images, as in training.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from step_task import LEARNING_RATE, LeftOut, StepTask
+
+CHECKPOINTED = "this project"  # the contender that also saves checkpoints
+
+
+class Row(NamedTuple):
+    make: str  # module:class
+    options: dict[str, Any]
+    is_torch: bool = False  # it may live in another interpreter
+
+
+CONTENDERS = {
+    "this project": Row("step_contenders:Ours", {"xla": False}),
+    "this project, XLA": Row("step_contenders:Ours", {"xla": True}),
+    "Keras": Row("step_keras:KerasStep", {"xla": False}),
+    "Keras, XLA": Row("step_keras:KerasStep", {"xla": True}),
+    "PyTorch": Row("step_torch:TorchStep", {"compiled": False}, is_torch=True),
+    "PyTorch, compiled": Row("step_torch:TorchStep", {"compiled": True}, is_torch=True),
+}
+
+
+class Ours:
+    """`resnet.training.step.TrainStep`, as the trainer runs it."""
+
+    def __init__(self, task: list[Any], xla: bool, folder: str = ""):
+        import tensorflow as tf
+
+        from resnet.devices import device_names
+        from resnet.training.checkpoints import Checkpoints
+
+        self._step, network, strategy = training_step(StepTask(*task), xla)
+        self._images, self._labels = StepTask(*task).load()
+        self._numbers = itertools.count(1)
+        self._temporary = tempfile.TemporaryDirectory(prefix="checkpoints-", dir=folder or None)
+        self._checkpoints = Checkpoints(Path(self._temporary.name), network, self._step.optimizer.state)
+        self.facts = {"versions": f"TensorFlow {tf.__version__}", "device": ", ".join(device_names(strategy))}
+
+    def run(self, steps: int) -> dict[str, float]:
+        for _ in range(steps):
+            metrics = self._step(self._images, self._labels, LEARNING_RATE)
+        return {"loss": float(metrics[0])}
+
+    def save(self) -> dict[str, float]:
+        """Save a checkpoint, as training does: its state is on the disk when this returns."""
+        return {"bytes": os.path.getsize(self._checkpoints.save(next(self._numbers)))}
+
+
+def training_step(task: StepTask, xla: bool) -> tuple[Any, Any, Any]:
+    """The recipe's TrainStep with one replica, its network and the trainer's strategy."""
+    from resnet.devices import make_strategy
+    from resnet.run import Machine
+
+    recipe, strategy = recipe_of(task, xla), make_strategy(Machine(), 1)
+    if strategy.num_replicas_in_sync > 1:
+        raise LeftOut("it would use several devices; show it one, with CUDA_VISIBLE_DEVICES=0")
+    return *made_step(recipe, task.classes, strategy), strategy
+
+
+def made_step(recipe: Any, classes: int, strategy: Any) -> tuple[Any, Any]:
+    from resnet.model.network import network_of
+    from resnet.training.step import TrainStep
+
+    with strategy.scope():
+        network = network_of(recipe, classes)
+        return TrainStep(network, strategy, recipe.training), network
+
+
+def recipe_of(task: StepTask, xla: bool) -> Any:
+    """The recipe of ImageNet with the task's settings. Raises UserError for a setting that this version does not
+    have."""
+    from resnet.recipes import load_recipe
+
+    settings = [
+        f"model.depth={task.depth}",
+        f"model.image_size={task.size}",
+        f'model.stride_in="{task.stride_in}"',
+        f"training.batch_size={task.batch}",
+        f"training.replica_batch_size={task.batch}",
+        f'training.precision="{task.precision}"',
+        *(["training.xla=true"] if xla else []),
+        *(["training.deterministic=true"] if task.deterministic else []),
+    ]
+    return load_recipe("imagenet-resnet50", settings)[1]
