@@ -248,3 +248,10 @@ def test_a_recipe_cannot_be_changed_after_it_is_created():
 def test_a_view_that_is_named_twice_is_an_error_that_names_it():
     message = recipe_error("imagenet-resnet50", 'evaluation.views=["10-crop", "1-crop", "10-crop"]')
     assert message.endswith("evaluation: views names one view twice: 10-crop, 1-crop, 10-crop")
+
+
+def test_xla_of_a_network_with_max_pooling_needs_training_that_is_not_deterministic():
+    message = recipe_error("imagenet-resnet50", "training.xla=true")
+    assert "training.xla needs training.deterministic=false" in message
+    assert load_recipe("imagenet-resnet50", ["training.xla=true", "training.deterministic=false"])
+    assert load_recipe("digits", ["training.xla=true"])

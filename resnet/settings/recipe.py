@@ -37,6 +37,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _xla_can_be_deterministic(self) -> Recipe:
+        if self.training.xla and self.training.deterministic and self.model.stages == 4:
+            raise ValueError(
+                f"training.xla needs training.deterministic=false: XLA has no deterministic gradient of the max pooling "
+                f"that ResNet-{self.model.depth} begins with"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _crops_fit(self) -> Recipe:
         if self.records.in_place and self.records.parts > 1:
             raise ValueError("records.parts: with records.in_place there is no conversion to split")

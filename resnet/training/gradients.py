@@ -26,9 +26,7 @@ class Gradients:
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor) -> list[tf.Tensor]:
         """Of uint8 images [n, size, size, 3] and int32 labels [n]: gradients times `loss_scale`, then mean and variance
         of each batch normalisation, then the METRICS [3]. All float32."""
-        size = self._replicas * self._replica_size
-        images = tf.ensure_shape(images, [size, *images.shape[1:]])
-        return self._run(images, tf.ensure_shape(labels, [size]), loss_scale)
+        return self._run(images, labels, loss_scale)
 
     def _sums(self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:

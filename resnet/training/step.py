@@ -118,8 +118,9 @@ class TrainStep:
         scale = self._loss_scale.value if self._loss_scale else tf.constant(1.0)
 
         def of_pass(number: tf.Tensor) -> list[tf.Tensor]:
-            rows = slice(number * self._of_pass, (number + 1) * self._of_pass)
-            return self._gradients(images[rows], labels[rows], scale)
+            start, count = number * self._of_pass, self._of_pass
+            own = tf.slice(images, [start, 0, 0, 0], [count, *images.shape[1:]])
+            return self._gradients(own, tf.slice(labels, [start], [count]), scale)
 
         sums = self._sum_in_fixed_order(of_pass) if self._training.deterministic else self._sum(of_pass)
         replicas = self._training.replicas

@@ -80,3 +80,12 @@ def test_frozen_layers_keep_every_bit_and_have_no_momentum():
     frozen = {name for name in before if name.startswith(("stem", "stage1"))}
     assert {name for name in before if before[name].tobytes() == after[name].tobytes()} == frozen
     assert not any(name.startswith(("momentum/stem", "momentum/stage1")) for name in step.state)
+
+
+def test_a_step_compiled_by_xla_gives_the_same_gradients_up_to_rounding(steps):
+    training = Training(batch_size=8, replica_batch_size=8, xla=True)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    with strategy.scope():
+        step = TrainStep(ResNet(20, 10), strategy, training)
+    for found, expected in zip(step.gradients(IMAGES, LABELS)[0], steps["gradients"][0], strict=True):
+        assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected) + 1e-6
