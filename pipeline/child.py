@@ -50,11 +50,11 @@ def run_stage(stage: str, processes: Sequence[Process], on_news: Callable[[dict[
 
 
 def _start(process: Process, writing: int) -> subprocess.Popen:
+    environment = {**os.environ, PARENT: str(os.getpid()), **process.environment}
     if process.is_child:
-        environment = {**os.environ, ENVIRONMENT: str(writing), PARENT: str(os.getpid()), **process.environment}
-        return subprocess.Popen(process.command, env=environment, pass_fds=(writing,))
-    environment = {name: value for name, value in os.environ.items() if name not in (ENVIRONMENT, PARENT)}
-    return subprocess.Popen(process.command, env={**environment, **process.environment})
+        return subprocess.Popen(process.command, env={**environment, ENVIRONMENT: str(writing)}, pass_fds=(writing,))
+    environment.pop(ENVIRONMENT, None)
+    return subprocess.Popen(process.command, env=environment)
 
 
 def _unexplained(stage: str, code: int, is_child: bool) -> str:

@@ -15,6 +15,7 @@ import luigi
 
 from pipeline.configuration import Number
 from pipeline.luigi_hooks import stop
+from resnet import processes
 from resnet.errors import UserError
 from resnet.hosts.cluster import free_loopback_cluster
 
@@ -37,16 +38,25 @@ class hosts(luigi.Config):  # noqa: N801
 
 
 class Process(NamedTuple):
-    """A process to start. One that `is_child` sends its news through a pipe, and ends with its parent; what Slurm
-    starts does neither, because it may be on another machine."""
+    """A process to start. `is_child`: whether it does the work itself, and sends its news through a pipe. What Slurm
+    starts may be on another machine, and cannot."""
 
     command: list[str]
     environment: Mapping[str, str] = {}
     is_child: bool = True
 
 
+def require_launcher() -> None:
+    """Raise UserError, before anything runs, where Train could not start its hosts."""
+    if hosts().launcher == "srun" and not shutil.which("srun"):
+        raise UserError(
+            "launcher = srun under [hosts] in luigi.cfg needs Slurm, and there is no srun here: run luigi in a job of "
+            "Slurm (docs/cluster.md), or set launcher = none"
+        )
+
+
 def training_processes(command: list[str]) -> list[Process]:
-    """The processes that train together, the chief first. Raises UserError where they cannot be started."""
+    """The processes that train together, the chief first."""
     settings = hosts()
     if settings.launcher == "local" and settings.count > 1:
         return [
@@ -54,11 +64,6 @@ def training_processes(command: list[str]) -> list[Process]:
             for cluster in free_loopback_cluster(settings.count)
         ]
     if settings.launcher == "srun":
-        if not shutil.which("srun"):
-            raise UserError(
-                "launcher = srun under [hosts] in luigi.cfg needs Slurm, and there is no srun here: run luigi in a job "
-                "of Slurm (docs/cluster.md), or set launcher = none"
-            )
         srun = ["srun", f"--ntasks={max(settings.count, 1)}", "--ntasks-per-node=1", "--kill-on-bad-exit=0"]
-        return [Process([*srun, *command], is_child=False)]
+        return [Process([*processes.command("resnet.processes"), *srun, *command], is_child=False)]
     return [Process(command)]

@@ -15,7 +15,7 @@ from luigi.task_register import Register
 
 from pipeline.child import run_stage, stage_command
 from pipeline.configuration import AbsolutePath, RecipeName, data_of, machine_options, pipeline
-from pipeline.launcher import Process, training_processes
+from pipeline.launcher import Process, require_launcher, training_processes
 from pipeline.luigi_hooks import RunLocks, stop, why_unfulfilled
 from resnet import datasets
 from resnet.datasets.source import MissingData
@@ -104,6 +104,7 @@ class RunTask(luigi.Task):
             return
         if self.stage:
             require_ready(self.ledger, self.stage)
+            require_launcher()
         if reason := why_missing(self.ledger):  # so nothing will run
             print(f"error: no images: {reason}", file=sys.stderr)
         elif self.writes_in_run:

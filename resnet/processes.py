@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
@@ -72,6 +73,14 @@ def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:
         os.kill(os.getpid(), sign)
 
 
+def become(program: list[str]) -> NoReturn:
+    """Run another program in place of this process, as a stage runs: it heeds ENDING_SIGNALS, and gets SIGTERM when the
+    process that started it ends."""
+    die_with_parent(int(os.environ.pop(PARENT)), signal.SIGTERM)
+    unblock_signals()
+    os.execvp(program[0], program)
+
+
 def keep_freed_memory() -> None:
     """Have malloc keep freed memory, for a process that decodes image after image.
 
@@ -116,3 +125,7 @@ def _peak(process: int) -> int:
         return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
+
+
+if __name__ == "__main__":
+    become(sys.argv[1:])

@@ -40,7 +40,7 @@ class Recipe(Section):
     def _xla_can_be_deterministic(self) -> Recipe:
         if self.training.xla and self.training.deterministic and self.model.stages == 4:
             raise ValueError(
-                f"training.xla needs training.deterministic=false: XLA has no deterministic gradient of the max pooling "
+                "training.xla needs training.deterministic=false: XLA has no deterministic gradient of the max pooling "
                 f"that ResNet-{self.model.depth} begins with"
             )
         return self

@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from pipeline.child import run_stage
-from pipeline.launcher import Process, hosts, training_processes
+from pipeline.launcher import Process, hosts, require_launcher, training_processes
 from resnet.errors import UserError
+from resnet.processes import PARENT
 from resnet.progress import ENVIRONMENT
 
 COMMAND = ["python", "-m", "resnet", "train"]
@@ -45,22 +46,28 @@ def test_local_hosts_are_processes_of_one_cluster_the_chief_first(launched):
 def test_srun_starts_a_task_a_node_with_nothing_that_belongs_to_this_machine(launched, tmp_path, monkeypatch):
     srun = tmp_path / "srun"
     called = tmp_path / "called"
-    note = f"import json, os, sys; json.dump([sys.argv[1:], dict(os.environ)], open({str(called)!r}, 'w'))"
-    srun.write_text(f"#!{sys.executable}\n{note}\n")
+    srun.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, signal, sys\n"
+        "blocked = [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]\n"
+        f"json.dump([sys.argv[1:], dict(os.environ), blocked], open({str(called)!r}, 'w'))\n"
+    )
     srun.chmod(srun.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv(ENVIRONMENT, "17")
     run_stage("train", launched("srun", 4), lambda news: None)
-    arguments, environment = json.loads(called.read_text())
+    arguments, environment, blocked = json.loads(called.read_text())
     assert arguments[:2] == ["--ntasks=4", "--ntasks-per-node=1"]
     assert arguments[-len(COMMAND) :] == COMMAND
-    assert not [name for name in environment if name in (ENVIRONMENT, "RESNET_PARENT")]
+    assert not [name for name in environment if name in (ENVIRONMENT, PARENT)]
+    assert blocked == []
 
 
 def test_srun_without_slurm_is_one_message(launched, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
+    launched("srun", 2)
     with pytest.raises(UserError, match=r"there is no srun here: run luigi in a job of Slurm"):
-        launched("srun", 2)
+        require_launcher()
 
 
 def test_another_launcher_stops_luigi_with_one_message(luigi, tmp_path, monkeypatch):

@@ -1,0 +1,51 @@
+"""What the log says about steps: means of their metrics, and what float16 has besides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from resnet.errors import UserError
+from resnet.training.gradients import METRICS
+from resnet.training.log import TrainingLog
+from resnet.training.log_format import read_log
+from resnet.training.meter import Meter
+from resnet.training.step import OF_LOSS_SCALE
+
+
+def written(folder: Path, *steps: list[float], names: tuple[str, ...] = METRICS + OF_LOSS_SCALE) -> dict[str, float]:
+    """The line of the log about steps with these metrics."""
+    with TrainingLog(folder, 0) as log:
+        meter = Meter(log, names, batch_size=4, images=20, first_step=0, at_epoch_start=True)
+        for metrics in steps:
+            meter.add(tf.constant(metrics))
+        meter.write(len(steps), learning_rate=0.1)
+    [line] = read_log(folder / "log.jsonl")
+    return line
+
+
+def test_metrics_are_means_over_the_steps(tmp_path):
+    line = written(tmp_path, [1.0, 90.0, 50.0], [3.0, 80.0, 40.0], names=METRICS)
+    assert (line["loss"], line["top1_error"], line["top5_error"]) == (2, 85, 45)
+    assert "loss_scale" not in line
+
+
+def test_a_skipped_step_is_in_the_log_and_in_a_message_with_the_halved_scale(tmp_path, caplog):
+    line = written(tmp_path, [1, 90, 50, 32768, 0], [1, 90, 50, 16384, 1], [1, 90, 50, 16384, 0])
+    assert (line["loss_scale"], line["skipped_steps"]) == (16384, 1)
+    assert (
+        "1 of the steps 1 to 3 changed nothing: a gradient overflowed in float16. The loss scale is 16384"
+        in caplog.text
+    )
+
+
+def test_without_an_overflow_there_is_no_message(tmp_path, caplog):
+    assert written(tmp_path, [1, 90, 50, 32768, 0])["skipped_steps"] == 0
+    assert caplog.text == ""
+
+
+def test_overflows_at_every_scale_end_the_training(tmp_path):
+    with pytest.raises(UserError, match=r"however small the loss scale.* training\.precision=bfloat16"):
+        written(tmp_path, [1, 90, 50, 0.5, 1])
