@@ -40,8 +40,8 @@ def run_stage(stage: str, processes: Sequence[Process], on_news: Callable[[dict[
                 on_news(news)
         codes = [child.wait() for child in started]
     except BaseException:  # Ctrl-C reaches the children too: let them save their work
-        for child in started:
-            child.terminate()
+        for child, process in zip(started, processes, strict=True):
+            child.send_signal(process.ending_signal)
         for child in started:
             child.wait()
         raise

@@ -1,13 +1,16 @@
 """How the processes of a training are started: [hosts] in luigi.cfg.
 
-none    one process, as for every stage. It is one of several hosts where TF_CONFIG says so, as Kubernetes starts them.
+none    one process, as for every stage. Where something else starts the hosts, Kubernetes for one, each of them is
+        `python -m resnet train`, with TF_CONFIG.
 local   `count` processes on this machine, over the loopback interface.
 srun    `count` tasks of Slurm, one a node of the job that `luigi` runs in.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -45,13 +48,18 @@ class Process(NamedTuple):
     environment: Mapping[str, str] = {}
     is_child: bool = True
 
+    @property
+    def ending_signal(self) -> signal.Signals:
+        """What it saves its work on. On SIGTERM, srun would kill its tasks."""
+        return signal.SIGTERM if self.is_child else signal.SIGUSR1
+
 
 def require_launcher() -> None:
     """Raise UserError, before anything runs, where Train could not start its hosts."""
-    if hosts().launcher == "srun" and not shutil.which("srun"):
+    if hosts().launcher == "srun" and not (shutil.which("srun") and "SLURM_JOB_ID" in os.environ):
         raise UserError(
-            "launcher = srun under [hosts] in luigi.cfg needs Slurm, and there is no srun here: run luigi in a job of "
-            "Slurm (docs/cluster.md), or set launcher = none"
+            "launcher = srun under [hosts] in luigi.cfg starts the hosts in the Slurm job that luigi runs in, and this "
+            "is none: run luigi in a job (docs/cluster.md), or set launcher = none"
         )
 
 
@@ -59,10 +67,7 @@ def training_processes(command: list[str]) -> list[Process]:
     """The processes that train together, the chief first."""
     settings = hosts()
     if settings.launcher == "local" and settings.count > 1:
-        return [
-            Process(command, {"TF_CONFIG": cluster.tf_config} | ({} if cluster.is_chief else {"TQDM_DISABLE": "1"}))
-            for cluster in free_loopback_cluster(settings.count)
-        ]
+        return [Process(command, {"TF_CONFIG": cluster.tf_config}) for cluster in free_loopback_cluster(settings.count)]
     if settings.launcher == "srun":
         srun = ["srun", f"--ntasks={max(settings.count, 1)}", "--ntasks-per-node=1", "--kill-on-bad-exit=0"]
         return [Process([*processes.command("resnet.processes"), *srun, *command], is_child=False)]

@@ -24,7 +24,7 @@ from resnet.ledger import Ledger
 from resnet.recipes import split_override
 from resnet.run import Run
 from resnet.runs_page import INDEX
-from resnet.stage_table import STAGES
+from resnet.stage_table import STAGES, chain
 from resnet.stages import ledger_of, require_ready
 
 logger = logging.getLogger("luigi-interface")
@@ -104,7 +104,8 @@ class RunTask(luigi.Task):
             return
         if self.stage:
             require_ready(self.ledger, self.stage)
-            require_launcher()
+            if "train" in chain(self.stage) and self.ledger.why_incomplete("train"):
+                require_launcher()
         if reason := why_missing(self.ledger):  # so nothing will run
             print(f"error: no images: {reason}", file=sys.stderr)
         elif self.writes_in_run:

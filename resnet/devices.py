@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.client.device_lib import list_local_devices  # the one place that says how much memory a GPU has
 from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
+from tensorflow.python.eager import context
 
 from resnet.errors import UserError
 from resnet.hosts.cluster import ONE_HOST, Cluster, own_gpus
@@ -23,6 +24,7 @@ from resnet.run import Machine
 
 logger = logging.getLogger(__name__)
 
+REGISTER_SECONDS, HEARTBEAT_SECONDS = 60, 60  # of TensorFlow's own connections between hosts
 ALIGNMENT = 64  # bytes: Eigen's, for AVX-512; kernels abort on less
 
 
@@ -121,6 +123,15 @@ def _over_hosts(cluster: Cluster, cpu_devices: int) -> tf.distribute.Strategy:
     The devices of a host are successive replicas, those of the chief the first.
     """
     os.environ["TF_CONFIG"] = cluster.tf_config  # Slurm's variables said it in other words
+    # The meeting notices a lost host sooner (see `resnet.hosts.meeting`), and lets one be stopped for longer than
+    # TensorFlow's 10 seconds. While TensorFlow waits for the others to register, no Python runs: by default for an hour.
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        cluster_register_timeout_in_ms=REGISTER_SECONDS * 1000,
+        heartbeat_timeout_in_ms=HEARTBEAT_SECONDS * 1000,
+        coordinated_jobs=[context.coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=cluster.hosts)],
+    )
     if cpu_devices > 1:
         return _CpusOfHosts(cpu_devices)
     return tf.distribute.MultiWorkerMirroredStrategy()

@@ -17,7 +17,8 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's own: microseconds per period, and the period
 # They reach every process of a terminal, or of a job on a cluster, at once; the process that owns the others decides.
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# SIGUSR1 is the one that srun hands on to its tasks; on SIGTERM it kills them.
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 PARENT = "RESNET_PARENT"  # environment: process id of the Luigi task; the stage ends when it does
 
 
@@ -74,9 +75,9 @@ def die_with_parent(parent: int, sign: int = signal.SIGKILL) -> None:
 
 
 def become(program: list[str]) -> NoReturn:
-    """Run another program in place of this process, as a stage runs: it heeds ENDING_SIGNALS, and gets SIGTERM when the
-    process that started it ends."""
-    die_with_parent(int(os.environ.pop(PARENT)), signal.SIGTERM)
+    """Run another program in place of this process. It heeds ENDING_SIGNALS, and gets SIGUSR1 when the process that
+    started it ends."""
+    die_with_parent(int(os.environ.pop(PARENT)), signal.SIGUSR1)
     unblock_signals()
     os.execvp(program[0], program)
 

@@ -24,6 +24,15 @@ LINE_SECONDS = 5.0  # between them at least: work that is soon done needs none
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
+_is_silent = False
+
+
+def be_silent() -> None:
+    """From now on, this process shows no progress: another one does."""
+    global _is_silent
+    _is_silent = True
+
+
 class Progress:
     """A bar over `total` things, as a context manager. Without a terminal, it logs a line each tenth instead, or one
     every `line_seconds`. `is_preparation`: the stage's own work, whose fraction counts, comes after it."""
@@ -41,7 +50,7 @@ class Progress:
         self._is_preparation = is_preparation
         self._title, self._total, self._unit, self._done = title, total, unit, done
         on_terminal = sys.stderr.isatty()
-        self._logs_lines, self._line_seconds = not on_terminal, line_seconds
+        self._logs_lines, self._line_seconds = not (on_terminal or _is_silent), line_seconds
         self._bar: Any = tqdm(
             desc=title,
             total=total,
@@ -50,7 +59,7 @@ class Progress:
             mininterval=0.5,
             dynamic_ncols=True,
             leave=not is_preparation,
-            disable=not on_terminal,
+            disable=_is_silent or not on_terminal,
         )
         self._reported, self._logged = 0.0, time.monotonic()
 
@@ -70,7 +79,7 @@ class Progress:
         if self._is_line_due(before):
             self._logged = time.monotonic()
             logger.info("%s", text)
-        if time.monotonic() - self._reported >= 1.0 or self._done >= self._total:
+        if not _is_silent and (time.monotonic() - self._reported >= 1.0 or self._done >= self._total):
             self._reported = time.monotonic()
             fraction = {} if self._is_preparation else {"fraction": self._done / max(self._total, 1)}
             send_to_parent(**fraction, message=text)

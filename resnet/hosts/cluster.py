@@ -86,8 +86,8 @@ def own_gpus(cluster: Cluster, found: int, environ: Mapping[str, str]) -> range:
 
     Raises UserError where there are fewer GPUs than processes.
     """
-    neighbours = cluster.processes_on_machine
-    if found == 0 or len(neighbours) == 1 or has_divided_gpus(environ):
+    neighbours, is_from_slurm = cluster.processes_on_machine, not environ.get("TF_CONFIG")
+    if found == 0 or len(neighbours) == 1 or (is_from_slurm and has_divided_gpus(environ)):
         return range(found)
     each = found // len(neighbours)
     if each == 0:
@@ -99,6 +99,16 @@ def own_gpus(cluster: Cluster, found: int, environ: Mapping[str, str]) -> range:
     return range(first, first + each)
 
 
+def require_own_port(cluster: Cluster) -> None:
+    """Raise UserError where the port at which TensorFlow will listen is in use."""
+    port = _port(cluster.addresses[cluster.rank])
+    if cluster.hosts > 1 and not _is_free(port, ""):
+        raise UserError(
+            f"port {port} of this machine, where TensorFlow would listen, is in use: end the other program (`ss -ltnp` "
+            "names it; it may be an earlier attempt), or give this host another port"
+        )
+
+
 def free_loopback_cluster(hosts: int) -> list[Cluster]:
     """A cluster of processes on this machine, as each of them sees it, at ports that are free at this moment.
 
@@ -106,7 +116,9 @@ def free_loopback_cluster(hosts: int) -> list[Cluster]:
     """
     for _ in range(100):
         first = random.SystemRandom().choice(FREE_PORTS)
-        if all(map(_is_free, range(first, first + hosts + 1))):  # the one after the last is for the meeting
+        if all(
+            _is_free(port, "127.0.0.1") for port in range(first, first + hosts + 1)
+        ):  # the one after the last is for the meeting
             addresses = tuple(f"127.0.0.1:{first + rank}" for rank in range(hosts))
             return [Cluster(addresses, rank) for rank in range(hosts)]
     raise UserError(
@@ -115,11 +127,11 @@ def free_loopback_cluster(hosts: int) -> list[Cluster]:
     )
 
 
-def _is_free(port: int) -> bool:
+def _is_free(port: int, address: str) -> bool:
     with socket.socket() as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not matter
         try:
-            attempt.bind(("127.0.0.1", port))
+            attempt.bind((address, port))
         except OSError:
             return False
         return True

@@ -70,9 +70,7 @@ class Connected(Meeting):
         self._stop_requested = False
         self._begun, self._is_pausing = 0, False  # turns of this rank
         self._last_turn: int | None = None
-        self._problem = (
-            ""  # why the roll call cannot succeed: it ends when as many have come as are expected, so that all know
-        )
+        self._problem = ""  # why the roll call cannot succeed: it ends when all have come, so that all know
         self._end = ""  # why the meeting has ended, where another rank is the reason
         self._failure = ""  # likewise, where this one is
         self._is_leaving = False
@@ -96,12 +94,11 @@ class Connected(Meeting):
         self._stop_requested = True
 
     @property
-    def has_agreed_to_stop(self) -> bool:
-        return self._last_turn is not None
-
-    @property
     def is_at_end(self) -> bool:
         return self._last_turn is not None and self._begun >= self._last_turn
+
+    def come_together(self) -> None:
+        self._come({}, None, None)
 
     def agree(self, facts: Facts, seconds: float = COLLECTIVE_SECONDS) -> None:
         self._come(facts, None, seconds)
@@ -145,12 +142,16 @@ class Connected(Meeting):
             self.fail("it was interrupted")
             raise
 
-    def _come(self, facts: Facts, value: Any, seconds: float, advice: Callable[[], str] = lambda: "") -> Any:
-        """Come to the next point that all ranks come to; returns the chief's value."""
+    def _come(self, facts: Facts, value: Any, seconds: float | None, advice: Callable[[], str] = lambda: "") -> Any:
+        """Come to the next point that all ranks come to; returns the chief's value. Without a limit of seconds, the
+        agreement to stop ends the wait too."""
         with self._changed:
             number = self._offer.number + 1 if self._offer else 0
             self._offer = Offer(number=number, facts=plain(dict(facts)), value=plain(value))
-            if not self._wait_for(lambda: self._has_answer(number), seconds):
+            ends_with_the_turns = seconds is None
+            if not self._wait_for(
+                lambda: self._has_answer(number) or (ends_with_the_turns and self.is_at_end), seconds
+            ):
                 self._failure = self._problem or self._late(number, seconds) + advice()
                 raise UserError(self._failure)
             return self._answer.value if self._answer else None
@@ -158,11 +159,12 @@ class Connected(Meeting):
     def _has_answer(self, number: int) -> bool:
         return self._answer is not None and self._answer.number == number
 
-    def _late(self, number: int, seconds: float) -> str:
+    def _late(self, number: int, seconds: float | None) -> str:
+        time_given = time_text(seconds or 0.0)
         names = " and ".join(self.cluster.named(rank) for rank in self._missing())
         if number == 0:
-            return f"{names} did not come within {time_text(seconds)}."
-        return f"{names} did not come as far as the others within {time_text(seconds)}: see the messages there."
+            return f"{names} did not come within {time_given}."
+        return f"{names} did not come as far as the others within {time_given}: see the messages there."
 
     def _wait_for(self, is_done: Callable[[], bool], seconds: float | None = None) -> bool:
         """Wait, with the lock; returns whether it is done in this time. Raises UserError if the meeting ends."""
@@ -198,8 +200,10 @@ class Connected(Meeting):
                 self._main_knows = self._is_waiting
                 self._changed.notify_all()
         self._say_last()
-        if self._end and not self._failure and not (self._main_knows and self._closing.wait(self._times.leave)):
-            self._on_end(self._end)
+        if self._end and not self._failure:
+            is_closing = self._closing.wait(self._times.leave if self._main_knows else self._times.unwind)
+            if not is_closing:  # the main thread is where nothing can reach it
+                self._on_end(self._end)
 
     def _say_last(self) -> None:
         """Send what has changed since the last round, unless the other side has ended, and close the link."""

@@ -8,6 +8,8 @@ from resnet.hosts.cluster import Cluster
 
 MOST_NAMED = 3  # differences
 LONGEST = 80  # characters of a value
+RUN = "run"  # a fact that hosts differ in when they were not meant to train together
+APART = "start each without TF_CONFIG, and with SLURM_STEP_NUM_TASKS=1 in a job of Slurm"
 
 Facts = Mapping[str, str]  # by name. "recipe.training.epochs" is a detail of the recipe: messages name both
 
@@ -24,7 +26,11 @@ def disagreement(cluster: Cluster, facts: Mapping[int, Facts]) -> str:
         return ""
     rest = len(found) - MOST_NAMED
     more = f"; and {rest} more difference{'s' if rest > 1 else ''}" if rest > 0 else ""
-    return f"{'; '.join(found[:MOST_NAMED])}{more}. All hosts need the same: correct it, and start them all again."
+    apart = any(theirs.get(RUN) != facts[0].get(RUN) for theirs in facts.values())
+    advice = "" if not apart else f" To train several runs, each on one host, {APART}."
+    return (
+        f"{'; '.join(found[:MOST_NAMED])}{more}. All hosts need the same: correct it, and start them all again.{advice}"
+    )
 
 
 def _sentence(cluster: Cluster, rank: int, name: str, theirs: str | None, chiefs: str | None) -> str:

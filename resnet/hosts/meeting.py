@@ -42,6 +42,7 @@ class Times(NamedTuple):
     gone: float = 3.0  # without a connection, after which a process has ended
     lost: float = LOST_SECONDS  # without a sign of life
     leave: float = 10.0  # that the chief waits for the others at the end
+    unwind: float = 3.0  # for the main thread to end by an error of its own, before the process is ended
 
 
 class Meeting(ABC):
@@ -58,7 +59,7 @@ class Meeting(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or (isinstance(error, KeyboardInterrupt) and self.has_agreed_to_stop):
+        if error is None or (isinstance(error, KeyboardInterrupt) and self.is_at_end):
             self.leave()
         elif isinstance(error, KeyboardInterrupt):
             self.fail("it was interrupted")
@@ -78,13 +79,12 @@ class Meeting(ABC):
 
     @property
     @abstractmethod
-    def has_agreed_to_stop(self) -> bool:
-        """Whether `turn()` is, or will soon be, False."""
-
-    @property
-    @abstractmethod
     def is_at_end(self) -> bool:
         """Whether this rank has had its last turn: `turn()` is False, and need not wait to say so."""
+
+    @abstractmethod
+    def come_together(self) -> None:
+        """Wait for all ranks to come to this point, however long that takes, or until they agree to stop."""
 
     @abstractmethod
     def agree(self, facts: Facts, seconds: float = COLLECTIVE_SECONDS) -> None:
@@ -135,12 +135,11 @@ class Alone(Meeting):
         self._stop_requested = True
 
     @property
-    def has_agreed_to_stop(self) -> bool:
-        return self._stop_requested
-
-    @property
     def is_at_end(self) -> bool:
         return self._stop_requested
+
+    def come_together(self) -> None:
+        pass
 
     def agree(self, facts: Facts, seconds: float = COLLECTIVE_SECONDS) -> None:
         pass

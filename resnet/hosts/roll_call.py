@@ -21,6 +21,7 @@ import ipaddress
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 import zmq
@@ -35,8 +36,9 @@ from resnet.hosts.meeting import Alone, Meeting, Times
 from resnet.hosts.worker import Worker
 from resnet.progress import send_to_parent
 
-PORT = "RESNET_MEETING_PORT"  # environment
-MEET_SECONDS = 45.0
+PORT, SECONDS = "RESNET_MEETING_PORT", "RESNET_MEETING_SECONDS"  # environment
+MEET_SECONDS = 45
+NAME_SECONDS = 1.0  # between two looks for a name
 
 
 def end_process(message: str) -> None:
@@ -51,47 +53,42 @@ def meet(
     cluster: Cluster,
     facts: Facts,
     *,
-    seconds: float = MEET_SECONDS,
+    seconds: float | None = None,
     on_end: Callable[[str], None] = end_process,
     times: Times | None = None,
 ) -> Meeting:
     """Wait for all ranks, and compare facts; returns the open meeting, a context manager.
 
-    `facts`: what must agree, texts by name; `on_end`: see `resnet.hosts.meeting`. One host meets nobody, and at once.
+    `facts`: what must agree, texts by name; `seconds`: to wait, by default what RESNET_MEETING_SECONDS says, or 45;
+    `on_end`: see `resnet.hosts.meeting`. One host meets nobody, and at once.
     """
     if cluster.hosts == 1:
         return Alone(cluster)
-    port, times = _port(cluster), times or Times()
+    seconds = _from_environment(SECONDS, MEET_SECONDS, 10**6) if seconds is None else seconds
+    deadline = time.monotonic() + seconds
+    port, times = _from_environment(PORT, cluster.meeting_port, 65_535), times or Times()
     if cluster.is_chief:
-        meeting: Connected = Chief(cluster, _bound(cluster, port), on_end, times)
+        meeting: Connected = Chief(cluster, _bound(cluster, port, deadline), on_end, times)
     else:
         meeting = Worker(
             cluster, Link.connected(f"tcp://{cluster.addresses[0].rpartition(':')[0]}:{port}"), on_end, times
         )
-    meeting.assemble(facts, seconds, lambda: _advice(meeting, port))
+    meeting.assemble(facts, max(deadline - time.monotonic(), 1.0), lambda: _advice(meeting, port))
     return meeting
 
 
-def _port(cluster: Cluster) -> int:
-    text = os.environ.get(PORT, "")
+def _from_environment(name: str, default: int, most: int) -> int:
+    text = os.environ.get(name, "")
     if not text:
-        return cluster.meeting_port
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65_536):
-        raise UserError(f"the environment variable {PORT} is {text!r}, and not a port: set a number from 1 to 65535")
+        return default
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= most):
+        raise UserError(f"the environment variable {name} is {text!r}: set a number from 1 to {most}")
     return int(text)
 
 
-def _bound(cluster: Cluster, port: int) -> Link:
+def _bound(cluster: Cluster, port: int, deadline: float) -> Link:
     """The chief's socket, at the number that its name stands for: only what this address reaches can connect."""
-    name = cluster.machine(0)
-    family = socket.AF_INET6 if ":" in name else socket.AF_INET
-    try:
-        number = str(socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)[0][4][0])
-    except OSError as error:
-        raise UserError(
-            f"the address of this host, {cluster.addresses[0]}, has a name that is not known here ({error.strerror}): "
-            "use one that all hosts know, or a number"
-        ) from None
+    number = _number_of(cluster, port, deadline)
     is_loopback = ipaddress.ip_address(number.partition("%")[0]).is_loopback
     if is_loopback and len(cluster.processes_on_machine) < cluster.hosts:
         number = "0.0.0.0"  # Debian gives a machine's own name a loopback number, at which others do not reach it
@@ -99,6 +96,22 @@ def _bound(cluster: Cluster, port: int) -> Link:
         return Link.bound(f"tcp://[{number}]:{port}" if ":" in number else f"tcp://{number}:{port}")
     except zmq.ZMQError as error:
         raise UserError(_unbindable(cluster, number, port, error.errno or 0)) from None
+
+
+def _number_of(cluster: Cluster, port: int, deadline: float) -> str:
+    """What the chief's name stands for. That of a new pod may be known only after some seconds."""
+    name = cluster.machine(0)
+    family = socket.AF_INET6 if ":" in name else socket.AF_INET
+    while True:
+        try:
+            return str(socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)[0][4][0])
+        except OSError as error:
+            if time.monotonic() + NAME_SECONDS > deadline:
+                raise UserError(
+                    f"the address of this host, {cluster.addresses[0]}, has a name that is not known here "
+                    f"({error.strerror}): use one that all hosts know, or a number"
+                ) from None
+        time.sleep(NAME_SECONDS)
 
 
 def _unbindable(cluster: Cluster, number: str, port: int, code: int) -> str:
@@ -121,7 +134,8 @@ def _advice(meeting: Connected, port: int) -> str:
     lines = [
         "",
         "Start all hosts within this time, and look for their own messages.",
-        f"They meet at {place}: no firewall may block it, and {PORT} sets another one, the same on all hosts.",
+        f"They meet at {place}: no firewall may block it, and {PORT} sets another one, the same on all hosts. "
+        f"{SECONDS} gives more time.",
     ]
     if meeting.ignored:
         lines.append(f"Ignored: {', '.join(f'{count} {what}' for what, count in sorted(meeting.ignored.items()))}.")

@@ -10,6 +10,7 @@ import logging
 import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ import tensorflow as tf
 
 from resnet.devices import device_names, devices_in_words, gpu_memory, make_strategy, peak_gpu_memory
 from resnet.errors import UserError
-from resnet.hosts.cluster import Cluster, cluster_of
+from resnet.files import sha256
+from resnet.hosts.cluster import Cluster, cluster_of, require_own_port
 from resnet.hosts.meeting import LOST_SECONDS, Meeting
 from resnet.hosts.roll_call import meet
 from resnet.inference import Predictor
@@ -26,6 +28,7 @@ from resnet.loader.batches import block, training_batches
 from resnet.loader.loader import Loader
 from resnet.loader.sampler import Share
 from resnet.model.network import ResNet, network_of
+from resnet.progress import be_silent
 from resnet.provenance import provenance
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
@@ -59,7 +62,7 @@ def main(run: Run, attempt: Attempt) -> None:
     """Build the pieces, train, and write the weights. Of several hosts, the chief does this."""
     with met(attempt.ledger) as meeting:
         attempt.begin()
-        pieces = build(run, meeting.cluster)
+        pieces = build(run, meeting)
         checkpoints = Checkpoints(attempt.folder / "checkpoints", pieces.network, pieces.step.state)
         first = checkpoints.restore_newest()
         checkpoints.require_space(first, pieces.schedule)
@@ -68,25 +71,29 @@ def main(run: Run, attempt: Attempt) -> None:
             checkpoints.started_from = start(attempt.ledger, pieces, attempt.begun)
         with TrainingLog(attempt.folder, first) as log:
             meeting.from_chief([first, log.is_validated])
-            agree_on_state(meeting, checkpoints)
+            agree_on_state(meeting, checkpoints, attempt.folder)
             train(run, meeting, pieces, checkpoints, log, first, attempt.on_news)
-    finish(attempt, pieces, checkpoints, meeting.cluster.hosts)
+        finish(attempt, pieces, checkpoints, meeting.cluster.hosts)
+        meeting.from_chief("finished")
 
 
 def assist(run: Run, ledger: Ledger) -> None:
     """Train on another host than the chief's: the same steps, on its share of each batch. It writes nothing, and says
     nothing but what is wrong."""
     logging.getLogger("resnet").setLevel(logging.WARNING)
+    be_silent()
     with met(ledger) as meeting:
-        pieces = build(run, meeting.cluster)
-        checkpoints = ChiefsCheckpoints(run.stage_folder("train") / "checkpoints", pieces.network, pieces.step.state)
+        pieces = build(run, meeting)
+        folder = run.stage_folder("train")
+        checkpoints = ChiefsCheckpoints(folder / "checkpoints", pieces.network, pieces.step.state)
         first, is_validated = meeting.from_chief(None)
         if first:
             checkpoints.restore(first)
         else:
             start(ledger, pieces)
-        agree_on_state(meeting, checkpoints)
+        agree_on_state(meeting, checkpoints, folder)
         train(run, meeting, pieces, checkpoints, NoLog(is_validated), first)
+        meeting.from_chief(None)  # so that a chief that cannot finish ends all hosts, which then start again together
 
 
 @contextlib.contextmanager
@@ -105,10 +112,12 @@ def met(ledger: Ledger) -> Iterator[Meeting]:
             raise
 
 
-def agree_on_state(meeting: Meeting, checkpoints: Checkpoints) -> None:
-    """Raise UserError where another host begins with other weights."""
+def agree_on_state(meeting: Meeting, checkpoints: Checkpoints, folder: Path) -> None:
+    """Raise UserError where another host begins with other weights, or does not see the stage's folder."""
     if meeting.cluster.hosts > 1:
-        meeting.agree({"state": digest_of(checkpoints.variables)})
+        begun = folder / "begun.json"
+        seen = sha256(begun) if begun.exists() else "nothing"
+        meeting.agree({f"content of {begun}": seen, "state of the network": digest_of(checkpoints.variables)})
 
 
 def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
@@ -126,15 +135,17 @@ def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
     return {name: str(value) for name, value in facts.items()}
 
 
-def build(run: Run, cluster: Cluster) -> Pieces:
+def build(run: Run, meeting: Meeting) -> Pieces:
     """The recipe's network and training step, on the devices of the hosts."""
     records, training = ShardedRecords(run.records, "train"), run.recipe.training
+    require_own_port(meeting.cluster)
+    meeting.come_together()  # nothing that is likely to fail may come between this and TensorFlow's own roll call
     strategy = make_strategy(
         run.machine,
         training.replicas,
         precision=training.precision,
         deterministic=training.deterministic,
-        cluster=cluster,
+        cluster=meeting.cluster,
     )
     with strategy.scope():
         network = network_of(run.recipe, len(records.classes))
@@ -201,8 +212,10 @@ def page_locked_for_gpus(memory: np.ndarray) -> contextlib.AbstractContextManage
 
 
 def start(ledger: Ledger, pieces: Pieces, begun: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Take the layers of the trained weights, and say so; returns the facts for stage.json, none where the weights are
-    random. `begun`: what the attempt has noted of them. Raises UserError."""
+    """Take the layers of the trained weights; returns the facts for stage.json, none where the weights are random.
+
+    `begun`: what the chief's attempt has noted of them; it says what is taken, the other hosts do not. Raises UserError.
+    """
     if not (point := ledger.starting_point):
         return {}
     source = read_source(point.file)
@@ -212,7 +225,7 @@ def start(ledger: Ledger, pieces: Pieces, begun: Mapping[str, Any] | None = None
     started = take_layers(source, pieces.network, pieces.records.classes)
     lines = [f"starting from {point} ({source.layout})", f"taken: {', '.join(started.taken)}"]
     lines.append(f"classifier: {'new' if started.new else 'taken'}, {started.reason}")
-    for line in lines:
+    for line in lines if begun is not None else ():
         print(textwrap.fill(f"train: {line}", 80, subsequent_indent="       "), flush=True)
     place = {"run": point.run} if point.run else {"file": str(point.file)}
     return place | {"sha256": source.sha256, "layout": source.layout, "taken": started.taken, "new": started.new}

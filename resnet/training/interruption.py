@@ -1,4 +1,5 @@
-"""Ctrl-C, SIGTERM and SIGHUP (the terminal is gone) during training: finish the step, save a checkpoint, stop."""
+"""Ctrl-C, SIGTERM, SIGHUP (the terminal is gone) and SIGUSR1 (from Slurm) during training: finish the step, save a
+checkpoint, stop."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ from types import FrameType
 from typing import Any
 
 from resnet.console import say_in_signal_handler
+from resnet.processes import ENDING_SIGNALS
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = ENDING_SIGNALS
 
 
 class Interruption:

@@ -46,6 +46,7 @@ class TrainingLoop:
         is_validation_due = at_epoch_end and not self.log.is_validated  # it was interrupted
         if first < last or is_validation_due:
             self.validation.check()
+            self.meeting.come_together()
         at_epoch_start = first == 0 or at_epoch_end
         images = self.schedule.images
         self._meter = Meter(self.log, self.step.metrics, self.settings.batch_size, images, first, at_epoch_start)
@@ -57,7 +58,7 @@ class TrainingLoop:
                     self._save()
                 if self.schedule.is_epoch_end(self.done):
                     self._validate()
-            if self.done < last or self.meeting.is_at_end:
+            if self.done < last:
                 if self.done not in {0, *self.checkpoints.steps()}:
                     self._save()
                 raise KeyboardInterrupt
