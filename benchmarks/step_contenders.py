@@ -8,6 +8,7 @@ the uint8 images, as in training.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -47,7 +48,7 @@ class Ours:
         self._images, self._labels = StepTask(*task).load()
         self._numbers = itertools.count(1)
         self._temporary = tempfile.TemporaryDirectory(prefix="checkpoints-", dir=folder or None)
-        self._checkpoints = Checkpoints(Path(self._temporary.name), network, self._step.optimizer.state)
+        self._checkpoints = Checkpoints(Path(self._temporary.name), network, self._step.state)
         self.facts = {"versions": f"TensorFlow {tf.__version__}", "device": ", ".join(device_names(strategy))}
 
     def run(self, steps: int) -> dict[str, float]:
@@ -65,7 +66,9 @@ def training_step(task: StepTask, xla: bool) -> tuple[Any, Any, Any]:
     from resnet.devices import make_strategy
     from resnet.run import Machine
 
-    recipe, strategy = recipe_of(task, xla), make_strategy(Machine(), 1)
+    recipe = recipe_of(task, xla)
+    training = recipe.training
+    strategy = make_strategy(Machine(), 1, precision=training.precision, deterministic=training.deterministic)
     if strategy.num_replicas_in_sync > 1:
         raise LeftOut("it would use several devices; show it one, with CUDA_VISIBLE_DEVICES=0")
     return *made_step(recipe, task.classes, strategy), strategy
@@ -92,7 +95,7 @@ def recipe_of(task: StepTask, xla: bool) -> Any:
         f"training.batch_size={task.batch}",
         f"training.replica_batch_size={task.batch}",
         f'training.precision="{task.precision}"',
-        *(["training.xla=true"] if xla else []),
-        *(["training.deterministic=true"] if task.deterministic else []),
+        f"training.xla={json.dumps(xla)}",
+        f"training.deterministic={json.dumps(task.deterministic)}",
     ]
     return load_recipe("imagenet-resnet50", settings)[1]

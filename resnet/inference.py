@@ -10,7 +10,7 @@ import tensorflow as tf
 from scipy.special import log_softmax
 from scipy.stats import binomtest
 
-from resnet.devices import deal, share
+from resnet.devices import deal, gathered, share
 from resnet.model.network import ResNet
 
 LIKELIEST = 5  # classes of an image that are kept
@@ -31,13 +31,12 @@ class Predictor:
         spread = self.devices > self._own
 
         def logits(images: tf.Tensor) -> tf.Tensor:
-            return network(images, training=False)[0]
+            found = network(images, training=False)[0]
+            return gathered(found).in_order() if spread else found
 
-        def run(images: tf.Tensor) -> tf.Tensor:
-            found = strategy.run(logits, args=(images,))
-            return strategy.gather(found, axis=0) if spread else found
-
-        self._run = tf.function(run, autograph=False, reduce_retracing=True)
+        self._run = tf.function(
+            lambda images: strategy.run(logits, args=(images,)), autograph=False, reduce_retracing=True
+        )
 
     def __call__(self, images: np.ndarray, of_all: int | None = None) -> np.ndarray:
         """Float32 logits [n, classes] of uint8 images [n, height, width, 3], for any n, or up to a block a device.
@@ -51,7 +50,9 @@ class Predictor:
             raise ValueError(f"{len(images)} images are more than {self._own} blocks of {self._block}")
         filled = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.uint8)]) if padding else images
         logits = self._strategy.experimental_local_results(self._run(share(self._strategy, filled)))
-        return np.concatenate([part.numpy() for part in logits])[: len(images) if of_all is None else of_all]
+        if of_all is not None and self.devices > self._own:
+            return np.concatenate(logits[0].numpy())[:of_all]  # every device has those of all
+        return np.concatenate([part.numpy() for part in logits])[: len(images)]
 
     def of_any_size(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Likewise of up to one image a device, each uint8 [1, height, width, 3] in a size of its own."""

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet.devices import ALIGNMENT, device_names, lend, make_strategy, peak_gpu_memory, shared_strategy
+from resnet.devices import device_names, lend, make_strategy, peak_gpu_memory, shared_strategy
+from resnet.devices.placing import ALIGNMENT
 from resnet.errors import UserError
 from resnet.run import Machine
 

@@ -17,6 +17,7 @@ from resnet.errors import UserError
 from resnet.hosts.slurm import TASKS, addresses_and_rank, has_divided_gpus
 
 FREE_PORTS = range(12_000, 32_000)  # below those that Linux gives to outgoing connections (32768 and up)
+LOOPBACK = "127.0.0.1"
 EXAMPLE = '{"cluster": {"worker": ["host0:8888", "host1:8888"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -116,10 +117,8 @@ def free_loopback_cluster(hosts: int) -> list[Cluster]:
     """
     for _ in range(100):
         first = random.SystemRandom().choice(FREE_PORTS)
-        if all(
-            _is_free(port, "127.0.0.1") for port in range(first, first + hosts + 1)
-        ):  # the one after the last is for the meeting
-            addresses = tuple(f"127.0.0.1:{first + rank}" for rank in range(hosts))
+        if all(map(_is_free, range(first, first + hosts + 1))):  # the one after the last is for the meeting
+            addresses = tuple(f"{LOOPBACK}:{first + rank}" for rank in range(hosts))
             return [Cluster(addresses, rank) for rank in range(hosts)]
     raise UserError(
         f"no {hosts + 1} successive ports between {FREE_PORTS.start} and {FREE_PORTS.stop} are free on 127.0.0.1: end "
@@ -127,7 +126,7 @@ def free_loopback_cluster(hosts: int) -> list[Cluster]:
     )
 
 
-def _is_free(port: int, address: str) -> bool:
+def _is_free(port: int, address: str = LOOPBACK) -> bool:
     with socket.socket() as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not matter
         try:

@@ -16,7 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from resnet.devices import device_names, devices_in_words, gpu_memory, make_strategy, peak_gpu_memory
+from resnet.devices import (
+    device_names,
+    devices_in_words,
+    gpu_memory,
+    has_tensor_float_32,
+    make_strategy,
+    peak_gpu_memory,
+)
 from resnet.errors import UserError
 from resnet.files import sha256
 from resnet.hosts.cluster import Cluster, cluster_of, require_own_port
@@ -132,6 +139,7 @@ def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
     facts |= {f"software.{name}": version for name, version in software["packages"].items()}
     facts |= {"software.Python": software["python"], "software.this project's commit": software["git_commit"]}
     facts |= {"run": ledger.run.name, "set of devices": devices_in_words(machine, cluster)}
+    facts |= {"luigi.cfg.replicas_at_once": str(machine.replicas_at_once)}
     return {name: str(value) for name, value in facts.items()}
 
 
@@ -150,7 +158,7 @@ def build(run: Run, meeting: Meeting) -> Pieces:
     with strategy.scope():
         network = network_of(run.recipe, len(records.classes))
         devices, wanted = strategy.num_replicas_in_sync, run.machine.replicas_at_once
-        at_once = replicas_at_once(network, run.recipe.model.image_size, training, devices, gpu_memory(), wanted)
+        at_once = replicas_at_once(network, run.recipe.model.image_size, training, devices, gpu_memory, wanted)
         step = TrainStep(network, strategy, training, at_once)
     return Pieces(records, strategy, network, step, Schedule(training, len(records)))
 
@@ -214,7 +222,8 @@ def page_locked_for_gpus(memory: np.ndarray) -> contextlib.AbstractContextManage
 def start(ledger: Ledger, pieces: Pieces, begun: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Take the layers of the trained weights; returns the facts for stage.json, none where the weights are random.
 
-    `begun`: what the chief's attempt has noted of them; it says what is taken, the other hosts do not. Raises UserError.
+    `begun`: what the chief's attempt has noted of them. It says what is taken; the other hosts do not. Raises
+    UserError.
     """
     if not (point := ledger.starting_point):
         return {}
@@ -257,6 +266,7 @@ def ways(settings: Training, step: TrainStep) -> list[str]:
     """What is unusual about how the step computes, a few words each."""
     found = {
         settings.precision: settings.precision != "float32",
+        "float32 (tensorfloat32 is faster)": settings.precision == "float32" and has_tensor_float_32(),
         f"{step.replicas_at_once} replicas in one pass": step.replicas_at_once > 1,
         "compiled by XLA": settings.xla,
         "not deterministic": not settings.deterministic,

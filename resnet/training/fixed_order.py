@@ -17,42 +17,38 @@ rounded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from resnet.devices import gathered
 
-class Addable(Protocol):
-    def __add__(self: T, other: T) -> T: ...
-
-
-T = TypeVar("T", bound=Addable)
+Rows = Callable[[tf.Tensor], tf.Tensor]  # from a number, counted from 0, to float32 [size]
 
 
 class Plan(NamedTuple):
-    """What each device adds up by itself."""
+    """Who adds what. A sum waits on a pile until it is added to the next one; `additions` say how often that happens
+    after each sum that comes: the new one is added to the upper one of the pile, and the result goes onto it."""
 
-    additions: np.ndarray  # after each of a device's replicas, int32 [devices, replicas of a device]
+    of_devices: np.ndarray  # additions after each of a device's replicas, int32 [devices, replicas of a device]
     nodes: list[list[range]]  # those that each device ends with
+    of_nodes: np.ndarray  # additions after each of these, from the first device to the last: int32 [n]
 
     @classmethod
     def of(cls, replicas: int, devices: int) -> Plan:
         """The plan for replicas that the devices share evenly, in order."""
         each = replicas // devices
         shares = [[range(i, i + 1) for i in range(d * each, (d + 1) * each)] for d in range(devices)]
-        additions, nodes = zip(*map(taken, shares), strict=True)
-        return cls(np.array(additions, np.int32), list(nodes))
+        of_devices, nodes = zip(*map(taken, shares), strict=True)
+        of_nodes, left = taken([node for own in nodes for node in own])
+        of_nodes[-1] += len(left) - 1  # what is left over, from the right
+        return cls(np.array(of_devices, np.int32), list(nodes), np.array(of_nodes, np.int32))
 
     @property
     def most(self) -> int:
         """The most nodes that a device ends with."""
         return max(map(len, self.nodes))
-
-    @property
-    def height(self) -> int:
-        """The most nodes that a device has at a time."""
-        return int(max((1 - row).cumsum().max() for row in self.additions))
 
 
 def taken(nodes: Sequence[range]) -> tuple[list[int], list[range]]:
@@ -71,57 +67,47 @@ def taken(nodes: Sequence[range]) -> tuple[list[int], list[range]]:
     return counts, left
 
 
-def completed(sums: Sequence[T], nodes: Sequence[range]) -> T:
-    """The sum of all replicas, from the sums of adjacent nodes that cover them."""
-    counts, _ = taken(nodes)
-    left: list[T] = []
-    for total, count in zip(sums, counts, strict=True):
-        for _ in range(count):
-            total = left.pop() + total
-        left.append(total)
-    total = left.pop()
-    while left:
-        total = left.pop() + total
-    return total
-
-
-def sum_over_replicas(of_replica: Callable[[tf.Tensor], tf.Tensor], plan: Plan, size: int) -> tf.Tensor:
+def sum_over_replicas(of_replica: Rows, plan: Plan, size: int) -> tf.Tensor:
     """The sum over the replicas of all devices of what `of_replica` gives for each replica of this device, counted from
     0: float32 [size]. Call it on every device, in replica context."""
-    context = tf.distribute.get_replica_context()
-    devices, replicas = plan.additions.shape
+    devices, replicas = plan.of_devices.shape
     if replicas == 1:
-        sums = of_replica(tf.constant(0))[None]
+        own = of_replica(tf.constant(0))[None]
     else:
-        additions = tf.constant(plan.additions)[context.replica_id_in_sync_group]
-        sums = _sums_of_nodes(of_replica, additions, plan, size)
-    if devices > 1:
-        sums = context.all_gather(sums, axis=0)
-    rows = [device * plan.most + i for device, nodes in enumerate(plan.nodes) for i in range(len(nodes))]
-    return completed([sums[row] for row in rows], [node for nodes in plan.nodes for node in nodes])
+        device = tf.distribute.get_replica_context().replica_id_in_sync_group
+        own = _pile(of_replica, plan.of_devices, device, plan.most, size)
+    if devices == 1 and plan.most == 1:
+        return own[0]
+    of_device, number = zip(*((d, i) for d, nodes in enumerate(plan.nodes) for i in range(len(nodes))), strict=True)
+    all_nodes = gathered(own)
+    places = tf.gather(all_nodes.places, of_device) * plan.most + tf.constant(number)
+    nodes = tf.reshape(all_nodes.values, [devices * plan.most, size])
+    return _pile(lambda node: nodes[places[node]], plan.of_nodes[None], tf.constant(0), 1, size)[0]
 
 
-def _sums_of_nodes(
-    of_replica: Callable[[tf.Tensor], tf.Tensor], additions: tf.Tensor, plan: Plan, size: int
-) -> tf.Tensor:
-    """The sums of the nodes that this device ends with: float32 [plan.most, size]; zeros where it has fewer.
+def _pile(rows: Rows, all_additions: np.ndarray, which: tf.Tensor, most: int, size: int) -> tf.Tensor:
+    """Take row after row onto the pile, by the additions of row `which` of a table; returns the lowest sums on it:
+    float32 [most, size].
 
-    One replica after the other: their activations are never in memory together.
+    It is a loop for two reasons. Of several replicas, the activations are never in memory together. And TensorFlow
+    would be free to make one sum, in an order of its own, of additions that follow each other in a graph.
     """
-    left = tf.TensorArray(tf.float32, plan.height, clear_after_read=False, element_shape=[size])
-    left = left.unstack(tf.zeros([plan.height, size]))
+    height = int((1 - all_additions).cumsum(1).max())
+    additions = tf.constant(all_additions)[which]
+    pile = tf.TensorArray(tf.float32, height, clear_after_read=False, element_shape=[size])
+    pile = pile.unstack(tf.zeros([height, size]))
 
-    def take(replica: tf.Tensor, count: tf.Tensor, left: tf.TensorArray) -> tuple:
+    def take(row: tf.Tensor, count: tf.Tensor, pile: tf.TensorArray) -> tuple:
         def add(total: tf.Tensor, count: tf.Tensor, more: tf.Tensor) -> tuple:
-            return left.read(count - 1) + total, count - 1, more - 1
+            return pile.read(count - 1) + total, count - 1, more - 1
 
         total, count, _ = tf.while_loop(
-            lambda *state: state[-1] > 0, add, [of_replica(replica), count, additions[replica]], parallel_iterations=1
+            lambda *state: state[-1] > 0, add, [rows(row), count, additions[row]], parallel_iterations=1
         )
-        return replica + 1, count + 1, left.write(count, total)
+        return row + 1, count + 1, pile.write(count, total)
 
-    replicas = plan.additions.shape[1]
-    *_, left = tf.while_loop(
-        lambda replica, *_: replica < replicas, take, [tf.constant(0), tf.constant(0), left], parallel_iterations=1
+    number = all_additions.shape[1]
+    *_, pile = tf.while_loop(
+        lambda row, *_: row < number, take, [tf.constant(0), tf.constant(0), pile], parallel_iterations=1
     )
-    return left.gather(tf.range(plan.most))
+    return pile.gather(tf.range(most))

@@ -42,7 +42,8 @@ class TrainingLoop:
         `on_epoch` is called after each validation, when its line is in the log.
         """
         self._on_epoch = on_epoch
-        first, last, at_epoch_end = self.done, self.schedule.steps, self.schedule.is_epoch_end(self.done)
+        self._first = first = self.done
+        last, at_epoch_end = self.schedule.steps, self.schedule.is_epoch_end(self.done)
         is_validation_due = at_epoch_end and not self.log.is_validated  # it was interrupted
         if first < last or is_validation_due:
             self.validation.check()
@@ -53,20 +54,15 @@ class TrainingLoop:
         with Progress("training", last, "steps", done=first, line_seconds=LINE_SECONDS) as self._progress:
             if is_validation_due:
                 self._validate()
-            for _ in self._steps(self._meter.timed(save_on_failure(batches, self.checkpoints, first))):
-                if self._is_checkpoint_due():
-                    self._save()
-                if self.schedule.is_epoch_end(self.done):
-                    self._validate()
+            self._train(self._meter.timed(batches))
             if self.done < last:
-                if self.done not in {0, *self.checkpoints.steps()}:
-                    self._save()
+                self._save_unless_saved()
                 raise KeyboardInterrupt
 
-    def _steps(self, batches: Iterator[Batch]) -> Iterator[None]:
-        """Train on the batches, as long as the hosts go on; yields after each step.
+    def _train(self, batches: Iterator[Batch]) -> None:
+        """Train on the batches, as long as there are some and the hosts go on.
 
-        The next batch goes to the devices while a step runs.
+        The next batch goes to the devices while a step runs. Where it fails to come, the step is saved first.
         """
         coming = self._placed(batches)
         while coming and self.meeting.turn():
@@ -74,16 +70,27 @@ class TrainingLoop:
             learning_rate = self.schedule.learning_rate(number)
             self._meter.add(self.step.on(placed, learning_rate))
             self.done = number + 1
-            del placed  # so that the loader has its memory again
-            coming = self._placed(batches)
-            is_line_due = self.done % self.schedule.log_steps == 0 or self.schedule.is_epoch_end(self.done)
-            self._progress.advance(note=self._meter.write(self.done, learning_rate) if is_line_due else "")
-            yield
+            try:
+                coming = self._placed(batches)
+            except Exception:
+                self._end_step(learning_rate)
+                self._save_or_warn()
+                raise
+            self._end_step(learning_rate)
+            if self._is_checkpoint_due():
+                self._save()
+            if self.schedule.is_epoch_end(self.done):
+                self._validate()
 
     def _placed(self, batches: Iterator[Batch]) -> tuple[int, Placed] | None:
         """The next batch on its devices, with its step; None if there is none."""
         batch = next(batches, None)
         return (batch.step, self.step.place(batch.images, batch.labels)) if batch else None
+
+    def _end_step(self, learning_rate: float) -> None:
+        """Show progress, and write a line of the log if one is due: that waits for the devices."""
+        is_line_due = self.done % self.schedule.log_steps == 0 or self.schedule.is_epoch_end(self.done)
+        self._progress.advance(note=self._meter.write(self.done, learning_rate) if is_line_due else "")
 
     def _validate(self) -> None:
         """Validate the epoch, whose checkpoint is saved. Raises KeyboardInterrupt if it is interrupted."""
@@ -108,28 +115,16 @@ class TrainingLoop:
         self.log.sync()
         self.checkpoints.save(self.done, keep=self._is_kept())
 
+    def _save_unless_saved(self) -> None:
+        if self.done not in {self._first, *self.checkpoints.steps()}:
+            self._save()
 
-def save_on_failure(batches: Iterator[Batch], checkpoints: Checkpoints, first: int) -> Iterator[Batch]:
-    """The same batches. Where the next one fails to come, save a checkpoint of all steps before, then raise."""
-    done = first
-    while True:
+    def _save_or_warn(self) -> None:
+        """Save because of another error, which is the one to report."""
         try:
-            batch = next(batches, None)
-        except Exception:
-            if done not in {0, *checkpoints.steps()}:
-                _save_or_warn(checkpoints, done)
-            raise
-        if batch is None:
-            return
-        yield batch
-        done = batch.step + 1
-
-
-def _save_or_warn(checkpoints: Checkpoints, done: int) -> None:
-    try:
-        checkpoints.save(done)
-    except UserError as error:
-        logger.warning("%s", error)
+            self._save_unless_saved()
+        except UserError as error:
+            logger.warning("%s", error)
 
 
 def epoch_line(epoch: int, epochs: int, loss: float | None, validation: dict[str, float]) -> str:

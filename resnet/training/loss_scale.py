@@ -18,7 +18,8 @@ class LossScale:
 
     def __init__(self) -> None:
         self._scale = tf.Variable(FIRST, trainable=False, name="loss_scale")
-        self._steps = tf.Variable(0, trainable=False, name="steps_without_overflow")
+        # int64: TensorFlow keeps variables of int32 in the memory of the CPU.
+        self._steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps_without_overflow")
 
     @property
     def state(self) -> dict[str, tf.Variable]:
@@ -35,6 +36,6 @@ class LossScale:
             is_due = steps + 1 >= GROWTH_STEPS
             grown = tf.where(is_due, tf.minimum(2 * scale, GREATEST), scale)
             scale.assign(tf.where(is_finite, grown, scale / 2))
-            steps.assign(tf.where(is_finite & ~is_due, steps + 1, 0))
+            steps.assign(tf.where(is_finite & ~is_due, steps + 1, tf.zeros_like(steps)))
 
         strategy.extended.update(self._scale, adapt, args=(self._steps, is_finite))

@@ -59,9 +59,10 @@ class Meter:
         columns = dict(zip(self._names, tf.stack(self._metrics, 1).numpy(), strict=True))
         numbers = {name: float(columns[name].mean()) for name in METRICS}
         if not math.isfinite(numbers["loss"]):
+            in_float16 = " float16 ends at 65,504: try training.precision=bfloat16." if "loss_scale" in columns else ""
             raise UserError(
                 f"the loss became {numbers['loss']:.6g} between steps {self._step} and {step}. "
-                "Lower training.learning_rate, and look at the images and labels."
+                f"Lower training.learning_rate, and look at the images and labels.{in_float16}"
             )
         if "loss_scale" in columns:
             numbers |= self._about_loss_scale(columns, step)

@@ -8,6 +8,7 @@ that must repeat itself to the bit runs one at a time.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -19,12 +20,12 @@ USABLE = 0.8  # of a GPU's memory: the rest is for gradients, the kernels' works
 
 
 def replicas_at_once(
-    network: ResNet, image_size: int, training: Training, devices: int, memory: int, wanted: int = 0
+    network: ResNet, image_size: int, training: Training, devices: int, memory: Callable[[], int], wanted: int = 0
 ) -> int:
     """How many of its replicas each of the `devices` runs in one pass.
 
-    `memory`: bytes of a GPU, 0 for CPUs, which gain nothing by it. `wanted`: what the user asks for, 0: whatever the
-    memory holds. Raises UserError for what cannot be.
+    `memory`: gives the bytes of a GPU, 0 for CPUs, which gain nothing by it. `wanted`: what the user asks for, 0:
+    whatever the memory holds. Raises UserError for what cannot be.
     """
     replicas = training.replicas // devices
     possible = [count for count in range(1, replicas + 1) if replicas % count == 0]
@@ -38,9 +39,9 @@ def replicas_at_once(
             f"replicas_at_once = {wanted} in luigi.cfg does not divide the {replicas} replicas of a device: "
             f"set {', '.join(map(str, possible))} or 0."
         )
-    if wanted or training.deterministic or not memory:
+    if wanted or training.deterministic or replicas == 1 or not (available := memory()):
         return wanted or 1
-    room = USABLE * memory - bytes_of_state(network)
+    room = USABLE * available - bytes_of_state(network)
     of_replica = training.replica_batch_size * bytes_of_image(network, image_size)
     return max((count for count in possible if count * of_replica <= room), default=1)
 

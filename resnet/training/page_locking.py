@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from resnet.devices.cuda_driver import call
+
 logger = logging.getLogger(__name__)
 
 PORTABLE = 1  # CU_MEMHOSTREGISTER_PORTABLE: for every GPU of this process
@@ -30,7 +32,7 @@ def page_locked(memory: np.ndarray, driver: Any = None) -> Iterator[bool]:
         driver = driver or ctypes.CDLL("libcuda.so.1")
         with _primary_context(driver):
             address = ctypes.c_void_p(memory.ctypes.data)
-            _call(driver, "cuMemHostRegister_v2", address, ctypes.c_size_t(memory.nbytes), ctypes.c_uint(PORTABLE))
+            call(driver, "cuMemHostRegister_v2", address, ctypes.c_size_t(memory.nbytes), ctypes.c_uint(PORTABLE))
     except OSError as error:
         logger.warning(
             "%.0f MB of batches cannot be page-locked (%s): copies to the GPU are slower", memory.nbytes / 1e6, error
@@ -41,27 +43,21 @@ def page_locked(memory: np.ndarray, driver: Any = None) -> Iterator[bool]:
         yield True
     finally:
         with _primary_context(driver):
-            _call(driver, "cuMemHostUnregister", address)
+            call(driver, "cuMemHostUnregister", address)
 
 
 @contextlib.contextmanager
 def _primary_context(driver: Any) -> Iterator[None]:
     """The first GPU's context that TensorFlow uses too, for this thread, for as long as it takes."""
     device, context = ctypes.c_int(), ctypes.c_void_p()
-    _call(driver, "cuInit", ctypes.c_uint(0))
-    _call(driver, "cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
-    _call(driver, "cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+    call(driver, "cuInit", ctypes.c_uint(0))
+    call(driver, "cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
+    call(driver, "cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
     try:
-        _call(driver, "cuCtxPushCurrent_v2", context)
+        call(driver, "cuCtxPushCurrent_v2", context)
         try:
             yield
         finally:
-            _call(driver, "cuCtxPopCurrent_v2", ctypes.byref(context))
+            call(driver, "cuCtxPopCurrent_v2", ctypes.byref(context))
     finally:
-        _call(driver, "cuDevicePrimaryCtxRelease_v2", device)
-
-
-def _call(driver: Any, name: str, *arguments: Any) -> None:
-    """Call a function of the driver. Raises OSError if it returns an error."""
-    if code := getattr(driver, name)(*arguments):
-        raise OSError(f"{name} returned error {code}")
+        call(driver, "cuDevicePrimaryCtxRelease_v2", device)

@@ -82,10 +82,11 @@ class TrainStep:
         try:
             return self._run(*batch, tf.constant(learning_rate))
         except tf.errors.ResourceExhaustedError as error:
+            fewer = "set a lower replicas_at_once in luigi.cfg" if self.replicas_at_once > 1 else "use more devices"
             raise UserError(
-                f"the memory of a device does not hold {self._of_pass} images at a time "
-                f"({error.message.splitlines()[0]}). Lower replicas_at_once in luigi.cfg, training.replica_batch_size "
-                "or model.image_size."
+                f"the memory of a device does not hold {self.replicas_at_once} x {self._training.replica_batch_size} "
+                f"images at a time ({error.message.splitlines()[0]}): {fewer}, or a lower training.replica_batch_size, "
+                "which changes the batch-norm statistics."
             ) from None
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
@@ -132,9 +133,9 @@ class TrainStep:
 
     def _sum_in_fixed_order(self, of_pass: PassFunction) -> list[tf.Tensor]:
         """Over the passes of all devices: the same bits for any number of them."""
-        plan = Plan.of(self._training.replicas, self._devices)
         if self._training.replicas == 1:
             return of_pass(tf.constant(0))
+        plan = Plan.of(self._training.replicas, self._devices)
         size = sum(math.prod(shape) for shape in self._shapes)
         return cut(sum_over_replicas(lambda number: flat(of_pass(number)), plan, size), self._shapes)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet.training.fixed_order import Plan, completed, taken
+from resnet.training.fixed_order import Plan, taken
 
 
 class Sum(str):
@@ -19,19 +19,24 @@ class Sum(str):
 def on_devices(replicas: int, devices: int) -> str:
     """What all devices together compute, each by its row of the plan."""
     plan = Plan.of(replicas, devices)
-    sums, nodes = [], []
-    for device, additions in enumerate(plan.additions):
-        left: list[Sum] = []
-        for replica, count in enumerate(additions, start=device * len(additions)):
-            total = Sum(replica)
-            for _ in range(count):
-                total = left.pop() + total
-            left.append(total)
-            assert len(left) <= plan.height
-        assert len(left) == len(plan.nodes[device]) <= plan.most
-        sums += left
-        nodes += plan.nodes[device]
-    return str(completed(sums, nodes))
+    names = iter(range(replicas))
+    nodes = []
+    for additions, own in zip(plan.of_devices, plan.nodes, strict=True):
+        left = piled([Sum(next(names)) for _ in additions], additions)
+        assert len(left) == len(own) <= plan.most
+        nodes += left
+    [total] = piled(nodes, plan.of_nodes)
+    return str(total)
+
+
+def piled(sums: list[Sum], additions: np.ndarray) -> list[Sum]:
+    """What is on the pile in the end."""
+    left: list[Sum] = []
+    for total, count in zip(sums, additions, strict=True):
+        for _ in range(count):
+            total = left.pop() + total
+        left.append(total)
+    return left
 
 
 @given(st.data(), st.integers(1, 96))
@@ -47,7 +52,7 @@ def test_the_tree_is_that_of_the_docstring():
 
 @given(st.integers(1, 200))
 def test_a_device_keeps_few_sums_however_many_replicas_it_has(replicas):
-    assert Plan.of(replicas, 1).height <= np.log2(replicas) + 1
+    assert (1 - Plan.of(replicas, 1).of_devices).cumsum().max() <= np.log2(replicas) + 1
 
 
 @given(st.integers(0, 100), st.integers(1, 100))

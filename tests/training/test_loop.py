@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -14,54 +14,30 @@ from resnet.settings import Training
 from resnet.training.gradients import METRICS
 from resnet.training.log import TrainingLog
 from resnet.training.log_format import read_log
-from resnet.training.loop import TrainingLoop, epoch_line, save_on_failure
+from resnet.training.loop import TrainingLoop, epoch_line
 from resnet.training.schedule import Schedule
 
 
 class FakeCheckpoints(list):
-    """Checkpoints that only remember their steps."""
+    """Checkpoints that only remember their steps, and which are to be kept."""
+
+    def __init__(self, steps: Sequence[int] = (), full: bool = False):
+        super().__init__(steps)
+        self.kept: list[int] = []
+        self._full = full
 
     def save(self, step: int, *, keep: bool = False) -> None:
+        if self._full and self:
+            raise UserError(f"the checkpoint of step {step} cannot be written")
         self.append(step)
+        self.kept += [step] if keep else []
 
     def steps(self) -> list[int]:
         return list(self)
 
 
-def batches_then_failure(steps: range) -> Iterator[SimpleNamespace]:
-    for step in steps:
-        yield SimpleNamespace(step=step)
-    raise UserError("a record is corrupt")
-
-
 def validation(top1_error: float, top5_error: float) -> dict[str, float]:
     return {"loss": 1.2345, "top1_error": top1_error, "top5_error": top5_error}
-
-
-def test_a_checkpoint_of_all_completed_steps_is_saved_when_the_loader_fails():
-    checkpoints = FakeCheckpoints()
-    with pytest.raises(UserError, match="a record is corrupt"):
-        for _ in save_on_failure(batches_then_failure(range(5, 8)), checkpoints, 5):
-            pass
-    assert checkpoints == [8]
-
-
-def test_the_loaders_error_is_reported_where_the_checkpoint_cannot_be_saved_either(capsys):
-    class FullDisk(FakeCheckpoints):
-        def save(self, step: int, *, keep: bool = False) -> None:
-            raise UserError(f"the checkpoint of step {step} cannot be written")
-
-    with pytest.raises(UserError, match="a record is corrupt"):
-        list(save_on_failure(batches_then_failure(range(5, 8)), FullDisk(), 5))
-    assert "the checkpoint of step 8 cannot be written" in capsys.readouterr().err
-
-
-def test_a_loader_that_fails_at_its_first_batch_does_not_change_the_checkpoints():
-    for checkpoints in (FakeCheckpoints(), FakeCheckpoints([5])):
-        before = list(checkpoints)
-        with pytest.raises(UserError):
-            list(save_on_failure(batches_then_failure(range(0)), checkpoints, 5 if before else 0))
-        assert checkpoints == before
 
 
 def test_the_line_about_an_epoch_fits_in_80_columns():
@@ -103,14 +79,16 @@ class NotingLog(TrainingLog):
 class FakeTraining:
     """A loop over 10 steps in 2 epochs that trains nothing and notes what it does."""
 
-    def __init__(self, folder, done: int = 0, interrupt_at: str = "", fail_at: str = ""):
+    def __init__(self, folder, done: int = 0, interrupt_at: str = "", fail_at: str = "", disk_is_full: bool = False):
         self.events: list[str] = []
         self.placed: list[int] = []  # batches that went to the devices
         self.placed_at_lines: dict[int, int] = {}  # how many, when the log had its line about a step
         self.validated_at_news: list[int] = []  # lines of validation in the log, whenever there was news
-        self.checkpoints = FakeCheckpoints()
+        self.checkpoints = FakeCheckpoints(full=disk_is_full)
         self.meeting, self._interrupt_at, self._fail_at = Alone(), interrupt_at, fail_at
-        settings = Training(epochs=2, batch_size=4, replica_batch_size=4, checkpoint_steps=100, drop_epochs=[])
+        settings = Training(
+            epochs=2, batch_size=4, replica_batch_size=4, checkpoint_steps=100, drop_epochs=[], keep_epochs=[1]
+        )
         schedule = Schedule(settings, images=20)
         folder.mkdir(exist_ok=True)
         self.log = NotingLog(folder, done)
@@ -126,6 +104,8 @@ class FakeTraining:
             if self._interrupt_at == f"wait for {step}":  # the loader then has no more batches
                 self.meeting.request_stop()
                 return
+            if self._fail_at == f"wait for {step}":
+                raise UserError("a record is corrupt")
             yield SimpleNamespace(step=step, images=step, labels=None)
 
     def step(self) -> tf.Tensor:
@@ -168,13 +148,34 @@ def interrupted(tmp_path):
 def failed(tmp_path):
     """failed("check"): a training that ends with an error during that."""
 
-    def make(event: str, done: int = 0) -> FakeTraining:
+    def make(event: str, done: int = 0, disk_is_full: bool = False) -> FakeTraining:
         made = FakeTraining.__new__(FakeTraining)
         with pytest.raises(UserError, match="a record is corrupt"):
-            made.__init__(tmp_path, done, fail_at=event)
+            made.__init__(tmp_path, done, fail_at=event, disk_is_full=disk_is_full)
         return made
 
     return make
+
+
+@pytest.mark.parametrize(("step", "saved"), [(0, []), (1, [1]), (3, [1, 3]), (5, [1, 5])])
+def test_all_steps_are_saved_and_logged_where_the_next_batch_fails_to_come(failed, tmp_path, step, saved):
+    training = failed(f"wait for {step}")
+    assert training.checkpoints == saved
+    assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == list(range(1, step + 1))
+
+
+def test_an_epoch_to_keep_is_kept_also_where_the_next_batch_fails_to_come(failed, tmp_path):
+    assert FakeTraining(tmp_path / "whole").checkpoints.kept == [5]
+    assert failed("wait for 5").checkpoints.kept == [5]
+
+
+def test_a_failure_that_is_there_at_a_resume_leaves_the_checkpoints_as_they_are(failed):
+    assert failed("wait for 3", done=3).checkpoints == []
+
+
+def test_the_loaders_error_is_reported_where_the_checkpoint_cannot_be_saved_either(failed, capsys):
+    failed("wait for 3", disk_is_full=True)
+    assert "the checkpoint of step 3 cannot be written" in capsys.readouterr().err
 
 
 def test_the_validation_images_are_checked_before_the_first_step(failed):
@@ -233,11 +234,15 @@ def test_an_interruption_during_an_epochs_last_step_leaves_the_validation_to_the
     assert training.checkpoints == [1, 5]
 
 
-@pytest.mark.parametrize(("event", "steps"), [("validation 1", [1, 5]), ("validation 2", [1, 5, 10])])
-def test_an_interruption_during_a_validation_trains_no_further(interrupted, event, steps):
-    training = interrupted(event)
-    assert training.events[-1] == event
-    assert training.checkpoints == steps
+def test_an_interruption_during_a_validation_trains_no_further(interrupted):
+    training = interrupted("validation 1")
+    assert training.events[-1] == "validation 1"
+    assert training.checkpoints == [1, 5]
+
+
+def test_an_interruption_after_the_last_validation_changes_nothing_any_more(tmp_path):
+    training = FakeTraining(tmp_path, interrupt_at="validation 2")
+    assert training.checkpoints == [1, 5, 10]
 
 
 def test_an_epoch_that_was_not_validated_is_validated_first_on_resume(tmp_path):

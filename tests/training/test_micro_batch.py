@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from resnet.errors import UserError
@@ -17,8 +19,8 @@ def network() -> ResNet:
     return ResNet(20, 10)
 
 
-def memory_for(network: ResNet, images: float) -> int:
-    return int((bytes_of_state(network) + images * bytes_of_image(network, 16)) / 0.8)
+def memory_for(network: ResNet, images: float) -> Callable[[], int]:
+    return lambda: int((bytes_of_state(network) + images * bytes_of_image(network, 16)) / 0.8)
 
 
 @pytest.mark.parametrize(("images", "expected"), [(1, 1), (8.5, 1), (16.5, 2), (46, 4), (48.5, 6), (1000, 12)])
@@ -31,18 +33,18 @@ def test_they_are_its_share_at_most(network):
 
 
 def test_a_cpu_and_a_deterministic_training_run_one(network):
-    assert replicas_at_once(network, 16, FREE, 1, memory=0) == 1
+    assert replicas_at_once(network, 16, FREE, 1, memory=lambda: 0) == 1
     fixed = FREE.model_copy(update={"deterministic": True})
     assert replicas_at_once(network, 16, fixed, 1, memory_for(network, 1000)) == 1
 
 
 def test_what_luigi_cfg_says_is_taken_or_refused(network):
-    assert replicas_at_once(network, 16, FREE, 2, memory=0, wanted=3) == 3
+    assert replicas_at_once(network, 16, FREE, 2, memory=lambda: 0, wanted=3) == 3
     with pytest.raises(UserError, match=r"replicas_at_once = 4 .* 6 replicas of a device: set 1, 2, 3, 6 or 0"):
-        replicas_at_once(network, 16, FREE, 2, memory=0, wanted=4)
+        replicas_at_once(network, 16, FREE, 2, memory=lambda: 0, wanted=4)
     fixed = FREE.model_copy(update={"deterministic": True})
     with pytest.raises(UserError, match=r"needs training\.deterministic=false"):
-        replicas_at_once(network, 16, fixed, 2, memory=0, wanted=3)
+        replicas_at_once(network, 16, fixed, 2, memory=lambda: 0, wanted=3)
 
 
 def test_half_the_bits_of_activations_take_about_half_the_memory(network):
