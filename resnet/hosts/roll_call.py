@@ -82,7 +82,7 @@ def _from_environment(name: str, default: int, most: int) -> int:
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= most):
-        raise UserError(f"the environment variable {name} is {text!r}: set a number from 1 to {most}")
+        raise UserError(f"the environment variable {name} is {text!r}, and not a number from 1 to {most:,}")
     return int(text)
 
 

@@ -87,6 +87,12 @@ class Trial:
         newest = max((folder / "checkpoints").glob("step-*.safetensors"))
         return (folder / "weights.safetensors").read_bytes() + newest.read_bytes()
 
+    def validated(self, run: str) -> list[dict[str, float]]:
+        """What the log says of each epoch's validation."""
+        lines = (self.artifacts / "runs" / run / "train" / "log.jsonl").read_text().splitlines()
+        found = [json.loads(line) for line in lines if "validation_loss" in line]
+        return [{name: line[name] for name in line if name != "seconds"} for line in found]
+
     def step(self, run: str) -> int:
         """The last step in the log so far."""
         try:
@@ -134,7 +140,8 @@ def main() -> int:
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(Path(folder) / "artifacts")
-        print(ended(trial.on_hosts("alone", 1, 1), 600)[0].code, "one host, one device")
+        if code := ended(trial.on_hosts("alone", 1, 1), 600)[0].code:
+            sys.exit(f"training on one host ended with code {code}")
         for number in range(options.kills):
             run, victim, step = f"killed-{number}", random_moments.randrange(2), random_moments.randrange(1, 38)
             survivor, seconds = kill_at(trial, run, step, victim)

@@ -54,7 +54,7 @@ def test_all_ranks_stop_after_the_same_turn_whoever_asks_and_whenever(seed):
     def train(meeting: Meeting) -> int:
         stopped_at = turns_taken(meeting, collective, 1_000_000, asks.get(rank_of(meeting)))
         assert not meeting.turn()  # and it stays so
-        assert meeting.has_agreed_to_stop
+        assert meeting.is_at_end
         return stopped_at
 
     taken = in_meeting(train, hosts)
@@ -287,6 +287,55 @@ def test_an_interruption_of_one_rank_alone_ends_the_others():
     assert str(in_meeting(train, 2)[0]).endswith(" failed: it was interrupted")
 
 
+def test_a_second_ctrl_c_before_the_agreed_end_is_no_orderly_end():
+    """Rank 0 has begun a turn, which rank 1 owes it: the stop is agreed on for after that."""
+    begun = threading.Event()
+
+    def train(meeting: Meeting) -> None:
+        if rank_of(meeting):
+            begun.wait(20)
+            meeting.request_stop()
+            raise KeyboardInterrupt
+        assert meeting.turn()
+        begun.set()
+        if end := meeting.verdict(20):
+            raise UserError(end)
+
+    waiting, interrupted = in_meeting(train, 2)
+    assert isinstance(interrupted, KeyboardInterrupt)
+    assert str(waiting).endswith(" failed: it was interrupted")
+
+
+def test_ranks_that_come_together_wait_for_the_last_one():
+    order: list[str] = []
+    last = threading.Event()
+
+    def come(meeting: Meeting) -> None:
+        if rank_of(meeting) == 2:
+            last.wait(20)
+            order.append("the last one comes")
+        else:
+            last.set()
+        meeting.come_together()
+        order.append("together")
+
+    assert in_meeting(come, 3) == [None] * 3
+    assert order == ["the last one comes", *["together"] * 3]
+
+
+def test_ranks_that_wait_for_one_another_go_on_when_one_asks_to_stop():
+    def come(meeting: Meeting) -> bool:
+        if rank_of(meeting) == 1:
+            meeting.request_stop()
+            while not meeting.is_at_end:
+                meeting.verdict(0.05)
+        else:
+            meeting.come_together()
+        return meeting.turn()
+
+    assert in_meeting(come, 3) == [False] * 3
+
+
 def test_one_host_alone_has_the_same_calls_and_waits_for_nobody():
     with Alone() as meeting:
         assert meeting.turn()
@@ -297,5 +346,5 @@ def test_one_host_alone_has_the_same_calls_and_waits_for_nobody():
         assert meeting.verdict(60) == ""
         meeting.fail("anything")
         meeting.request_stop()
-        assert meeting.has_agreed_to_stop
+        assert meeting.is_at_end
         assert not meeting.turn()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "campaign"))
 
-from hosts import Trial, ended, kill_at, when
+from hosts import SETTINGS, Trial, ended, kill_at, when
 
-from resnet.hosts.cluster import free_loopback_cluster
+from resnet.hosts.cluster import Cluster, free_loopback_cluster
+from resnet.run import Run
+from resnet.stages import ledger_of
+from resnet.stages.train import facts_of
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +42,34 @@ def test_interrupted_on_two_hosts_killed_on_two_and_ended_on_one_the_weights_are
 
     assert ended(trial.on_hosts("several", 1, 3), 120)[0].code == 0
     assert trial.weights("several") == trial.weights("alone")
+    assert trial.validated("several") == trial.validated("alone")
+
+
+def test_two_hosts_with_two_devices_each_validate_and_train_as_one_device_does(trial):
+    """Undisturbed, so that each epoch is validated there."""
+    for code, said in ended(trial.on_hosts("undisturbed", 2, 2), 120):
+        assert code == 0, said
+    assert trial.weights("undisturbed") == trial.weights("alone")
+    assert trial.validated("undisturbed") == trial.validated("alone")
+
+
+def test_a_port_in_use_on_one_host_is_said_on_all_of_them(trial):
+    here, there = free_loopback_cluster(2)
+    with socket.create_server(("127.0.0.1", int(there.addresses[1].rpartition(":")[2]))):
+        hosts = [trial.call("train", "blocked", TF_CONFIG=each.tf_config) for each in (here, there)]
+        for code, said in ended(hosts, 60):
+            assert code == 1
+            assert "of this machine, where TensorFlow would listen, is in use" in said
+            assert "Traceback" not in said
+
+
+def test_hosts_compare_recipe_records_software_and_devices(trial):
+    run = Run.of("digits", SETTINGS, artifacts=trial.artifacts, name="alone")
+    facts = facts_of(ledger_of(run), Cluster(("a:1", "b:1"), 0))
+    assert facts["recipe.training.batch_size"] == "48"
+    assert facts["input.convert"] == ledger_of(run).finished("convert")["digest"]
+    assert facts["software.numpy"] == np.__version__
+    assert {"software.Python", "software.this project's commit", "set of devices", "run"} <= set(facts)
 
 
 def test_hosts_with_another_recipe_all_say_which_setting_differs(trial):

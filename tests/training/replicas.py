@@ -13,7 +13,13 @@ from resnet.settings import Training
 from resnet.training.step import TrainStep
 
 REPLICAS, REPLICA_SIZE, STEPS = 12, 4, 2
-WAYS = {1: ("fixed", "together"), 2: ("fixed", "free"), 3: ("fixed",), 4: ("fixed",)}  # by devices
+FEW = 4  # replicas, so that each of four devices has one
+WAYS = {  # by devices
+    1: ("fixed", "few", "together"),
+    2: ("fixed", "free"),
+    3: ("fixed",),
+    4: ("fixed", "few"),
+}
 
 
 def main(count: int, path: str) -> None:
@@ -27,7 +33,9 @@ def main(count: int, path: str) -> None:
     labels = random.integers(0, 10, REPLICAS * REPLICA_SIZE).astype(np.int32)
     results = one_by_one(images, labels) if count == 1 else {}
     for way in WAYS[count]:
-        found = trained(strategy, images, labels, deterministic=way == "fixed", at_once=4 if way == "together" else 1)
+        count = FEW * REPLICA_SIZE if way == "few" else len(images)
+        is_fixed, at_once = way in ("fixed", "few"), 4 if way == "together" else 1
+        found = trained(strategy, images[:count], labels[:count], is_fixed, at_once)
         results |= {f"{way}/{key}": value for key, value in found.items()}
     np.savez(path, **results)
 
