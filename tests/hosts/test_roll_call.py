@@ -120,7 +120,7 @@ def test_another_port_can_be_set(monkeypatch):
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "٣"])
 def test_what_is_no_port_is_refused(monkeypatch, port):
     monkeypatch.setenv(PORT, port)
-    with pytest.raises(UserError, match=f"{PORT} is .* not a port"):
+    with pytest.raises(UserError, match=f"{PORT} is .* not a number from 1 to 65,535"):
         meet(Cluster(("a:1", "b:2"), 0), {})
 
 
