@@ -1,9 +1,9 @@
 """An exported network against Evaluate's predictions, on every validation image.
 
 An exported network computes in float32 on the CPU. What Evaluate computed in decides how far the two may differ:
-bfloat16 keeps 8 bits of a number, TensorFloat-32 (float32 on GPUs that have it) 11. Each tolerance is ten times or more
-what was measured on the digits: 1e-6 in float32 (predictions.csv is rounded to 6 decimals), 7e-4 with operands rounded
-as in TensorFloat-32, 1e-2 in bfloat16. Another image size, order of channels or of classes is far beyond all three.
+bfloat16 keeps 8 bits of a number, float16 and TensorFloat-32 keep 11. Each tolerance is ten times or more what was
+measured on the digits: 1e-6 in float32 (predictions.csv is rounded to 6 decimals), 7e-4 with operands rounded as in
+TensorFloat-32, 1e-2 in bfloat16. Another image size, order of channels or of classes is far beyond all three.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def tolerance(precision: str, devices: Collection[str]) -> float:
         return BFLOAT16
     if precision == "float32" and all(device.startswith("CPU") for device in devices):
         return FLOAT32
-    return TENSORFLOAT32  # as many bits as float16; GPUs had it for float32 too, in earlier versions
+    return TENSORFLOAT32  # also of float32 on GPUs, where earlier versions used it
 
 
 def compare(title: str, answer: Answerer, run: Run, evaluated: Evaluated, tolerance: float) -> Comparison:
