@@ -54,12 +54,12 @@ def measure(exported: ExportedStep, options: argparse.Namespace) -> dict[str, An
     check: dict[str, Any] | None = None
     try:
         add_contenders(group, exported, options)
-        if EXPORTED not in group.processes:
-            raise LeftOut(f"the exported step does not run here: {group.left_out[EXPORTED]}")
+        require_exported(group)
         if options.check:
             check = group.processes[EXPORTED].ask("check")
         for number in range(1, options.rounds + 1):
             group.round(number)
+            require_exported(group)
             for workers, rounds in fed.items():
                 rounds.append(fed_round(group, workers))
                 print(f"round {number}, {workers} workers: {rounds[-1]['rate']:,.1f} images/s", file=sys.stderr)
@@ -69,6 +69,12 @@ def measure(exported: ExportedStep, options: argparse.Namespace) -> dict[str, An
     names = ("rounds", "seconds", "made_state")
     about = machine() | {name: getattr(options, name) for name in names} | exported.task._replace(images="")._asdict()
     return {"about": about, "check": check, "contenders": contenders, "fed": fed, "left_out": group.left_out}
+
+
+def require_exported(group: Group) -> None:
+    """Raise LeftOut where the exported step cannot be measured: the rest is compared with it."""
+    if EXPORTED in group.left_out:
+        raise LeftOut(f"the exported step does not run here: {group.left_out[EXPORTED]}")
 
 
 def add_contenders(group: Group, exported: ExportedStep, options: argparse.Namespace) -> None:
