@@ -5,8 +5,8 @@
 
 Numbers are averages since the line before. Errors are in percent; data_wait is the fraction of the time spent waiting
 for images (a GPU may be busy with the step before meanwhile); seconds is the training time so far, over all attempts.
-In float16 there are also loss_scale, after the last step, and skipped_steps, how many have overflowed. The line after an
-epoch has validation_loss, validation_top1_error and validation_top5_error instead.
+In float16 there are also loss_scale, after the last step, and skipped_steps, how many have overflowed. The line after
+an epoch has validation_loss, validation_top1_error and validation_top5_error instead.
 """
 
 from __future__ import annotations
