@@ -80,10 +80,13 @@ def test_a_signal_that_comes_while_signals_are_blocked_is_delivered_afterwards()
         signal.signal(signal.SIGHUP, before)
 
 
-def test_the_peak_of_a_worker_is_its_own_and_not_that_of_the_process_that_started_it():
+def test_the_peak_of_a_worker_is_its_own_and_not_that_of_the_process_that_started_it(monkeypatch):
     """getrusage would say the latter, on Linux."""
+    monkeypatch.setattr(PeakMemory, "largest_worker", 0)  # other tests in this process may have had workers
     ballast = np.ones(40_000_000)  # 320 MB
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()  # Python has started in it
         PeakMemory.note_worker(process.pid)
         process.kill()
     assert PeakMemory.facts()["process"] > ballast.nbytes
