@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from resnet.model.layers import BatchNorm, Conv, Dense
+from resnet.model.layers import BatchNorm, Conv, Dense, Replicas
 
 ROUNDING = {"rtol": 1e-5, "atol": 1e-5}  # of values about 1
 
@@ -54,13 +53,24 @@ def test_a_new_batch_normalisation_changes_its_input_by_epsilon_only():
 def test_batch_normalisation_in_training_uses_the_batch_and_reports_its_mean_and_unbiased_variance():
     x = 3 * values(4, 3, 3, 5) + np.arange(5, dtype=np.float32)
     norm = norm_with_random_variables(5)
-    statistics: list[tuple[tf.Tensor, tf.Tensor]] = []
-    y = norm(x, statistics)
+    batch = Replicas(1)
+    y = norm(x, batch)
     expected = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5) * norm.scale + norm.offset
     np.testing.assert_allclose(y, expected, **ROUNDING)
-    [(mean, variance)] = statistics
+    [(mean, variance)] = batch.statistics
     np.testing.assert_allclose(mean, x.mean((0, 1, 2)), **ROUNDING)
     np.testing.assert_allclose(variance, x.var((0, 1, 2), ddof=1), **ROUNDING)
+
+
+def test_replicas_are_normalised_each_by_its_own_images_and_their_statistics_added_up():
+    x = values(6, 3, 3, 5) * np.arange(1, 7, dtype=np.float32).reshape(-1, 1, 1, 1)
+    norm = norm_with_random_variables(5)
+    together, apart = Replicas(3), [Replicas(1) for _ in range(3)]
+    y = norm(x, together)
+    parts = [norm(x[2 * i : 2 * i + 2], one) for i, one in enumerate(apart)]
+    np.testing.assert_array_equal(y, np.concatenate(parts))
+    for found, *each in zip(together.statistics[0], *(one.statistics[0] for one in apart), strict=True):
+        np.testing.assert_allclose(found, sum(each), **ROUNDING)
 
 
 def test_batch_normalisation_in_inference_uses_the_stored_mean_and_variance():
@@ -70,11 +80,11 @@ def test_batch_normalisation_in_inference_uses_the_stored_mean_and_variance():
     np.testing.assert_allclose(norm(x, None), expected, **ROUNDING)
 
 
-@pytest.mark.parametrize("statistics", [None, []], ids=["inference", "training"])
-def test_batch_normalisation_does_not_change_its_variables(statistics: list | None):
+@pytest.mark.parametrize("replicas", [None, Replicas(2)], ids=["inference", "training"])
+def test_batch_normalisation_does_not_change_its_variables(replicas: Replicas | None):
     norm = norm_with_random_variables(5)
     before = [variable.numpy() for variable in norm.variables]
-    norm(values(4, 3, 3, 5), statistics)
+    norm(values(4, 3, 3, 5), replicas)
     assert all(np.array_equal(old, new) for old, new in zip(before, norm.variables, strict=True))
 
 

@@ -66,7 +66,7 @@ def test_srun_starts_a_task_a_node_with_nothing_that_belongs_to_this_machine(lau
 def test_srun_without_slurm_is_one_message(launched, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     launched("srun", 2)
-    with pytest.raises(UserError, match=r"there is no srun here: run luigi in a job of Slurm"):
+    with pytest.raises(UserError, match=r"in the Slurm job that luigi runs in, and this is none: run luigi in a job"):
         require_launcher()
 
 
