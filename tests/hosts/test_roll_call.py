@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import zmq
 from rank_threads import QUICK, in_meeting, in_threads, rank_of
 
 from resnet.errors import UserError
+from resnet.hosts import roll_call
 from resnet.hosts.cluster import ONE_HOST, Cluster, free_loopback_cluster
 from resnet.hosts.meeting import Alone
 from resnet.hosts.messages import MOST_BYTES, VERSION, word_of
@@ -160,9 +162,25 @@ def test_a_chief_whose_own_name_has_a_loopback_number_can_be_reached_from_elsewh
 )
 def test_a_chief_that_is_not_at_its_own_address_says_so(address, words):
     with pytest.raises(UserError) as error:
-        meet(Cluster((address, "127.0.0.1:8888"), 0), {})
+        meet(Cluster((address, "127.0.0.1:8888"), 0), {}, seconds=0.5)
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_name_that_is_known_only_after_a_while_is_waited_for(monkeypatch):
+    """A new pod's, say."""
+    answers = iter([OSError("not yet"), [(0, 0, 0, "", ("127.0.0.1", 0))]])
+
+    def look_up(*arguments):
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(roll_call.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(roll_call, "NAME_SECONDS", 0.0)
+    cluster = Cluster(("pod-0:8888", "pod-1:8888"), 0)
+    assert roll_call._number_of(cluster, 8889, time.monotonic() + 60) == "127.0.0.1"
 
 
 def has_ipv6() -> bool:
