@@ -75,7 +75,7 @@ def _digest(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
 
 
 def values(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray]:
-    return {name: variable.numpy() for name, variable in variables.items()}
+    return {name: np.asarray(variable.numpy()) for name, variable in variables.items()}  # a scalar's is no array
 
 
 def digest_of(variables: Mapping[str, tf.Variable]) -> str:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training import loss_scale
+from resnet.training.checkpoints import Checkpoints
 from resnet.training.loss_scale import FIRST, GREATEST, LossScale
 from resnet.training.step import TrainStep
 
@@ -79,3 +80,13 @@ def test_the_gradients_do_not_depend_on_the_scale(step):
 
     for one, other in zip(gradients(2.0**14), gradients(2.0**15), strict=True):
         assert np.linalg.norm(one - other) < 0.05 * np.linalg.norm(one)
+
+
+def test_the_scale_is_in_the_checkpoint(step, tmp_path):
+    step.state["loss_scale/scale"].assign(4096.0)
+    step.state["loss_scale/steps_without_overflow"].assign(17)
+    Checkpoints(tmp_path, step._network, step.state).save(3)
+    step.state["loss_scale/scale"].assign(1.0)
+    step.state["loss_scale/steps_without_overflow"].assign(0)
+    assert Checkpoints(tmp_path, step._network, step.state).restore_newest() == 3
+    assert [step.state[f"loss_scale/{name}"].numpy() for name in ("scale", "steps_without_overflow")] == [4096, 17]
