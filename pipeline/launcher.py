@@ -55,8 +55,14 @@ class Process(NamedTuple):
 
 
 def require_launcher() -> None:
-    """Raise UserError, before anything runs, where Train could not start its hosts."""
-    if hosts().launcher == "srun" and not (shutil.which("srun") and "SLURM_JOB_ID" in os.environ):
+    """Raise UserError, before anything runs, where Train could not start the hosts that luigi.cfg asks for."""
+    settings = hosts()
+    if (settings.count != 1 and settings.launcher == "none") or settings.count == 0:
+        raise UserError(
+            f"count = {settings.count} under [hosts] in luigi.cfg, and launcher = {settings.launcher}: set a launcher "
+            "that starts so many hosts (docs/cluster.md), or count = 1"
+        )
+    if settings.launcher == "srun" and not (shutil.which("srun") and "SLURM_JOB_ID" in os.environ):
         raise UserError(
             "launcher = srun under [hosts] in luigi.cfg starts the hosts in the Slurm job that luigi runs in, and this "
             "is none: run luigi in a job (docs/cluster.md), or set launcher = none"
@@ -69,6 +75,6 @@ def training_processes(command: list[str]) -> list[Process]:
     if settings.launcher == "local" and settings.count > 1:
         return [Process(command, {"TF_CONFIG": cluster.tf_config}) for cluster in free_loopback_cluster(settings.count)]
     if settings.launcher == "srun":
-        srun = ["srun", f"--ntasks={max(settings.count, 1)}", "--ntasks-per-node=1", "--kill-on-bad-exit=0"]
+        srun = ["srun", f"--ntasks={settings.count}", "--ntasks-per-node=1", "--kill-on-bad-exit=0"]
         return [Process([*processes.command("resnet.processes"), *srun, *command], is_child=False)]
     return [Process(command)]

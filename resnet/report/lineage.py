@@ -166,6 +166,10 @@ def _cautions(results: Results, commit: str | None) -> list[str]:
     if started := results.started_from:
         what = f"run {started['run']}" if started.get("run") else started.get("file", "")
         found.append(f"Training started from {what} (SHA-256 {started['sha256']}), which must be there.")
+    if not (results.run.recipe.training.deterministic or results.imported):
+        found.append(
+            "training.deterministic was false: numbers may be added in another order, so the bytes may differ."
+        )
     if train.get("corrupt_records"):
         found.append("Corrupt records were substituted, as the table above says.")
     return found

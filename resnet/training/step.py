@@ -6,8 +6,9 @@ micro-batches, one after the other: of one replica, or of several in one pass.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,8 @@ class TrainStep:
 
     def place(self, images: np.ndarray, labels: np.ndarray) -> Placed:
         """Send uint8 images [n, size, size, 3] and int32 labels [n] to the devices. This waits for no step."""
-        return Placed(share(self._strategy, images), share(self._strategy, labels))
+        with self._explaining_lack_of_memory():
+            return Placed(share(self._strategy, images), share(self._strategy, labels))
 
     def __call__(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> tf.Tensor:
         """Train on a batch; returns its `metrics`, float32."""
@@ -79,8 +81,13 @@ class TrainStep:
 
     def on(self, batch: Placed, learning_rate: float) -> tf.Tensor:
         """Likewise on a batch that is there already. On a GPU, the metrics can be read only when the step is done."""
-        try:
+        with self._explaining_lack_of_memory():
             return self._run(*batch, tf.constant(learning_rate))
+
+    @contextlib.contextmanager
+    def _explaining_lack_of_memory(self) -> Iterator[None]:
+        try:
+            yield
         except tf.errors.ResourceExhaustedError as error:
             fewer = "set a lower replicas_at_once in luigi.cfg" if self.replicas_at_once > 1 else "use more devices"
             raise UserError(

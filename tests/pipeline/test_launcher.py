@@ -31,8 +31,15 @@ def launched(monkeypatch):
 
 
 def test_without_a_launcher_there_is_one_process_whose_environment_is_not_touched(launched):
-    assert launched("none", 4) == [Process(COMMAND)]
+    assert launched("none", 1) == [Process(COMMAND)]
     assert launched("local", 1) == [Process(COMMAND)]
+
+
+@pytest.mark.parametrize(("launcher", "count"), [("none", 4), ("none", 0), ("local", 0), ("srun", 0)])
+def test_hosts_that_nothing_would_start_are_one_message(launched, launcher, count):
+    launched(launcher, count)
+    with pytest.raises(UserError, match=rf"count = {count} under \[hosts\] in luigi.cfg, and launcher = {launcher}"):
+        require_launcher()
 
 
 def test_local_hosts_are_processes_of_one_cluster_the_chief_first(launched):

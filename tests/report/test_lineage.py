@@ -86,6 +86,12 @@ def test_what_stands_in_the_way_of_the_same_bytes_is_said(repeated, facts, cauti
     assert caution in " ".join(repeated(MadeRun(), **facts).cautions)
 
 
+def test_a_training_that_is_not_deterministic_promises_no_bytes(repeated):
+    caution = "training.deterministic was false"
+    assert caution in " ".join(repeated(MadeRun(overrides=["training.deterministic=false"])).cautions)
+    assert caution not in " ".join(repeated(MadeRun(name="other")).cautions)
+
+
 def test_each_stage_names_what_it_was_made_from(tmp_path, results_of):
     results = results_of(MadeRun().write(tmp_path))
     rows = {row.title: row for row in stage_facts(results)}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from resnet.errors import UserError
 from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training.gradients import errors
@@ -80,6 +81,22 @@ def test_frozen_layers_keep_every_bit_and_have_no_momentum():
     frozen = {name for name in before if name.startswith(("stem", "stage1"))}
     assert {name for name in before if before[name].tobytes() == after[name].tobytes()} == frozen
     assert not any(name.startswith(("momentum/stem", "momentum/stage1")) for name in step.state)
+
+
+@pytest.mark.parametrize("moment", ["place", "run"])
+def test_a_device_without_enough_memory_is_one_message(moment, monkeypatch):
+    def refuse(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nDetails")
+
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    with strategy.scope():
+        step = TrainStep(ResNet(20, 10), strategy, Training(batch_size=8, replica_batch_size=8))
+    if moment == "place":
+        monkeypatch.setattr("resnet.training.step.share", refuse)
+    else:
+        monkeypatch.setattr(step, "_run", refuse)
+    with pytest.raises(UserError, match=r"does not hold 1 x 8 images at a time \(OOM when allocating tensor\): use"):
+        step(IMAGES, LABELS, 0.1)
 
 
 def test_a_step_compiled_by_xla_gives_the_same_gradients_up_to_rounding(steps):
