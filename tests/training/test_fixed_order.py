@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet.training.fixed_order import Plan, taken
+from resnet.devices import gathered
+from resnet.training.fixed_order import Plan, sum_over_replicas, taken
 
 
 class Sum(str):
@@ -60,3 +62,29 @@ def test_the_nodes_that_are_left_cover_the_replicas_in_order(first, count):
     _, nodes = taken([range(i, i + 1) for i in range(first, first + count)])
     assert [replica for node in nodes for replica in node] == list(range(first, first + count))
     assert all(node.start % len(node) == 0 and len(node).bit_count() == 1 for node in nodes)
+
+
+class Gathering:
+    """The context of a device, among three whose values come in another order than theirs."""
+
+    order = (2, 0, 1)
+
+    def __init__(self, values: list[float]):
+        self._values, self.replica_id_in_sync_group = values, tf.constant(0)
+
+    def all_gather(self, value: tf.Tensor, axis: int) -> tf.Tensor:
+        if value.dtype == tf.int32:
+            return tf.constant(self.order)
+        return tf.constant([self._values[device] for device in self.order], shape=(3, *value.shape[1:]))
+
+
+def test_the_order_is_that_of_the_devices_in_whatever_order_tensorflow_gathers(monkeypatch):
+    """1 is less than what float32 can tell 1e8 from: (1e8 - 1e8) + 1 = 1, and any other order gives 0."""
+    monkeypatch.setattr(tf.distribute, "get_replica_context", lambda: Gathering([1e8, -1e8, 1.0]))
+    total = sum_over_replicas(lambda number: tf.constant([1e8]), Plan.of(3, 3), 1)
+    assert total.numpy().tolist() == [1.0]
+
+
+def test_gathered_values_can_be_had_in_the_order_of_the_devices(monkeypatch):
+    monkeypatch.setattr(tf.distribute, "get_replica_context", lambda: Gathering([10.0, 11.0, 12.0]))
+    assert gathered(tf.constant(10.0)).in_order().numpy().tolist() == [10, 11, 12]
