@@ -39,7 +39,7 @@ PRETRAINING = (
 
 def main() -> None:
     options = _options()
-    photographs = _photographs(options.photographs)
+    photographs = photographs_of(options.photographs)
     names = sorted(photographs)
     new = names[::3]
     known = [name for name in names if name not in new]
@@ -94,7 +94,7 @@ def shown(metrics: dict) -> str:
     return f"{view['top1_error']:.1f} % error ({low:.1f} to {high:.1f}) on {metrics['images']} images"
 
 
-def _photographs(paths: list[Path]) -> dict[str, np.ndarray]:
+def photographs_of(paths: list[Path]) -> dict[str, np.ndarray]:
     """BGR pixels of 768x512 by name: strips of one size."""
     hopper = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     found = {path.stem: cv2.imread(str(path)) for path in [*paths, hopper]}

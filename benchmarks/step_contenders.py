@@ -12,9 +12,16 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from step_task import LEARNING_RATE, LeftOut, StepTask
+
+if TYPE_CHECKING:  # importing TensorFlow takes seconds, and the interpreter of PyTorch has none
+    import tensorflow as tf
+
+    from resnet.model.network import ResNet
+    from resnet.settings import Recipe
+    from resnet.training.step import TrainStep
 
 CHECKPOINTED = "this project"  # the contender that also saves checkpoints
 
@@ -26,26 +33,32 @@ class Row(NamedTuple):
 
 
 CONTENDERS = {
-    "this project": Row("step_contenders:Ours", {"xla": False}),
+    "this project": Row("step_contenders:Ours", {}),
+    "this project, deterministic": Row("step_contenders:Ours", {"deterministic": True}),
     "this project, XLA": Row("step_contenders:Ours", {"xla": True}),
     "Keras": Row("step_keras:KerasStep", {"xla": False}),
     "Keras, XLA": Row("step_keras:KerasStep", {"xla": True}),
     "PyTorch": Row("step_torch:TorchStep", {"compiled": False}, is_torch=True),
     "PyTorch, compiled": Row("step_torch:TorchStep", {"compiled": True}, is_torch=True),
+    "products of matrices": Row("step_ceiling:Ceiling", {}),  # the ceiling of them all
 }
 
 
 class Ours:
     """`resnet.training.step.TrainStep`, as the trainer runs it."""
 
-    def __init__(self, task: list[Any], xla: bool, folder: str = ""):
+    def __init__(self, task: list[Any], xla: bool = False, deterministic: bool = False, folder: str = ""):
         import tensorflow as tf
 
         from resnet.devices import device_names
         from resnet.training.checkpoints import Checkpoints
 
-        self._step, network, strategy = training_step(StepTask(*task), xla)
-        self._images, self._labels = StepTask(*task).load()
+        own = StepTask(*task)
+        if deterministic and own.deterministic:
+            raise LeftOut("with --deterministic, every contender is")
+        own = own._replace(deterministic=own.deterministic or deterministic)
+        self._step, network, strategy = training_step(own, xla)
+        self._images, self._labels = own.load()
         self._numbers = itertools.count(1)
         self._temporary = tempfile.TemporaryDirectory(prefix="checkpoints-", dir=folder or None)
         self._checkpoints = Checkpoints(Path(self._temporary.name), network, self._step.state)
@@ -61,29 +74,41 @@ class Ours:
         return {"bytes": os.path.getsize(self._checkpoints.save(next(self._numbers)))}
 
 
-def training_step(task: StepTask, xla: bool) -> tuple[Any, Any, Any]:
-    """The recipe's TrainStep with one replica, its network and the trainer's strategy."""
+def training_step(task: StepTask, xla: bool) -> tuple[TrainStep, ResNet, tf.distribute.Strategy]:
+    """The recipe's TrainStep, its network and the trainer's strategy."""
+    recipe = recipe_of(task, xla)
+    strategy = strategy_of(recipe)
+    return *made_step(recipe, task.classes, strategy), strategy
+
+
+def strategy_of(recipe: Recipe) -> tf.distribute.Strategy:
+    """The trainer's, over one device. Raises LeftOut where it would use several."""
     from resnet.devices import make_strategy
     from resnet.run import Machine
 
-    recipe = recipe_of(task, xla)
     training = recipe.training
     strategy = make_strategy(Machine(), 1, precision=training.precision, deterministic=training.deterministic)
     if strategy.num_replicas_in_sync > 1:
         raise LeftOut("it would use several devices; show it one, with CUDA_VISIBLE_DEVICES=0")
-    return *made_step(recipe, task.classes, strategy), strategy
+    return strategy
 
 
-def made_step(recipe: Any, classes: int, strategy: Any) -> tuple[Any, Any]:
+def made_network(recipe: Recipe, classes: int, strategy: tf.distribute.Strategy) -> ResNet:
     from resnet.model.network import network_of
-    from resnet.training.step import TrainStep
 
     with strategy.scope():
-        network = network_of(recipe, classes)
+        return network_of(recipe, classes)
+
+
+def made_step(recipe: Recipe, classes: int, strategy: tf.distribute.Strategy) -> tuple[TrainStep, ResNet]:
+    from resnet.training.step import TrainStep
+
+    network = made_network(recipe, classes, strategy)
+    with strategy.scope():
         return TrainStep(network, strategy, recipe.training), network
 
 
-def recipe_of(task: StepTask, xla: bool) -> Any:
+def recipe_of(task: StepTask, xla: bool) -> Recipe:
     """The recipe of ImageNet with the task's settings. Raises UserError for a setting that this version does not
     have."""
     from resnet.recipes import load_recipe
@@ -93,7 +118,7 @@ def recipe_of(task: StepTask, xla: bool) -> Any:
         f"model.image_size={task.size}",
         f'model.stride_in="{task.stride_in}"',
         f"training.batch_size={task.batch}",
-        f"training.replica_batch_size={task.batch}",
+        f"training.replica_batch_size={task.batch // task.replicas}",
         f'training.precision="{task.precision}"',
         f"training.xla={json.dumps(xla)}",
         f"training.deterministic={json.dumps(task.deterministic)}",

@@ -9,8 +9,11 @@ A step is forward, backward, update, loss, top-1 and top-5 error. Each contender
 steps when it is asked to and otherwise waits: A B C, A B C, and so on. All have the same batch of random images. This
 project takes the uint8 images; Keras and PyTorch are given float32 images that were prepared before. Depths, batches
 and precisions are measured one after the other. A contender that is not installed, or cannot do a task, is left out
-with its reason. On a busy machine, set OMP_WAIT_POLICY=passive: PyTorch's threads otherwise keep cores busy while they
-wait for each other.
+with its reason. "Products of matrices" are the ceiling: as many operations as the step's convolutions, and nothing
+else.
+
+All wait with their memory, 3 to 5 GB each for ResNet-50 and 32 images: choose some with --only where it is short. On a
+busy machine, set OMP_WAIT_POLICY=passive: PyTorch's threads otherwise keep cores busy while they wait for each other.
 """
 
 from __future__ import annotations
@@ -61,7 +64,15 @@ def main() -> None:
 
 def task_of(options: argparse.Namespace, depth: int, batch: int, precision: str, images: str) -> StepTask:
     return StepTask(
-        depth, batch, options.size, options.classes, precision, options.stride_in, options.deterministic, images
+        depth,
+        batch,
+        options.size,
+        options.classes,
+        precision,
+        options.stride_in,
+        options.deterministic,
+        images,
+        options.replicas,
     )
 
 
@@ -102,16 +113,18 @@ def checkpoint_cost(saves: list[dict[str, Any]], step_seconds: float, every: int
 
 def about(options: argparse.Namespace) -> dict[str, Any]:
     """What the figures depend on, besides what each group says itself."""
-    names = ("size", "classes", "stride_in", "deterministic", "rounds", "seconds")
+    names = ("size", "classes", "stride_in", "replicas", "deterministic", "rounds", "seconds")
     return {**machine(), **{name: getattr(options, name) for name in names}}
 
 
 def print_group(group: dict[str, Any], facts: dict[str, Any]) -> None:
     """The table of one depth, batch and precision."""
+    norm_groups = f", {facts['replicas']} batch-norm groups" if facts["replicas"] > 1 else ""
     devices = sorted({figure["device"] for figure in group["contenders"].values()})
     print(
         f"\nResNet-{group['depth']}, {group['batch']} images of {facts['size']}x{facts['size']} a step, "
         f"{group['precision']}, stride in the {facts['stride_in']} convolution"
+        f"{norm_groups}"
         f"{', deterministic' if facts['deterministic'] else ''}; {', '.join(devices) or 'no device'}; "
         f"{facts['cores']} cores of {facts['cpu']}, Python {facts['python']}, load {facts['load']:.1f}; median of "
         f"{facts['rounds']} rounds of about {facts['seconds']:g} s, alternating\n"
@@ -151,6 +164,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=224, help="of the images, in pixels")
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--stride-in", choices=("1x1", "3x3"), default="1x1", help="as in the recipe's model.stride_in")
+    parser.add_argument("--replicas", type=int, default=1, help="batch-norm groups in a batch, of this project")
     parser.add_argument("--deterministic", action="store_true", help="as the recipe's training.deterministic")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10, help="of a round, about; at least one step is done")
@@ -165,7 +179,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--check-steps", type=int, default=0, metavar="N", help="export also the state after N steps, to compare with"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if any(batch % options.replicas for batch in options.batch):
+        parser.error(f"--replicas={options.replicas} does not divide the batch")
+    return options
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import weakref
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ import tensorflow as tf
 
 from resnet.devices import device_names, lend, make_strategy, peak_gpu_memory, shared_strategy
 from resnet.devices.placing import ALIGNMENT
+from resnet.devices.strategy import sharing
 from resnet.errors import UserError
 from resnet.run import Machine
+from resnet.settings import Training
 
 
 def test_missing_gpus_are_an_error_and_not_silently_replaced_by_the_cpu():
@@ -25,6 +28,42 @@ def test_without_gpus_the_cpu_is_one_device():
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has GPUs")
     assert device_names(make_strategy(Machine(), replicas=4)) == [f"CPU ({len(os.sched_getaffinity(0))} cores)"]
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """What `make_strategy` asks of TensorFlow, by name."""
+    calls: dict[str, list] = {"tensor_float_32": [], "determinism": []}
+    experimental = tf.config.experimental
+    monkeypatch.setattr(experimental, "enable_tensor_float_32_execution", calls["tensor_float_32"].append)
+    monkeypatch.setattr(experimental, "enable_op_determinism", lambda: calls["determinism"].append(True))
+    return calls
+
+
+@pytest.mark.parametrize("precision", get_args(Training.model_fields["precision"].annotation))
+def test_inputs_are_rounded_to_tensorfloat_32_only_where_the_recipe_says_so(precision, chosen):
+    make_strategy(Machine(), precision=precision)
+    assert chosen["tensor_float_32"] == [precision == "tensorfloat32"]
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_operations_are_deterministic_only_where_the_recipe_says_so(deterministic, chosen):
+    make_strategy(Machine(), deterministic=deterministic)
+    assert chosen["determinism"] == [True] * deterministic
+
+
+@pytest.mark.parametrize(
+    ("available", "replicas", "hosts", "used"),
+    [(4, 4, 1, 4), (4, 6, 1, 3), (4, 6, 2, 3), (3, 4, 2, 2), (4, 7, 1, 1), (4, 0, 1, 4), (1, 12, 3, 1)],
+)
+def test_as_many_devices_of_each_host_are_used_as_share_the_replicas_evenly(available, replicas, hosts, used, caplog):
+    assert sharing(available, replicas, hosts) == used
+    assert bool(caplog.messages) == (used < available)
+
+
+def test_hosts_that_cannot_share_the_replicas_are_told_which_number_can():
+    with pytest.raises(UserError, match="3 hosts cannot share the recipe's 4 replicas evenly: start a number of hosts"):
+        sharing(1, 4, 3)
 
 
 def test_a_shared_strategy_is_made_where_tensorflow_runs_already(monkeypatch):

@@ -28,7 +28,7 @@ def make_strategy(
     not. `precision` and `deterministic`: see `settings.Training`. Hosts of a cluster call it together.
     """
     gpus = gpus_of_host(machine, cluster)
-    used = _sharing(len(gpus) or machine.cpu_devices, replicas, cluster.hosts)
+    used = sharing(len(gpus) or machine.cpu_devices, replicas, cluster.hosts)
     if gpus:
         tf.config.set_visible_devices(gpus[:used], "GPU")
     elif used > 1:
@@ -56,7 +56,7 @@ def gpus_of_host(machine: Machine, cluster: Cluster) -> list[tf.config.PhysicalD
     return own[: machine.devices or None]
 
 
-def _sharing(available: int, replicas: int, hosts: int) -> int:
+def sharing(available: int, replicas: int, hosts: int) -> int:
     """How many devices of each host share the replicas evenly: as many as can. Raises UserError where none can."""
     if replicas % hosts:
         raise UserError(

@@ -36,7 +36,7 @@ def disagreement(cluster: Cluster, facts: Mapping[int, Facts]) -> str:
 def _sentence(cluster: Cluster, rank: int, name: str, theirs: str | None, chiefs: str | None) -> str:
     whole, _, detail = name.partition(".")
     values = f"{_shown(theirs)} there, and {_shown(chiefs)} on {cluster.named(0)}"
-    return f"{cluster.named(rank)} has another {whole}: {f'{detail} is ' if detail else ''}{values}"
+    return f"{cluster.named(rank)} differs in {whole}: {f'{detail} is ' if detail else ''}{values}"
 
 
 def _shown(value: str | None) -> str:

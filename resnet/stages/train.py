@@ -135,7 +135,8 @@ def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
         for section, values in identity["settings"].items()
         for name, value in values.items()
     }
-    facts |= {f"input.{name}": digest for name, digest in identity["inputs"].items()}
+    names = {"convert": "records"}
+    facts |= {f"{names.get(name, name)}.digest": digest for name, digest in identity["inputs"].items()}
     facts |= {f"software.{name}": version for name, version in software["packages"].items()}
     facts |= {"software.Python": software["python"], "software.this project's commit": software["git_commit"]}
     facts |= {"run": ledger.run.name, "set of devices": devices_in_words(machine, cluster)}
@@ -202,6 +203,8 @@ def finish(attempt: Attempt, pieces: Pieces, checkpoints: Checkpoints, hosts: in
     log = attempt.folder / "log.jsonl"
     facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
     facts |= {"hosts": hosts} if hosts > 1 else {}
+    at_once = pieces.step.replicas_at_once
+    facts |= {"replicas_at_once": at_once} if at_once > 1 else {}
     attempt.finish(
         [weights],
         byproducts=[log] if log.exists() else [],  # a full disk may have had no room for it

@@ -87,13 +87,9 @@ class Meter:
         """The scale after the steps, and how many were skipped. Raises UserError where no scale is small enough."""
         scale, skipped = float(columns["loss_scale"][-1]), int(columns["skipped_steps"].sum())
         if skipped:
-            logger.warning(
-                "%d of the steps %d to %d changed nothing: a gradient overflowed in float16. The loss scale is %g",
-                skipped,
-                self._step + 1,
-                step,
-                scale,
-            )
+            first = self._step + 1
+            which = f"step {step}" if first == step else f"{skipped} of the steps {first} to {step}"
+            logger.warning("%s changed nothing: a gradient overflowed in float16. The loss scale is %g", which, scale)
         if scale < 1:
             raise UserError(
                 f"gradients overflow in float16 up to step {step}, however small the loss scale. "

@@ -22,24 +22,24 @@ def test_hosts_agree_exactly_when_all_their_facts_are_equal(found):
 
 def test_host_fact_and_both_values_are_named():
     told = disagreement(THREE, {0: {"tensorflow": "2.21"}, 1: {"tensorflow": "2.21"}, 2: {"tensorflow": "2.20"}})
-    assert told.startswith("host 2 (c:3) has another tensorflow: 2.20 there, and 2.21 on host 0 (a:1). ")
+    assert told.startswith("host 2 (c:3) differs in tensorflow: 2.20 there, and 2.21 on host 0 (a:1). ")
 
 
 def test_a_detail_is_named_with_what_it_belongs_to():
     name = "recipe.training.batch_size"
     told = disagreement(THREE, {0: {name: "256"}, 1: {name: "128"}})
-    assert "host 1 (b:2) has another recipe: training.batch_size is 128 there, and 256 on host 0" in told
+    assert "host 1 (b:2) differs in recipe: training.batch_size is 128 there, and 256 on host 0" in told
 
 
 def test_a_fact_that_one_host_lacks_is_a_difference():
-    assert "has another code: nothing there, and x on" in disagreement(THREE, {0: {"code": "x"}, 1: {}})
-    assert "has another code: x there, and nothing on" in disagreement(THREE, {0: {}, 1: {"code": "x"}})
+    assert "differs in code: nothing there, and x on" in disagreement(THREE, {0: {"code": "x"}, 1: {}})
+    assert "differs in code: x there, and nothing on" in disagreement(THREE, {0: {}, 1: {"code": "x"}})
 
 
 def test_three_differences_are_named_and_the_rest_counted():
     chiefs = {f"recipe.setting{i}": "1" for i in range(5)}
     told = disagreement(THREE, {0: chiefs, 1: dict.fromkeys(chiefs, "2")})
-    assert told.count("has another") == 3
+    assert told.count("differs in") == 3
     assert "; and 2 more differences. " in told
     assert "; and 1 more difference. " in disagreement(THREE, {0: {}, 1: dict(list(chiefs.items())[:4])})
 

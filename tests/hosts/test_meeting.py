@@ -134,7 +134,7 @@ def test_facts_can_be_compared_again():
     results = in_meeting(compare)
     assert len({str(result) for result in results}) == 1
     assert "host 2 (127.0.0.1:" in str(results[0])
-    assert "has another weights: abd there, and abc on host 0" in str(results[0])
+    assert "differs in weights: abd there, and abc on host 0" in str(results[0])
 
 
 def test_every_rank_gets_the_chiefs_value():
@@ -146,7 +146,7 @@ def test_every_rank_gets_the_chiefs_value():
 
 def test_ranks_that_are_at_different_points_hear_of_it():
     results = in_meeting(lambda meeting: meeting.agree({"step": "5"}) if rank_of(meeting) else meeting.from_chief(5), 2)
-    assert all("has another step: 5 there, and nothing on host 0" in str(result) for result in results)
+    assert all("differs in step: 5 there, and nothing on host 0" in str(result) for result in results)
 
 
 @pytest.mark.parametrize("late", [0, 2])

@@ -66,8 +66,8 @@ def test_every_host_says_who_disagrees_on_what():
     batch_sizes = ["256", "256", "128"]
     results = in_meeting(rank_of, facts=lambda rank: {"recipe.training.batch_size": batch_sizes[rank], "code": "x"})
     assert "host 2 (127.0.0.1:" in same_error(results)
-    assert "has another recipe: training.batch_size is 128 there, and 256 on host 0" in same_error(results)
-    assert same_error(results).count("has another") == 1
+    assert "differs in recipe: training.batch_size is 128 there, and 256 on host 0" in same_error(results)
+    assert same_error(results).count("differs in") == 1
 
 
 @pytest.mark.parametrize("missing", [1, 2])

@@ -67,7 +67,7 @@ def test_hosts_compare_recipe_records_software_and_devices(trial):
     run = Run.of("digits", SETTINGS, artifacts=trial.artifacts, name="alone")
     facts = facts_of(ledger_of(run), Cluster(("a:1", "b:1"), 0))
     assert facts["recipe.training.batch_size"] == "48"
-    assert facts["input.convert"] == ledger_of(run).finished("convert")["digest"]
+    assert facts["records.digest"] == ledger_of(run).finished("convert")["digest"]
     assert facts["software.numpy"] == np.__version__
     assert {"software.Python", "software.this project's commit", "set of devices", "run"} <= set(facts)
 
@@ -81,5 +81,5 @@ def test_hosts_with_another_recipe_all_say_which_setting_differs(trial):
     for code, said in ended(hosts, 60):
         assert code == 1
         assert "host 1 (127.0.0.1:" in said
-        assert "has another recipe: training.learning_rate is 0.05 there, and 0.1 on host 0" in said
+        assert "differs in recipe: training.learning_rate is 0.05 there, and 0.1 on host 0" in said
         assert "Traceback" not in said

@@ -41,6 +41,11 @@ def test_a_skipped_step_is_in_the_log_and_in_a_message_with_the_halved_scale(tmp
     )
 
 
+def test_where_a_line_is_about_one_step_the_message_names_it(tmp_path, caplog):
+    written(tmp_path, [1, 90, 50, 16384, 1])
+    assert "step 1 changed nothing: a gradient overflowed" in caplog.text
+
+
 def test_without_an_overflow_there_is_no_message(tmp_path, caplog):
     assert written(tmp_path, [1, 90, 50, 32768, 0])["skipped_steps"] == 0
     assert caplog.text == ""
