@@ -16,7 +16,9 @@ from resnet.files import sha256
 
 MODULE, STATE, AFTER, DESCRIPTION = "step.stablehlo", "state.safetensors", "after.safetensors", "step.json"
 INPUTS = ("images", "labels", "learning_rate")  # the arguments before the state
-METRICS = "metrics"  # the result that replaces no argument: loss, top-1 and top-5 error, float32 [3]
+METRICS = (
+    "metrics"  # the result that replaces no argument: loss, top-1 and top-5 error, float32 [3], and two more in float16
+)
 REQUIRED = {"arguments", "results", "step", "tensorflow", "stablehlo", "platform", "sha256"}
 
 

@@ -99,9 +99,12 @@ def fed_round(group: Group, workers: int) -> dict[str, float]:
 def print_report(report: dict[str, Any]) -> None:
     about = report["about"]
     device = report["contenders"][EXPORTED]["device"]
+    replicas = f", {about['replicas']} replicas" if about["replicas"] > 1 else ""
     print(
         f"\nResNet-{about['depth']}, {about['batch']} images of {about['size']}x{about['size']} a step, "
         f"{about['precision']}, stride in the {about['stride_in']} convolution"
+        f"{', deterministic' if about['deterministic'] else ''}"
+        f"{replicas}"
         f"{', with made numbers as its state' if about['made_state'] else ''}; {device}; "
         f"{about['cores']} cores of {about['cpu']}, Python {about['python']}, load {about['load']:.1f}; median of "
         f"{about['rounds']} rounds of about {about['seconds']:g} s, alternating\n"

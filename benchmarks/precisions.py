@@ -18,15 +18,19 @@ import time
 from pathlib import Path
 
 from fine_tuning import PRETRAINING, SMALL, photographs_of, write_images
+from machine import machine
 
+from resnet.errors import UserError
 from resnet.run import Run
 from resnet.stages import run_stage
 
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16", "float16")
 CROPS = 100, 40  # of each photograph, for training and for validation
 
 
 def main() -> None:
-    options = _options()
+    options, facts = _options(), machine()
+    print(f"{facts['cores']} cores of {facts['cpu']}, Python {facts['python']}, load {facts['load']:.1f}", flush=True)
     with tempfile.TemporaryDirectory(prefix="precisions-") as folder:
         root = Path(folder)
         if "photographs" in options.tasks:
@@ -36,15 +40,20 @@ def main() -> None:
             for seed in range(1, options.seeds + 1):
                 settings = [f"training.precision={precision}", f"training.seed={seed}", *options.override]
                 start = time.perf_counter()
-                top1, skipped = train(root, task, f"{task}-{precision}-{seed}", settings)
+                try:
+                    top1, skipped = train(root, task, f"{task}-{precision}-{seed}", settings)
+                except UserError as error:
+                    print(f"  {task}, {precision}, seed {seed} FAILED: {error}", flush=True)
+                    continue
                 errors.append(top1)
                 print(
                     f"  {task}, {precision}, seed {seed}: {top1:.2f} % error after {time.perf_counter() - start:.0f} s"
                     f"{f', {skipped} steps skipped' if precision == 'float16' else ''}",
                     flush=True,
                 )
-            spread = f"standard deviation {statistics.stdev(errors):.2f}" if len(errors) > 1 else "one seed"
-            print(f"{task}, {precision}: mean {statistics.mean(errors):.2f} % error, {spread}", flush=True)
+            if errors:
+                spread = f"standard deviation {statistics.stdev(errors):.2f}" if len(errors) > 1 else "one seed"
+                print(f"{task}, {precision}: mean {statistics.mean(errors):.2f} % error, {spread}", flush=True)
 
 
 def train(root: Path, task: str, name: str, settings: list[str]) -> tuple[float, int]:
@@ -66,7 +75,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, nargs="*")
     parser.add_argument("--tasks", nargs="+", choices=("digits", "photographs"), default=["digits", "photographs"])
-    parser.add_argument("--precisions", nargs="+", default=["float32", "float16"])
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32", "float16"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--override", action="append", default=[], help="of both recipes")
     return parser.parse_args()

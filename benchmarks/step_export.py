@@ -39,6 +39,8 @@ def export_step(step: TrainStep, network: ResNet, task: StepTask, folder: Path, 
 
     Raises UserError for a step that XLA cannot compile or StableHLO cannot express.
     """
+    # XLA writes into the module how exact products are; left alone, it would allow TensorFloat-32 in all of float32.
+    tf.config.experimental.enable_tensor_float_32_execution(task.precision == "tensorfloat32")
     images, labels = made_batch(task.batch, task.size, task.classes)
     arguments = tf.constant(images), tf.constant(labels), tf.constant(LEARNING_RATE)
     function = tf.function(step._on_all_devices, autograph=False, jit_compile=True)

@@ -54,16 +54,23 @@ class Group:
                 self._rates[name].append(rate)
                 print(f"round {number}, {name}: {rate:,.1f} images/s", file=sys.stderr, flush=True)
 
-    def _run(self, name: str, steps: int) -> float:
-        """Images a second; 0 for a contender that had to be left out."""
+    def ask(self, name: str, do: str, **arguments: Any) -> list[dict[str, Any]]:
+        """What a contender measured; nothing from one that is left out, now or before."""
+        if name not in self.processes:
+            return []
         try:
-            figures = self.processes[name].ask("run", steps=steps)
-            if not math.isfinite(figures["loss"]):
-                raise LeftOut(f"its loss became {figures['loss']}")
+            return [self.processes[name].ask(do, **arguments)]
         except LeftOut as reason:
             self._leave_out(name, str(reason))
-            return 0.0
-        return steps * self.batch / figures["seconds"]
+            return []
+
+    def _run(self, name: str, steps: int) -> float:
+        """Images a second; 0 for a contender that had to be left out."""
+        for figures in self.ask(name, "run", steps=steps):
+            if math.isfinite(figures["loss"]):
+                return steps * self.batch / figures["seconds"]
+            self._leave_out(name, f"its loss became {figures['loss']}")
+        return 0.0
 
     def _leave_out(self, name: str, reason: str) -> None:
         print(f"left out: {name}: {reason}", file=sys.stderr, flush=True)

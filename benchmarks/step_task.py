@@ -27,7 +27,7 @@ class StepTask(NamedTuple):
     stride_in: str  # as in the recipe's model.stride_in
     deterministic: bool
     images: str  # the file with the batch: see `write_batch`
-    replicas: int = 1  # batch-norm groups in a batch, of this project's step
+    replicas: int = 1  # of the recipe, in a batch: their batch-norm statistics are apart; the other contenders have one
 
     def load(self) -> tuple[np.ndarray, np.ndarray]:
         """Uint8 images [n, size, size, 3] and int32 labels [n]."""

@@ -54,10 +54,9 @@ def main() -> None:
             images = write_batch(Path(folder) / f"{batch}.npz", batch, options.size, options.classes)
             groups.append(measure(task_of(options, depth, batch, precision, str(images)), options))
             print_group(groups[-1], facts)
-    report = {"about": facts, "groups": groups}
-    if options.json:
-        with atomic(Path(options.json), "w") as file:
-            json.dump(report, file, indent=1)
+            if options.json:
+                with atomic(Path(options.json), "w") as file:
+                    json.dump({"about": facts, "groups": groups}, file, indent=1)
     if not any(group["contenders"] for group in groups):
         sys.exit("nothing was measured: every contender was left out, for the reasons above")
 
@@ -90,8 +89,8 @@ def measure(task: StepTask, options: argparse.Namespace) -> dict[str, Any]:
         saves: list[dict[str, Any]] = []
         for number in range(1, options.rounds + 1):
             group.round(number)
-            if options.checkpoint_every and CHECKPOINTED in group.processes:
-                saves.append(group.processes[CHECKPOINTED].ask("save"))
+            if options.checkpoint_every:
+                saves += group.ask(CHECKPOINTED, "save")
         contenders = group.summary()
     finally:
         group.close()
@@ -119,12 +118,12 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
 
 def print_group(group: dict[str, Any], facts: dict[str, Any]) -> None:
     """The table of one depth, batch and precision."""
-    norm_groups = f", {facts['replicas']} batch-norm groups" if facts["replicas"] > 1 else ""
+    replicas = f", {facts['replicas']} replicas" if facts["replicas"] > 1 else ""
     devices = sorted({figure["device"] for figure in group["contenders"].values()})
     print(
         f"\nResNet-{group['depth']}, {group['batch']} images of {facts['size']}x{facts['size']} a step, "
         f"{group['precision']}, stride in the {facts['stride_in']} convolution"
-        f"{norm_groups}"
+        f"{replicas}"
         f"{', deterministic' if facts['deterministic'] else ''}; {', '.join(devices) or 'no device'}; "
         f"{facts['cores']} cores of {facts['cpu']}, Python {facts['python']}, load {facts['load']:.1f}; median of "
         f"{facts['rounds']} rounds of about {facts['seconds']:g} s, alternating\n"
@@ -164,7 +163,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=224, help="of the images, in pixels")
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--stride-in", choices=("1x1", "3x3"), default="1x1", help="as in the recipe's model.stride_in")
-    parser.add_argument("--replicas", type=int, default=1, help="batch-norm groups in a batch, of this project")
+    parser.add_argument("--replicas", type=int, default=1, help="of this project's step, in a batch")
     parser.add_argument("--deterministic", action="store_true", help="as the recipe's training.deterministic")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10, help="of a round, about; at least one step is done")
@@ -180,7 +179,7 @@ def _options() -> argparse.Namespace:
         "--check-steps", type=int, default=0, metavar="N", help="export also the state after N steps, to compare with"
     )
     options = parser.parse_args()
-    if any(batch % options.replicas for batch in options.batch):
+    if options.replicas < 1 or any(batch % options.replicas for batch in options.batch):
         parser.error(f"--replicas={options.replicas} does not divide the batch")
     return options
 

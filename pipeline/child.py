@@ -14,6 +14,8 @@ from resnet.errors import UserError
 from resnet.processes import PARENT, command, signals_blocked
 from resnet.progress import ENVIRONMENT
 
+INTERRUPTED = 130  # the exit code of a stage that has saved its work
+
 
 def stage_command(stage: str, options: Sequence[str]) -> list[str]:
     """`python -m resnet STAGE`, as this interpreter runs it."""
@@ -45,6 +47,8 @@ def run_stage(stage: str, processes: Sequence[Process], on_news: Callable[[dict[
         for child in started:
             child.wait()
         raise
+    if codes[0] == -signal.SIGKILL:  # what others say of it is less
+        error = ""
     if codes[0]:
         raise UserError(error or _unexplained(stage, codes[0], processes[0].is_child))
 
@@ -58,8 +62,10 @@ def _start(process: Process, writing: int) -> subprocess.Popen:
 
 
 def _unexplained(stage: str, code: int, is_child: bool) -> str:
-    if code == -9:
+    if code == -signal.SIGKILL:
         return f"python -m resnet {stage} was killed: by hand, or by the kernel because memory ran out (see dmesg)"
     if code in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP) and is_child:
         return f"python -m resnet {stage} was stopped before it had begun; the same command continues"
+    if code == INTERRUPTED:
+        return f"{stage} was interrupted; the same command continues it"
     return f"python -m resnet {stage} ended with exit code {code}: see its messages above"

@@ -15,7 +15,7 @@ class Number(luigi.IntParameter):
 
     def parse(self, text: str) -> int:
         if not (text.isascii() and text.isdigit()):
-            stop(f"luigi.cfg: {text!r} under [pipeline] must be a whole number, 0 or more ({self.description})")
+            stop(f"luigi.cfg: {text!r} must be a whole number, 0 or more ({self.description})")
         return int(text)
 
 

@@ -177,7 +177,13 @@ class StageTask(RunTask):
             self.say_done()
             return
         print(f"{self.task_family}: starting ({reason})", flush=True)
-        run_stage(self.stage, self._processes(stage_command(self.stage, self._options())), self.show_progress)
+        try:
+            run_stage(self.stage, self._processes(stage_command(self.stage, self._options())), self.show_progress)
+        except UserError as error:
+            if not self.complete():
+                raise
+            # srun's exit code is the worst of all hosts': one may have failed when the chief was done.
+            print(f"{self.task_family}: it is complete; what was said in the end: {error}", flush=True)
 
     def _processes(self, command: list[str]) -> list[Process]:
         """What to start for the stage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -19,6 +20,16 @@ def provenance() -> dict[str, Any]:
         "host": platform.node(),
         "git_commit": _git_commit(),
     }
+
+
+def code_digest() -> str:
+    """The SHA-256 of this package's code and recipes, with the names of their files: a commit does not say what else
+    has changed, and an image without its checkout has none."""
+    here, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted([*here.rglob("*.py"), *here.rglob("*.toml")]):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(here).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def _package_versions() -> dict[str, str]:

@@ -54,7 +54,7 @@ def test_operations_are_deterministic_only_where_the_recipe_says_so(deterministi
 
 @pytest.mark.parametrize(
     ("available", "replicas", "hosts", "used"),
-    [(4, 4, 1, 4), (4, 6, 1, 3), (4, 6, 2, 3), (3, 4, 2, 2), (4, 7, 1, 1), (4, 0, 1, 4), (1, 12, 3, 1)],
+    [(4, 4, 1, 4), (4, 6, 1, 3), (4, 6, 2, 3), (3, 4, 2, 2), (4, 7, 1, 1), (4, 1, 1, 1), (4, 0, 1, 4), (1, 12, 3, 1)],
 )
 def test_as_many_devices_of_each_host_are_used_as_share_the_replicas_evenly(available, replicas, hosts, used, caplog):
     assert sharing(available, replicas, hosts) == used

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 
 import tensorflow as tf
@@ -11,6 +12,8 @@ from resnet.devices.cuda_driver import call
 from resnet.devices.strategy import gpus_of_host
 from resnet.hosts.cluster import Cluster
 from resnet.run import Machine
+
+logger = logging.getLogger(__name__)
 
 
 def device_names(strategy: tf.distribute.Strategy) -> list[str]:
@@ -41,7 +44,11 @@ def gpu_memory() -> int:
     """
     if not (gpus := tf.config.get_visible_devices("GPU")):
         return 0
-    driver, sizes = ctypes.CDLL("libcuda.so.1"), []
+    try:
+        driver, sizes = ctypes.CDLL("libcuda.so.1"), []
+    except OSError as error:
+        logger.warning("the memory of the GPUs is not known (%s): each runs one replica at a time", error)
+        return 0
     call(driver, "cuInit", ctypes.c_uint(0))
     for gpu in gpus:
         device, size = ctypes.c_int(), ctypes.c_size_t()

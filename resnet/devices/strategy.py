@@ -64,13 +64,15 @@ def sharing(available: int, replicas: int, hosts: int) -> int:
             f"{replicas}, or set training.batch_size and training.replica_batch_size to other values."
         )
     used = max(count for count in range(1, available + 1) if replicas % (hosts * count) == 0)
-    if replicas > 1 and used < available:
+    if used < available:
         logger.warning(
-            "only %d of %d devices%s are used: more cannot share the recipe's %d replicas evenly",
+            "only %d of %d devices%s used: more cannot share the recipe's %d replica%s (training.batch_size / "
+            "training.replica_batch_size) evenly",
             used,
             available,
-            " of each host" if hosts > 1 else "",
+            f"{' of each host' if hosts > 1 else ''} {'is' if used == 1 else 'are'}",
             replicas,
+            "" if replicas == 1 else "s",
         )
     return used
 

@@ -106,7 +106,8 @@ def require_own_port(cluster: Cluster) -> None:
     if cluster.hosts > 1 and not _is_free(port, ""):
         raise UserError(
             f"port {port} of this machine, where TensorFlow would listen, is in use: end the other program (`ss -ltnp` "
-            "names it; it may be an earlier attempt), or give this host another port"
+            "names it; it may be an earlier attempt), or give this host another port (under Slurm, where the job's "
+            "number decides it: submit the job again)"
         )
 
 

@@ -6,7 +6,8 @@ What it promises:
 - where one is lost or fails, all others end with one message that names it. A killed process is seen within
   `Times.gone` seconds, and one that only says nothing, because its machine or the network is gone, within `Times.lost`;
 - a rank that is stopped for less than that, or busy (tracing a graph, say), is not lost;
-- none waits for ever: what all ranks come to together has a time limit.
+- what all ranks come to together has a time limit, but for `come_together`: a rank that hangs, on a disk that does not
+  answer, say, and still gives signs of life is waited for.
 
 How the stop is agreed on. A rank's main thread may be in the middle of turn n, which ends only when all others begin
 it, so nobody may stop before n. Therefore the chief asks all ranks how many turns they have begun, and each answers

@@ -87,15 +87,21 @@ def _from_environment(name: str, default: int, most: int) -> int:
 
 
 def _bound(cluster: Cluster, port: int, deadline: float) -> Link:
-    """The chief's socket, at the number that its name stands for: only what this address reaches can connect."""
-    number = _number_of(cluster, port, deadline)
-    is_loopback = ipaddress.ip_address(number.partition("%")[0]).is_loopback
-    if is_loopback and len(cluster.processes_on_machine) < cluster.hosts:
-        number = "0.0.0.0"  # Debian gives a machine's own name a loopback number, at which others do not reach it
-    try:
-        return Link.bound(f"tcp://[{number}]:{port}" if ":" in number else f"tcp://{number}:{port}")
-    except zmq.ZMQError as error:
-        raise UserError(_unbindable(cluster, number, port, error.errno or 0)) from None
+    """The chief's socket, at the number that its name stands for: only what this address reaches can connect.
+
+    For a while, the name of a pod that was started again may stand for the number that it had before.
+    """
+    while True:
+        number = _number_of(cluster, port, deadline)
+        is_loopback = ipaddress.ip_address(number.partition("%")[0]).is_loopback
+        if is_loopback and len(cluster.processes_on_machine) < cluster.hosts:
+            number = "0.0.0.0"  # Debian gives a machine's own name a loopback number, at which others do not reach it
+        try:
+            return Link.bound(f"tcp://[{number}]:{port}" if ":" in number else f"tcp://{number}:{port}")
+        except zmq.ZMQError as error:
+            if error.errno != errno.EADDRNOTAVAIL or time.monotonic() + NAME_SECONDS > deadline:
+                raise UserError(_unbindable(cluster, number, port, error.errno or 0)) from None
+        time.sleep(NAME_SECONDS)
 
 
 def _number_of(cluster: Cluster, port: int, deadline: float) -> str:

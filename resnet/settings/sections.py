@@ -191,7 +191,9 @@ class Training(Section):
         "Weights, statistics and loss are always float32.",
     )
     xla: bool = setting(
-        False, "Compile the network's part of the step with XLA. The first step takes longer, by minutes on a GPU."
+        False,
+        "Compile the network's part of the step with XLA. The first step takes longer, by minutes on a GPU. The depths "
+        "for ImageNet need deterministic=false with it.",
     )
     deterministic: bool = setting(
         True,

@@ -36,7 +36,7 @@ from resnet.loader.loader import Loader
 from resnet.loader.sampler import Share
 from resnet.model.network import ResNet, network_of
 from resnet.progress import be_silent
-from resnet.provenance import provenance
+from resnet.provenance import code_digest, provenance
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
 from resnet.settings import Training
@@ -53,6 +53,10 @@ from resnet.training.step import TrainStep
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import digest_of, write_weights
 from resnet.weights.sources import read_source, require_settings
+
+logger = logging.getLogger(__name__)
+
+BEGUN = "begun.json"  # in the stage's folder: see `resnet.ledger`
 
 
 class Pieces(NamedTuple):
@@ -77,8 +81,9 @@ def main(run: Run, attempt: Attempt) -> None:
         if not first:
             checkpoints.started_from = start(attempt.ledger, pieces, attempt.begun)
         with TrainingLog(attempt.folder, first) as log:
-            meeting.from_chief([first, log.is_validated])
-            agree_on_state(meeting, checkpoints, attempt.folder)
+            if meeting.cluster.hosts > 1:
+                meeting.from_chief([first, log.is_validated, sha256(attempt.folder / BEGUN)])
+                agree_on_state(meeting, checkpoints)
             train(run, meeting, pieces, checkpoints, log, first, attempt.on_news)
         finish(attempt, pieces, checkpoints, meeting.cluster.hosts)
         meeting.from_chief("finished")
@@ -93,12 +98,13 @@ def assist(run: Run, ledger: Ledger) -> None:
         pieces = build(run, meeting)
         folder = run.stage_folder("train")
         checkpoints = ChiefsCheckpoints(folder / "checkpoints", pieces.network, pieces.step.state)
-        first, is_validated = meeting.from_chief(None)
+        first, is_validated, begun = meeting.from_chief(None)
+        require_shared(folder, begun)
         if first:
             checkpoints.restore(first)
         else:
             start(ledger, pieces)
-        agree_on_state(meeting, checkpoints, folder)
+        agree_on_state(meeting, checkpoints)
         train(run, meeting, pieces, checkpoints, NoLog(is_validated), first)
         meeting.from_chief(None)  # so that a chief that cannot finish ends all hosts, which then start again together
 
@@ -113,18 +119,28 @@ def met(ledger: Ledger) -> Iterator[Meeting]:
     with meet(cluster, facts_of(ledger, cluster) if cluster.hosts > 1 else {}) as meeting:
         try:
             yield meeting
-        except tf.errors.OpError:
+        except tf.errors.OpError as error:
+            if cluster.hosts > 1:
+                logger.warning("%s; looking whether another host is the reason", error.message.splitlines()[0])
             if message := meeting.verdict(2 * LOST_SECONDS):
                 raise UserError(message) from None
             raise
 
 
-def agree_on_state(meeting: Meeting, checkpoints: Checkpoints, folder: Path) -> None:
-    """Raise UserError where another host begins with other weights, or does not see the stage's folder."""
-    if meeting.cluster.hosts > 1:
-        begun = folder / "begun.json"
-        seen = sha256(begun) if begun.exists() else "nothing"
-        meeting.agree({f"content of {begun}": seen, "state of the network": digest_of(checkpoints.variables)})
+def require_shared(folder: Path, digest: str) -> None:
+    """Raise UserError unless this host sees the chief's begun.json, of this digest, in the stage's folder."""
+    begun = folder / BEGUN
+    names = os.listdir(folder)  # NFS remembers for a while that a file was not there, until the folder is read again
+    if BEGUN not in names or sha256(begun) != digest:
+        raise UserError(
+            f"{begun} is {'another one' if BEGUN in names else 'not there'}: this is not the folder that host 0 writes "
+            "to. All hosts need the same --artifacts folder, on a disk that they share."
+        )
+
+
+def agree_on_state(meeting: Meeting, checkpoints: Checkpoints) -> None:
+    """Raise UserError where another host begins with other weights."""
+    meeting.agree({"state of the network": digest_of(checkpoints.variables)})
 
 
 def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
@@ -139,8 +155,9 @@ def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
     facts |= {f"{names.get(name, name)}.digest": digest for name, digest in identity["inputs"].items()}
     facts |= {f"software.{name}": version for name, version in software["packages"].items()}
     facts |= {"software.Python": software["python"], "software.this project's commit": software["git_commit"]}
+    facts |= {"software.the SHA-256 of this project's code": code_digest()}
     facts |= {"run": ledger.run.name, "set of devices": devices_in_words(machine, cluster)}
-    facts |= {"luigi.cfg.replicas_at_once": str(machine.replicas_at_once)}
+    facts |= {"machine settings.replicas_at_once": str(machine.replicas_at_once)}
     return {name: str(value) for name, value in facts.items()}
 
 

@@ -54,14 +54,17 @@ class Meter:
         self._metrics.append(metrics)  # read when a line is written: reading waits for the device
 
     def write(self, step: int, learning_rate: float) -> str:
-        """Write a line about the steps up to `step`; returns its gist. Raises UserError for a loss that is not
-        finite."""
+        """Write a line about the steps up to `step`; returns its gist. Skipped steps do not count, unless all were.
+        Raises UserError for a loss that is not finite."""
         columns = dict(zip(self._names, tf.stack(self._metrics, 1).numpy(), strict=True))
-        numbers = {name: float(columns[name].mean()) for name in METRICS}
+        counted = columns["skipped_steps"] == 0 if "skipped_steps" in columns else np.ones(len(self._metrics), bool)
+        if not counted.any():
+            counted[:] = True
+        numbers = {name: float(columns[name][counted].mean()) for name in METRICS}
         if not math.isfinite(numbers["loss"]):
             in_float16 = " float16 ends at 65,504: try training.precision=bfloat16." if "loss_scale" in columns else ""
             raise UserError(
-                f"the loss became {numbers['loss']:.6g} between steps {self._step} and {step}. "
+                f"the loss became {numbers['loss']:.6g} in the steps {self._step + 1} to {step}. "
                 f"Lower training.learning_rate, and look at the images and labels.{in_float16}"
             )
         if "loss_scale" in columns:
@@ -90,7 +93,7 @@ class Meter:
             first = self._step + 1
             which = f"step {step}" if first == step else f"{skipped} of the steps {first} to {step}"
             logger.warning("%s changed nothing: a gradient overflowed in float16. The loss scale is %g", which, scale)
-        if scale < 1:
+        if scale < 1 and columns["skipped_steps"][-1]:
             raise UserError(
                 f"gradients overflow in float16 up to step {step}, however small the loss scale. "
                 "Lower training.learning_rate, or set training.precision=bfloat16."

@@ -89,11 +89,12 @@ class TrainStep:
         try:
             yield
         except tf.errors.ResourceExhaustedError as error:
-            fewer = "set a lower replicas_at_once in luigi.cfg" if self.replicas_at_once > 1 else "use more devices"
+            ways = ["a lower replicas_at_once in luigi.cfg"] if self.replicas_at_once > 1 else []
+            ways += ["training.precision=bfloat16"] if self._training.precision != "bfloat16" else []
+            ways += ["a lower training.replica_batch_size, which changes the batch-norm statistics"]
             raise UserError(
                 f"the memory of a device does not hold {self.replicas_at_once} x {self._training.replica_batch_size} "
-                f"images at a time ({error.message.splitlines()[0]}): {fewer}, or a lower training.replica_batch_size, "
-                "which changes the batch-norm statistics."
+                f"images at a time ({error.message.splitlines()[0]}): set {', or '.join(ways)}."
             ) from None
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:

@@ -95,3 +95,13 @@ def test_a_module_with_operations_outside_of_stablehlo_is_refused():
     text = "func.func @main(%0: tensor<f32>) -> tensor<f32> { %1 = mhlo.erf %0 : tensor<f32> return %1 : tensor<f32> }"
     with pytest.raises(UserError, match="not plain StableHLO"):
         portable(text)
+
+
+@pytest.mark.parametrize(("precision", "exactness"), [("float32", "HIGHEST"), ("tensorfloat32", "DEFAULT")])
+def test_an_export_in_float32_forbids_tensorfloat_32(precision, exactness, steps, tmp_path, monkeypatch):
+    texts: list[str] = []
+    monkeypatch.setattr("step_export.portable", lambda text: texts.append(text) or b"")
+    export_step(*steps[0], TASK._replace(precision=precision), tmp_path)
+    products = [line for line in texts[0].splitlines() if "stablehlo.convolution" in line or "stablehlo.dot" in line]
+    assert len(products) > 60
+    assert all(exactness in line for line in products)

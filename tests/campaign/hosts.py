@@ -52,7 +52,9 @@ class Trial:
 
     def __init__(self, artifacts: Path):
         self.artifacts = artifacts
-        self.call("convert", "records").wait()
+        [(code, said)] = ended([self.call("convert", "records")], 300)
+        if code:
+            raise RuntimeError(f"conversion ended with code {code}: {said}")
 
     def call(self, stage: str, run: str, *more: str, **environment: str) -> subprocess.Popen:
         """Start a stage."""

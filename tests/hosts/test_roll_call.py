@@ -167,6 +167,14 @@ def test_a_chief_that_is_not_at_its_own_address_says_so(address, words):
         assert word in str(error.value)
 
 
+def test_a_name_that_stands_for_an_earlier_number_at_first_is_looked_up_again(monkeypatch):
+    numbers = iter(["198.51.100.7", "127.0.0.1"])
+    monkeypatch.setattr("resnet.hosts.roll_call._number_of", lambda *_: next(numbers))
+    monkeypatch.setattr("resnet.hosts.roll_call.NAME_SECONDS", 0.01)
+    addresses = ("localhost:8888", "localhost:8889")
+    assert in_meeting(lambda meeting: True, clusters=[Cluster(addresses, 0), Cluster(addresses, 1)]) == [True, True]
+
+
 def test_a_name_that_is_known_only_after_a_while_is_waited_for(monkeypatch):
     """A new pod's, say."""
     answers = iter([OSError("not yet"), [(0, 0, 0, "", ("127.0.0.1", 0))]])

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.child import run_stage
 from pipeline.launcher import Process, hosts, require_launcher, training_processes
+from pipeline.tasks import Train
 from resnet.errors import UserError
 from resnet.processes import PARENT
 from resnet.progress import ENVIRONMENT
@@ -98,6 +99,30 @@ def test_the_first_message_of_any_process_is_the_stages():
 
 def test_the_chiefs_success_counts():
     run_stage("train", [Process(python("")), Process(python("exit(130)"))], lambda news: None)
+
+
+def test_a_chief_that_was_killed_is_told_as_that_and_not_as_the_others_see_it():
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    say = f"import os; os.write(int(os.environ['{ENVIRONMENT}']), b'{{\"error\": \"host 0 was lost\"}}\\n'); exit(1)"
+    with pytest.raises(UserError, match=r"^python -m resnet train was killed: by hand, or by the kernel"):
+        run_stage("train", [Process(python(kill)), Process(python(say))], lambda news: None)
+
+
+def test_hosts_under_srun_that_were_interrupted_are_told_as_that():
+    with pytest.raises(UserError, match=r"^train was interrupted; the same command continues it$"):
+        run_stage("train", [Process(python("exit(130)"), is_child=False)], lambda news: None)
+
+
+def test_a_stage_that_is_complete_does_not_fail_because_another_host_did(monkeypatch, tmp_path, capsys):
+    def fail(*_):
+        raise UserError("python -m resnet train ended with exit code 137")
+
+    task = Train(artifacts=str(tmp_path))
+    reasons = iter(["it has not run yet", ""])
+    monkeypatch.setattr(task.ledger, "why_incomplete", lambda stage: next(reasons))
+    monkeypatch.setattr("pipeline.tasks.run_stage", fail)
+    task.run()
+    assert "Train: it is complete; what was said in the end: python -m resnet train ended" in capsys.readouterr().out
 
 
 def test_one_host_of_a_real_training_is_the_chief_and_writes(luigi, tmp_path, monkeypatch):

@@ -101,7 +101,7 @@ def test_a_value_in_luigi_cfg_that_is_not_a_number(luigi, tmp_path, monkeypatch,
     monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "mine.cfg"))
     result = luigi("FullRun", "--artifacts", tmp_path)
     assert result.returncode == 35
-    message(result, f"error: luigi.cfg: {said!r} under [pipeline] must be a whole number, 0 or more (worker processes;")
+    message(result, f"error: luigi.cfg: {said!r} must be a whole number, 0 or more (worker processes;")
 
 
 def test_an_artifacts_folder_that_cannot_be_written(luigi, tmp_path):

@@ -14,10 +14,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "campaign"))
 
 from hosts import SETTINGS, Trial, ended, kill_at, when
 
+from resnet.errors import UserError
+from resnet.files import sha256
 from resnet.hosts.cluster import Cluster, free_loopback_cluster
+from resnet.provenance import code_digest
 from resnet.run import Run
 from resnet.stages import ledger_of
-from resnet.stages.train import facts_of
+from resnet.stages.train import facts_of, require_shared
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,15 @@ def test_a_port_in_use_on_one_host_is_said_on_all_of_them(trial):
             assert "Traceback" not in said
 
 
+def test_a_host_that_sees_another_folder_than_the_chief_says_so(tmp_path):
+    with pytest.raises(UserError, match=r"begun\.json is not there: .* All hosts need the same --artifacts folder"):
+        require_shared(tmp_path, "0" * 64)
+    (tmp_path / "begun.json").write_text("{}")
+    with pytest.raises(UserError, match=r"begun\.json is another one"):
+        require_shared(tmp_path, "0" * 64)
+    require_shared(tmp_path, sha256(tmp_path / "begun.json"))
+
+
 def test_hosts_compare_recipe_records_software_and_devices(trial):
     run = Run.of("digits", SETTINGS, artifacts=trial.artifacts, name="alone")
     facts = facts_of(ledger_of(run), Cluster(("a:1", "b:1"), 0))
@@ -70,6 +82,7 @@ def test_hosts_compare_recipe_records_software_and_devices(trial):
     assert facts["records.digest"] == ledger_of(run).finished("convert")["digest"]
     assert facts["software.numpy"] == np.__version__
     assert {"software.Python", "software.this project's commit", "set of devices", "run"} <= set(facts)
+    assert facts["software.the SHA-256 of this project's code"] == code_digest()
 
 
 def test_hosts_with_another_recipe_all_say_which_setting_differs(trial):

@@ -15,11 +15,12 @@ from resnet.training.step import TrainStep
 REPLICAS, REPLICA_SIZE, STEPS = 12, 4, 2
 FEW = 4  # replicas, so that each of four devices has one
 WAYS = {  # by devices
-    1: ("fixed", "few", "together"),
-    2: ("fixed", "free"),
+    1: ("fixed", "few", "together", "half"),
+    2: ("fixed", "free", "half", "compiled"),
     3: ("fixed",),
     4: ("fixed", "few"),
 }
+OVERFLOWING = 2.0**40  # a loss scale at which gradients overflow in float16
 
 
 def main(count: int, path: str) -> None:
@@ -34,25 +35,33 @@ def main(count: int, path: str) -> None:
     results = one_by_one(images, labels) if count == 1 else {}
     for way in WAYS[count]:
         count = FEW * REPLICA_SIZE if way == "few" else len(images)
-        is_fixed, at_once = way in ("fixed", "few"), 4 if way == "together" else 1
-        found = trained(strategy, images[:count], labels[:count], is_fixed, at_once)
+        found = trained(strategy, images[:count], labels[:count], way)
         results |= {f"{way}/{key}": value for key, value in found.items()}
     np.savez(path, **results)
 
 
 def trained(
-    strategy: tf.distribute.Strategy, images: np.ndarray, labels: np.ndarray, deterministic: bool, at_once: int
+    strategy: tf.distribute.Strategy, images: np.ndarray, labels: np.ndarray, way: str
 ) -> dict[str, np.ndarray]:
-    """Metrics, weights and momentum after some steps on a batch, with `at_once` replicas in a pass; also the first
-    gradients, unless `deterministic`."""
+    """Metrics, weights and momentum after some steps on a batch; also the first gradients, where their order is free.
+
+    In float16, the first of the steps overflows.
+    """
     training = Training(
-        batch_size=len(images), replica_batch_size=REPLICA_SIZE, learning_rate=0.01, deterministic=deterministic
+        batch_size=len(images),
+        replica_batch_size=REPLICA_SIZE,
+        learning_rate=0.01,
+        deterministic=way not in ("free", "together"),
+        precision="float16" if way == "half" else "float32",
+        xla=way == "compiled",
     )
     with strategy.scope():
-        network = ResNet(20, 10)
-        step = TrainStep(network, strategy, training, at_once)
+        network = ResNet(20, 10, precision=training.precision)
+        step = TrainStep(network, strategy, training, replicas_at_once=4 if way == "together" else 1)
+        if way == "half":
+            step.state["loss_scale/scale"].assign(OVERFLOWING)
     results = {}
-    if not deterministic:
+    if not training.deterministic:
         gradients, _ = step.gradients(images, labels)
         for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
             results[f"gradient/{variable.name}"] = gradient

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -39,6 +40,15 @@ def test_a_skipped_step_is_in_the_log_and_in_a_message_with_the_halved_scale(tmp
         "1 of the steps 1 to 3 changed nothing: a gradient overflowed in float16. The loss scale is 16384"
         in caplog.text
     )
+
+
+def test_a_skipped_step_whose_loss_overflowed_too_does_not_end_the_training(tmp_path):
+    line = written(tmp_path, [1, 90, 50, 32768, 0], [np.inf, 90, 50, 16384, 1], [3, 80, 40, 16384, 0])
+    assert (line["loss"], line["top1_error"], line["skipped_steps"]) == (2, 85, 1)
+
+
+def test_a_small_scale_at_which_steps_succeed_is_enough(tmp_path):
+    assert written(tmp_path, [1, 90, 50, 0.5, 1], [1, 90, 50, 0.5, 0])["loss_scale"] == 0.5
 
 
 def test_where_a_line_is_about_one_step_the_message_names_it(tmp_path, caplog):

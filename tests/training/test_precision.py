@@ -51,11 +51,11 @@ def gradients_by(network: ResNet, precision: str) -> list[np.ndarray]:
     return step.gradients(*digits(STEPS, COMPARED))[0]
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16", "tensorfloat32"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_gradients_point_where_those_of_float32_do_in_every_layer(trained, precision):
     network, expected = trained
     found = gradients_by(network, precision)
     for variable, ours, theirs in zip(network.trained, found, expected, strict=True):
         a, b = ours.ravel().astype(np.float64), theirs.ravel().astype(np.float64)
         cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
-        assert cosine > (0.99 if precision != "tensorfloat32" else 0.999999), variable.name
+        assert cosine > 0.99, variable.name

@@ -95,14 +95,8 @@ def test_a_device_without_enough_memory_is_one_message(moment, monkeypatch):
         monkeypatch.setattr("resnet.training.step.share", refuse)
     else:
         monkeypatch.setattr(step, "_run", refuse)
-    with pytest.raises(UserError, match=r"does not hold 1 x 8 images at a time \(OOM when allocating tensor\): use"):
+    remedy = r"set training\.precision=bfloat16, or a lower training\.replica_batch_size"
+    with pytest.raises(
+        UserError, match=rf"does not hold 1 x 8 images at a time \(OOM when allocating tensor\): {remedy}"
+    ):
         step(IMAGES, LABELS, 0.1)
-
-
-def test_a_step_compiled_by_xla_gives_the_same_gradients_up_to_rounding(steps):
-    training = Training(batch_size=8, replica_batch_size=8, xla=True)
-    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
-    with strategy.scope():
-        step = TrainStep(ResNet(20, 10), strategy, training)
-    for found, expected in zip(step.gradients(IMAGES, LABELS)[0], steps["gradients"][0], strict=True):
-        assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected) + 1e-6
