@@ -1,6 +1,7 @@
-# make run    sets everything up in .venv and runs the pipeline on the embedded data set
-# make test   sets everything up in .venv and runs checks and tests
-# make lock   updates the lock files in requirements/
+# make run      sets everything up in .venv and runs the pipeline on the embedded data set
+# make install  sets everything up in .venv; with EXTRA=gpu for GPUs, also where none is, as on a cluster's login node
+# make test     sets everything up in .venv and runs checks and tests
+# make lock     updates the lock files in requirements/
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -11,7 +12,12 @@ STAMP := $(VENV)/installed-$(EXTRA)
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: run test lock clean
+# What `make` alone does.
+.DEFAULT_GOAL := run
+
+.PHONY: install run test lock clean
+
+install: $(STAMP)
 
 run: $(STAMP)
 	$(BIN)/luigi --module pipeline FullRun --local-scheduler
