@@ -71,7 +71,10 @@ class TrainStep:
         return dict(self.optimizer.state) | (self._loss_scale.state if self._loss_scale else {})
 
     def place(self, images: np.ndarray, labels: np.ndarray) -> Placed:
-        """Send uint8 images [n, size, size, 3] and int32 labels [n] to the devices. This waits for no step."""
+        """Send uint8 images [n, size, size, 3] and int32 labels [n] to the devices.
+
+        From a GPU, TensorFlow's copy returns only when the kernels queued before it are done.
+        """
         with self._explaining_lack_of_memory():
             return Placed(share(self._strategy, images), share(self._strategy, labels))
 
