@@ -16,9 +16,8 @@ from resnet.files import sha256
 
 MODULE, STATE, AFTER, DESCRIPTION = "step.stablehlo", "state.safetensors", "after.safetensors", "step.json"
 INPUTS = ("images", "labels", "learning_rate")  # the arguments before the state
-METRICS = (
-    "metrics"  # the result that replaces no argument: loss, top-1 and top-5 error, float32 [3], and two more in float16
-)
+# The result that replaces no argument: loss, top-1 and top-5 error, float32 [3]; in float16, two more.
+METRICS = "metrics"
 REQUIRED = {"arguments", "results", "step", "tensorflow", "stablehlo", "platform", "sha256"}
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from fine_tuning import PRETRAINING, SMALL, photographs_of, write_images
 from machine import machine
+from train_step import PRECISIONS
 
 from resnet.errors import UserError
 from resnet.run import Run
 from resnet.stages import run_stage
 
-PRECISIONS = ("float32", "tensorfloat32", "bfloat16", "float16")
 CROPS = 100, 40  # of each photograph, for training and for validation
 
 

@@ -20,16 +20,15 @@ class Ceiling:
     """Products of matrices and nothing else: no normalisation, no activation, no update."""
 
     def __init__(self, task: list[Any]):
-        self._task = StepTask(*task)
-        recipe = recipe_of(self._task, False)
+        of = StepTask(*task)
+        recipe = recipe_of(of, False)
         strategy = strategy_of(recipe)
-        network = made_network(recipe, self._task.classes, strategy)
-        operations = FORWARD_AND_BACKWARD * self._task.batch * forward_operations(network, self._task.size)
+        network = made_network(recipe, of.classes, strategy)
+        operations = FORWARD_AND_BACKWARD * of.batch * forward_operations(network, of.size)
         self._products = operations / (2 * SIDE**3)  # of a step
-        random = tf.random.Generator.from_seed(0).normal([SIDE, SIDE], dtype=tf.float32)
-        self._matrix = tf.cast(random, network.precision)
-        name = f"{operations / self._task.batch / 1e9:.1f} billion operations an image"
-        self.facts = {"versions": f"TensorFlow {tf.__version__}, {name}", "device": ", ".join(device_names(strategy))}
+        self._matrix = tf.cast(tf.random.Generator.from_seed(0).normal([SIDE, SIDE]), network.precision)
+        work = f"{operations / of.batch / 1e9:.1f} billion operations an image"
+        self.facts = {"versions": f"TensorFlow {tf.__version__}, {work}", "device": ", ".join(device_names(strategy))}
 
     def run(self, steps: int) -> dict[str, float]:
         for _ in range(max(1, round(steps * self._products))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import weakref
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet.devices import device_names, lend, make_strategy, peak_gpu_memory, shared_strategy
+from resnet.devices import device_names, gpu_memory, lend, make_strategy, peak_gpu_memory, shared_strategy
 from resnet.devices.placing import ALIGNMENT
 from resnet.devices.strategy import sharing
 from resnet.errors import UserError
@@ -89,6 +90,16 @@ def test_the_peak_of_gpus_is_that_of_the_largest_and_0_where_tensorflow_does_not
     assert peak_gpu_memory() == 0
     gpus.clear()
     assert peak_gpu_memory() == 0
+
+
+def test_memory_of_gpus_that_the_driver_does_not_tell_is_a_warning_and_0(monkeypatch, caplog):
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a GPU"])
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert gpu_memory() == 0
+    assert "libcuda.so.1: cannot open shared object file" in caplog.text
 
 
 def aligned(shape: tuple[int, ...]) -> np.ndarray:

@@ -62,7 +62,8 @@ class TrainingLoop:
     def _train(self, batches: Iterator[Batch]) -> None:
         """Train on the batches, as long as there are some and the hosts go on.
 
-        The next batch goes to the devices while a step runs. Where it fails to come, the step is saved first.
+        The next batch is fetched while a step runs, and goes to the devices (see `TrainStep.place`). Where it fails to
+        come, the step is saved first.
         """
         coming = self._placed(batches)
         while coming and self.meeting.turn():

@@ -57,9 +57,8 @@ class Meter:
         """Write a line about the steps up to `step`; returns its gist. Skipped steps do not count, unless all were.
         Raises UserError for a loss that is not finite."""
         columns = dict(zip(self._names, tf.stack(self._metrics, 1).numpy(), strict=True))
-        counted = columns["skipped_steps"] == 0 if "skipped_steps" in columns else np.ones(len(self._metrics), bool)
-        if not counted.any():
-            counted[:] = True
+        skipped = columns.get("skipped_steps", np.zeros(len(self._metrics))) > 0
+        counted = ~skipped if not skipped.all() else skipped
         numbers = {name: float(columns[name][counted].mean()) for name in METRICS}
         if not math.isfinite(numbers["loss"]):
             in_float16 = " float16 ends at 65,504: try training.precision=bfloat16." if "loss_scale" in columns else ""

@@ -43,7 +43,7 @@ def test_a_skipped_step_is_in_the_log_and_in_a_message_with_the_halved_scale(tmp
 
 
 def test_a_skipped_step_whose_loss_overflowed_too_does_not_end_the_training(tmp_path):
-    line = written(tmp_path, [1, 90, 50, 32768, 0], [np.inf, 90, 50, 16384, 1], [3, 80, 40, 16384, 0])
+    line = written(tmp_path, [1.0, 90, 50, 32768, 0], [np.inf, 90, 50, 16384, 1], [3.0, 80, 40, 16384, 0])
     assert (line["loss"], line["top1_error"], line["skipped_steps"]) == (2, 85, 1)
 
 

@@ -13,10 +13,14 @@ import pytest
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> dict[str, np.ndarray]:
     folder = tmp_path_factory.mktemp("replicas")
+    script, paths = (
+        Path(__file__).parent / "replicas.py",
+        {devices: folder / f"{devices}.npz" for devices in (1, 2, 3, 4)},
+    )
+    started = [subprocess.Popen([sys.executable, script, str(devices), path]) for devices, path in paths.items()]
+    assert [process.wait() for process in started] == [0, 0, 0, 0]
     found = {}
-    for devices in (1, 2, 3, 4):
-        path = folder / f"{devices}.npz"
-        subprocess.run([sys.executable, Path(__file__).parent / "replicas.py", str(devices), path], check=True)
+    for devices, path in paths.items():
         with np.load(path) as file:
             found |= {f"{devices}/{name}": value for name, value in file.items()}
     return found
