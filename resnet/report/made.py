@@ -30,7 +30,8 @@ def facts(results: Results) -> list[Fact]:
         Fact("Seeds", _seeds(results)),
     ]
     if not results.imported:
-        found.append(Fact("Devices", ", ".join(train["devices"])))
+        hosts = f"on {count(train['hosts'], 'host')}: " if train.get("hosts", 1) > 1 else ""
+        found.append(Fact("Devices", hosts + ", ".join(train["devices"])))
     found += _memory(train)
     software = ", ".join(f"{package} {version}" for package, version in train["packages"].items())
     found += [
@@ -90,10 +91,14 @@ def _training(results: Results) -> list[Fact]:
         rate += f", times {training.drop_factor:g} after {'epoch' if len(drops) == 1 else 'epochs'} {listed(drops)}"
     changes = [f"{augmentation.crop} crop", *(["flip"] if augmentation.flip else [])]
     changes += ["colour"] if augmentation.color else []
+    precision: list[str] = [training.precision]
+    precision += ["compiled by XLA"] if training.xla else []
+    precision += ["not deterministic"] if not training.deterministic else []
     return [
         Fact("Training", f"{count(training.epochs, 'epoch')}, {training.batch_size} images a batch{replicas}"),
         Fact("Learning rate", rate),
         Fact("Optimizer", f"SGD with momentum {training.momentum:g}, weight decay {training.weight_decay:g}"),
+        Fact("Precision", ", ".join(precision)),
         Fact("Augmentation", ", ".join(changes)),
     ]
 

@@ -95,6 +95,7 @@ class Trained(AnyStage):
     imported: Imported | None = None
     started_from: StartedFrom | None = None
     devices: list[str]
+    hosts: int = 1
     python: str
     packages: dict[str, str]
     git_commit: str | None

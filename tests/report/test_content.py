@@ -311,3 +311,18 @@ def test_statistics_that_no_batch_was_averaged_for_are_called_what_they_are(trai
 def test_drops_of_the_learning_rate_that_training_does_not_reach_are_not_stated(epochs, rate, tmp_path, stated):
     run = good(overrides=[f"training.epochs={epochs}", "training.drop_epochs=[3, 4, 9]"])
     assert {fact.name: fact.text for fact in stated(run.write(tmp_path)).facts}["Learning rate"] == rate
+
+
+@pytest.mark.parametrize(
+    ("settings", "precision"),
+    [
+        ([], "float32"),
+        (["training.precision=bfloat16"], "bfloat16"),
+        (["training.xla=true", "training.deterministic=false"], "float32, compiled by XLA, not deterministic"),
+    ],
+)
+def test_it_says_what_the_training_computed_in(settings, precision, tmp_path, stated):
+    run = good(overrides=settings, train={"hosts": 2, "devices": ["CPU", "CPU"]})
+    facts = {fact.name: fact.text for fact in stated(run.write(tmp_path)).facts}
+    assert facts["Precision"] == precision
+    assert facts["Devices"] == "on 2 hosts: CPU, CPU"
