@@ -21,7 +21,12 @@ HAS_ABSTRACT_NAMES = sys.platform.startswith("linux")
 
 
 def bind(socket: zmq.Socket) -> str:
-    """Bind a socket; returns its address. Raises UserError where the temporary folder's path is too long."""
+    """Bind a socket; returns its address. Raises UserError where the temporary folder's path is too long.
+
+    It will not wait, when it is closed, for what workers have not read. Connections take that from the socket while it
+    is bound: set later, those whose worker has just ended still wait for ever.
+    """
+    socket.setsockopt(zmq.LINGER, 0)
     if HAS_ABSTRACT_NAMES:
         socket.setsockopt(zmq.IPC_FILTER_UID, os.geteuid())  # an abstract name has no mode: any user could connect
         address = f"ipc://@resnet-{secrets.token_hex(16)}"

@@ -85,7 +85,7 @@ class WorkerPool:
         try:
             self._address = bind(self._socket)
         except UserError:
-            self._context.destroy(linger=0)
+            self._context.destroy()
             raise
         self._journal = Journal.of(workers)
         self._checked = 0.0
@@ -124,7 +124,7 @@ class WorkerPool:
             worker.process.kill()
         for worker in self.workers:
             worker.process.wait()
-        self._context.destroy(linger=0)
+        self._context.destroy()
         release(self._address)
         self._journal.close()
 

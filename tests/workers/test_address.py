@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,35 @@ def test_a_tmpdir_too_long_for_a_socket_is_named_and_left_empty(listening, folde
     with pytest.raises(UserError, match="Set TMPDIR to a shorter path"):
         address.bind(listening)
     assert list(long.iterdir()) == []
+
+
+CLOSE_WHILE_WORKERS_END = """
+import random, threading, time, zmq
+from resnet.workers import address
+
+for _ in range(500):
+    context, clients = zmq.Context(), [zmq.Context() for _ in range(2)]
+    listening = context.socket(zmq.ROUTER)
+    name = address.bind(listening)
+    workers = [client.socket(zmq.DEALER) for client in clients]
+    for worker in workers:
+        worker.setsockopt(zmq.LINGER, 0)
+        worker.connect(name)
+        worker.send(b"hello")
+    for identity, _ in [listening.recv_multipart() for _ in workers]:
+        for _ in range(20):
+            listening.send_multipart([identity, bytes(100_000)])
+    ends = [threading.Thread(target=client.destroy) for client in clients]
+    for end in ends:
+        end.start()
+    time.sleep(random.random() / 10000)
+    context.destroy()
+    for end in ends:
+        end.join()
+    address.release(name)
+"""
+
+
+def test_a_socket_closes_also_while_its_workers_end_with_jobs_unread():
+    closing = [sys.executable, "-c", CLOSE_WHILE_WORKERS_END]
+    assert subprocess.run(closing, timeout=100).returncode == 0
