@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 PIECE = 64  # images a job: some 40 ms of work at ImageNet's sizes, so that the wait for the slowest is short
 AHEAD = 2  # jobs that a worker has at a time, so that it never waits for the next
-MIN_SLOTS = 4  # one with the trainer, one ready, two being filled
+MIN_SLOTS = 5  # two with the trainer, one ready, two being filled
 STALLED_SECONDS = 60.0  # on one image, after which a worker is replaced: one of 100 megapixels takes two
 SHORT_WAIT = 1.0  # seconds between two looks whether to stop
 LONG_WAIT = 30.0  # seconds without a batch after which the loader says what it waits for
@@ -106,7 +106,7 @@ class Loader:
         self._should_stop = should_stop
         self._step_to_submit, self._step_to_yield, self._last_step = first_step, first_step, last_step
         batch_size = sampler.batch_size
-        slots = max(MIN_SLOTS, 2 + -(-AHEAD * workers * min(PIECE, batch_size) // batch_size))
+        slots = max(MIN_SLOTS, 3 + -(-AHEAD * workers * min(PIECE, batch_size) // batch_size))
         self._ring = Ring(min(slots, max(last_step - first_step, 1)), batch_size, size)
         shards = [str(path) for path in records.shards]
         setup = Setup(shards, self._ring.slots, batch_size, size, seed, transforms, filenames)

@@ -12,6 +12,7 @@ from resnet.loader.loader import Batch
 from resnet.progress import Progress
 from resnet.settings import Training
 from resnet.training.checkpoints import Checkpoints
+from resnet.training.feed import Feed
 from resnet.training.log import TrainingLog
 from resnet.training.meter import Meter
 from resnet.training.schedule import Schedule
@@ -62,31 +63,35 @@ class TrainingLoop:
     def _train(self, batches: Iterator[Batch]) -> None:
         """Train on the batches, as long as there are some and the hosts go on.
 
-        The next batch is fetched while a step runs, and goes to the devices (see `TrainStep.place`). Where it fails to
-        come, the step is saved first.
+        While a step runs, others are fetched, and go to the devices.
         """
-        coming = self._placed(batches)
-        while coming and self.meeting.turn():
-            number, placed = coming
-            learning_rate = self.schedule.learning_rate(number)
-            self._meter.add(self.step.on(placed, learning_rate))
-            self.done = number + 1
-            try:
-                coming = self._placed(batches)
-            except Exception:
+        with Feed(batches, self._placed) as feed:
+            while feed and self.meeting.turn():
+                learning_rate = self._step(feed)
+                feed.fetch()
                 self._end_step(learning_rate)
-                self._save_or_warn()
-                raise
-            self._end_step(learning_rate)
-            if self._is_checkpoint_due():
-                self._save()
-            if self.schedule.is_epoch_end(self.done):
-                self._validate()
+                if self._is_checkpoint_due():
+                    self._save()
+                if self.schedule.is_epoch_end(self.done):
+                    self._validate()
 
-    def _placed(self, batches: Iterator[Batch]) -> tuple[int, Placed] | None:
-        """The next batch on its devices, with its step; None if there is none."""
-        batch = next(batches, None)
-        return (batch.step, self.step.place(batch.images, batch.labels)) if batch else None
+    def _step(self, feed: Feed[tuple[int, Placed]]) -> float:
+        """Run a step on the next batch; returns its learning rate. Where the batch fails to come, all is saved first.
+
+        The batch is not referred to any more at the end: the loader may fill its memory again.
+        """
+        try:
+            number, batch = feed.take()
+        except Exception:
+            self._save_or_warn()
+            raise
+        learning_rate = self.schedule.learning_rate(number)
+        self._meter.add(self.step.on(batch, learning_rate))
+        self.done = number + 1
+        return learning_rate
+
+    def _placed(self, batch: Batch) -> tuple[int, Placed]:
+        return batch.step, self.step.place(batch.images, batch.labels)
 
     def _end_step(self, learning_rate: float) -> None:
         """Show progress, and write a line of the log if one is due: that waits for the devices."""

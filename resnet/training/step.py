@@ -73,8 +73,7 @@ class TrainStep:
     def place(self, images: np.ndarray, labels: np.ndarray) -> Placed:
         """Send uint8 images [n, size, size, 3] and int32 labels [n] to the devices.
 
-        On a CPU nothing is copied, and this waits for no step. A copy to a GPU returns only when the kernels that were
-        queued before it are done: that is how TensorFlow's eager copies work.
+        On a CPU nothing is copied. A copy to a GPU waits for the kernels that were queued before it: see `Feed`.
         """
         with self._explaining_lack_of_memory():
             return Placed(share(self._strategy, images), share(self._strategy, labels))
