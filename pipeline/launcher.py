@@ -20,7 +20,7 @@ from pipeline.configuration import Number
 from pipeline.luigi_hooks import stop
 from resnet import processes
 from resnet.errors import UserError
-from resnet.hosts.cluster import free_loopback_cluster
+from resnet.hosts.cluster import free_loopback_cluster, require_even_shares
 
 LAUNCHERS = ("none", "local", "srun")
 
@@ -54,8 +54,9 @@ class Process(NamedTuple):
         return signal.SIGTERM if self.is_child else signal.SIGUSR1
 
 
-def require_launcher() -> None:
-    """Raise UserError, before anything runs, where Train could not start the hosts that luigi.cfg asks for."""
+def require_launcher(replicas: int) -> None:
+    """Raise UserError, before anything runs, where Train could not start the hosts that luigi.cfg asks for, or these
+    could not share the recipe's replicas."""
     settings = hosts()
     if (settings.count != 1 and settings.launcher == "none") or settings.count == 0:
         raise UserError(
@@ -67,6 +68,7 @@ def require_launcher() -> None:
             "launcher = srun under [hosts] in luigi.cfg starts the hosts in the Slurm job that luigi runs in, and this "
             "is none: run luigi in a job (docs/cluster.md), or set launcher = none"
         )
+    require_even_shares(replicas, settings.count)
 
 
 def training_processes(command: list[str]) -> list[Process]:

@@ -31,6 +31,24 @@ def test_without_gpus_the_cpu_is_one_device():
     assert device_names(make_strategy(Machine(), replicas=4)) == [f"CPU ({len(os.sched_getaffinity(0))} cores)"]
 
 
+@pytest.mark.parametrize(
+    ("is_loaded", "hidden", "is_said"), [(True, None, True), (True, "0", True), (True, "", False), (False, None, False)]
+)
+def test_a_gpu_that_is_not_used_is_no_secret(is_loaded, hidden, is_said, tmp_path, monkeypatch, caplog):
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has GPUs")
+    version = tmp_path / "version"
+    if is_loaded:
+        version.touch()
+    monkeypatch.setattr("resnet.devices.strategy.NVIDIAS_DRIVER", version)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    make_strategy(Machine())
+    start = "NVIDIA's driver is loaded, but TensorFlow finds no GPU and uses the CPU; "
+    assert [message.startswith(start) for message in caplog.messages] == [True] * is_said
+
+
 @pytest.fixture
 def chosen(monkeypatch):
     """What `make_strategy` asks of TensorFlow, by name."""
@@ -60,11 +78,6 @@ def test_operations_are_deterministic_only_where_the_recipe_says_so(deterministi
 def test_as_many_devices_of_each_host_are_used_as_share_the_replicas_evenly(available, replicas, hosts, used, caplog):
     assert sharing(available, replicas, hosts) == used
     assert bool(caplog.messages) == (used < available)
-
-
-def test_hosts_that_cannot_share_the_replicas_are_told_which_number_can():
-    with pytest.raises(UserError, match="3 hosts cannot share the recipe's 4 replicas evenly: start a number of hosts"):
-        sharing(1, 4, 3)
 
 
 def test_a_shared_strategy_is_made_where_tensorflow_runs_already(monkeypatch):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 import tensorflow as tf
 
 from resnet.errors import UserError
-from resnet.hosts.cluster import ONE_HOST, Cluster, own_gpus
+from resnet.hosts.cluster import ONE_HOST, Cluster, own_gpus, require_even_shares
 from resnet.run import Machine
 
 logger = logging.getLogger(__name__)
+
+NVIDIAS_DRIVER = Path("/proc/driver/nvidia/version")  # there while it is loaded
 
 
 def make_strategy(
@@ -30,12 +33,9 @@ def make_strategy(
     gpus = gpus_of_host(machine, cluster)
     used = sharing(len(gpus) or machine.cpu_devices, replicas, cluster.hosts)
     if gpus:
-        tf.config.set_visible_devices(gpus[:used], "GPU")
-    elif used > 1:
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * used)
-    for gpu in gpus[:used]:
-        tf.config.experimental.set_memory_growth(gpu, True)
+        _use_gpus(gpus[:used])
+    else:
+        _use_cpu(used)
     # TensorFlow would round float32 to TensorFloat-32 wherever a GPU has it.
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tensorfloat32")
     if deterministic:  # no operation adds in another order each time: a resumed run repeats an uninterrupted one
@@ -45,6 +45,28 @@ def make_strategy(
     from resnet.devices.host_strategy import over_hosts  # private parts of TensorFlow, which others do not need
 
     return over_hosts(cluster, cpu_devices=0 if gpus else used)
+
+
+def _use_gpus(gpus: list[tf.config.PhysicalDevice]) -> None:
+    tf.config.set_visible_devices(gpus, "GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _use_cpu(devices: int) -> None:
+    """Split it into devices. Say so where there seem to be GPUs, unless the user has hidden them."""
+    if devices > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    if is_hidden or not NVIDIAS_DRIVER.exists():
+        return
+    why = (
+        "TF_CPP_MIN_LOG_LEVEL=0 shows why"
+        if tf.test.is_built_with_cuda()
+        else "this is its package for the CPU: make install EXTRA=gpu"
+    )
+    logger.warning("NVIDIA's driver is loaded, but TensorFlow finds no GPU and uses the CPU; %s", why)
 
 
 def gpus_of_host(machine: Machine, cluster: Cluster) -> list[tf.config.PhysicalDevice]:
@@ -58,11 +80,7 @@ def gpus_of_host(machine: Machine, cluster: Cluster) -> list[tf.config.PhysicalD
 
 def sharing(available: int, replicas: int, hosts: int) -> int:
     """How many devices of each host share the replicas evenly: as many as can. Raises UserError where none can."""
-    if replicas % hosts:
-        raise UserError(
-            f"{hosts} hosts cannot share the recipe's {replicas} replicas evenly: start a number of hosts that divides "
-            f"{replicas}, or set training.batch_size and training.replica_batch_size to other values."
-        )
+    require_even_shares(replicas, hosts)
     used = max(count for count in range(1, available + 1) if replicas % (hosts * count) == 0)
     if used < available:
         logger.warning(

@@ -6,6 +6,7 @@ others say, draws conclusions, and sends this rank's state if that has changed, 
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import secrets
@@ -35,6 +36,8 @@ from resnet.hosts.messages import (
     word_of,
 )
 from resnet.progress import time_text
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 LONGEST_ROUND = 0.5  # seconds that count: those that this process was stopped, or busy, are not the others' silence
@@ -148,20 +151,29 @@ class Connected(Meeting):
         with self._changed:
             number = self._offer.number + 1 if self._offer else 0
             self._offer = Offer(number=number, facts=plain(dict(facts)), value=plain(value))
-            ends_with_the_turns = seconds is None
-            if not self._wait_for(
-                lambda: self._has_answer(number) or (ends_with_the_turns and self.is_at_end), seconds
-            ):
+            if seconds is None:
+                self._wait_for_all(lambda: self._has_answer(number) or self.is_at_end)
+            elif not self._wait_for(lambda: self._has_answer(number), seconds):
                 self._failure = self._problem or self._late(number, seconds) + advice()
                 raise UserError(self._failure)
             return self._answer.value if self._answer else None
 
+    def _wait_for_all(self, have_come: Callable[[], bool]) -> None:
+        """However long it takes; now and then, the chief says for whom."""
+        since = time.monotonic()
+        while not self._wait_for(have_come, self._times.say):
+            if self.cluster.is_chief:
+                waited = time_text(time.monotonic() - since)
+                logger.warning("waiting for %s, for %s so far", self._names(self._missing()), waited)
+
     def _has_answer(self, number: int) -> bool:
         return self._answer is not None and self._answer.number == number
 
-    def _late(self, number: int, seconds: float | None) -> str:
-        time_given = time_text(seconds or 0.0)
-        names = " and ".join(self.cluster.named(rank) for rank in self._missing())
+    def _names(self, ranks: list[int]) -> str:
+        return " and ".join(map(self.cluster.named, ranks))
+
+    def _late(self, number: int, seconds: float) -> str:
+        time_given, names = time_text(seconds), self._names(self._missing())
         if number == 0:
             return f"{names} did not come within {time_given}."
         return f"{names} did not come as far as the others within {time_given}: see the messages there."

@@ -43,6 +43,7 @@ class Times(NamedTuple):
     gone: float = 3.0  # without a connection, after which a process has ended
     lost: float = LOST_SECONDS  # without a sign of life
     leave: float = 10.0  # that the chief waits for the others at the end
+    say: float = 300.0  # between two lines of the chief about whom it waits for
     unwind: float = 3.0  # for the main thread to end by an error of its own, before the process is ended
 
 

@@ -122,9 +122,16 @@ def met(ledger: Ledger) -> Iterator[Meeting]:
         except tf.errors.OpError as error:
             if cluster.hosts > 1:
                 logger.warning("%s; looking whether another host is the reason", error.message.splitlines()[0])
-            if message := meeting.verdict(2 * LOST_SECONDS):
+            # Where this host is the reason, it is the first to say so: the others wait for that.
+            if message := meeting.verdict(2 * LOST_SECONDS if is_of_another(error) else LOST_SECONDS):
                 raise UserError(message) from None
             raise
+
+
+def is_of_another(error: tf.errors.OpError) -> bool:
+    """Whether an error of TensorFlow looks as if another host had one: it then aborts what all do together."""
+    aborted = tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError
+    return isinstance(error, (*aborted, tf.errors.UnavailableError)) or "Collective ops is aborted" in error.message
 
 
 def require_shared(folder: Path, digest: str) -> None:

@@ -323,6 +323,24 @@ def test_ranks_that_come_together_wait_for_the_last_one():
     assert order == ["the last one comes", *["together"] * 3]
 
 
+def test_the_chief_says_for_whom_it_waits(monkeypatch):
+    clusters, has_said, said = free_loopback_cluster(2), threading.Event(), []
+
+    def warn(message: str, *values: str) -> None:
+        said.append(message % values)
+        has_said.set()
+
+    monkeypatch.setattr("resnet.hosts.connected.logger.warning", warn)
+
+    def come(meeting: Meeting) -> None:
+        if rank_of(meeting) == 1:
+            assert has_said.wait(20)
+        meeting.come_together()
+
+    assert in_meeting(come, clusters=clusters, times=QUICK._replace(say=0.1)) == [None] * 2
+    assert said[0] == f"waiting for {clusters[1].named(1)}, for 0 s so far"
+
+
 def test_ranks_that_wait_for_one_another_go_on_when_one_asks_to_stop():
     def come(meeting: Meeting) -> bool:
         if rank_of(meeting) == 1:

@@ -40,7 +40,7 @@ def test_without_a_launcher_there_is_one_process_whose_environment_is_not_touche
 def test_hosts_that_nothing_would_start_are_one_message(launched, launcher, count):
     launched(launcher, count)
     with pytest.raises(UserError, match=rf"count = {count} under \[hosts\] in luigi.cfg, and launcher = {launcher}"):
-        require_launcher()
+        require_launcher(replicas=4)
 
 
 def test_local_hosts_are_processes_of_one_cluster_the_chief_first(launched):
@@ -75,7 +75,16 @@ def test_srun_without_slurm_is_one_message(launched, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     launched("srun", 2)
     with pytest.raises(UserError, match=r"in the Slurm job that luigi runs in, and this is none: run luigi in a job"):
-        require_launcher()
+        require_launcher(replicas=4)
+
+
+def test_hosts_that_cannot_share_the_replicas_are_refused_before_anything_runs(luigi, tmp_path, monkeypatch):
+    (tmp_path / "luigi.cfg").write_text("[hosts]\nlauncher = local\ncount = 2\n")
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
+    done = luigi("FullRun", "--artifacts", tmp_path / "artifacts")  # its recipe, `digits`, has one replica
+    assert "2 hosts cannot share a recipe of one replica evenly: start 1 host, or set" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "artifacts" / "records").exists()
 
 
 def test_another_launcher_stops_luigi_with_one_message(luigi, tmp_path, monkeypatch):

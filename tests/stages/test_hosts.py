@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "campaign"))
 
@@ -17,9 +18,10 @@ from hosts import SETTINGS, Trial, ended, kill_at, when
 from resnet.errors import UserError
 from resnet.files import sha256
 from resnet.hosts.cluster import Cluster, free_loopback_cluster
+from resnet.hosts.meeting import LOST_SECONDS, Alone
 from resnet.provenance import code_digest
 from resnet.run import Run
-from resnet.stages import ledger_of
+from resnet.stages import ledger_of, train
 from resnet.stages.train import facts_of, require_shared
 
 
@@ -64,6 +66,31 @@ def test_a_port_in_use_on_one_host_is_said_on_all_of_them(trial):
             assert code == 1
             assert "of this machine, where TensorFlow would listen, is in use" in said
             assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (tf.errors.UnavailableError(None, None, "failed to connect"), 2 * LOST_SECONDS),
+        (tf.errors.InvalidArgumentError(None, None, "Collective ops is aborted by: bad shape"), 2 * LOST_SECONDS),
+        (tf.errors.InvalidArgumentError(None, None, "bad shape"), LOST_SECONDS),
+    ],
+)
+def test_a_host_whose_own_error_ends_the_training_is_the_first_to_say_so(error, seconds, monkeypatch):
+    waited = []
+
+    class Two(Alone):
+        def verdict(self, seconds: float) -> str:
+            waited.append(seconds)
+            return ""
+
+    clusters = free_loopback_cluster(2)
+    monkeypatch.setattr(train, "cluster_of", lambda environ: clusters[0])
+    monkeypatch.setattr(train, "facts_of", lambda ledger, cluster: {})
+    monkeypatch.setattr(train, "meet", lambda cluster, facts: Two(cluster))
+    with pytest.raises(type(error)), train.met(ledger=None):
+        raise error
+    assert waited == [seconds]
 
 
 def test_a_host_that_sees_another_folder_than_the_chief_says_so(tmp_path):

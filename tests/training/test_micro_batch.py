@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import tensorflow as tf
 
 from resnet.errors import UserError
 from resnet.model.network import ResNet
@@ -50,3 +51,10 @@ def test_what_luigi_cfg_says_is_taken_or_refused(network):
 def test_half_the_bits_of_activations_take_about_half_the_memory(network):
     share = bytes_of_image(ResNet(20, 10, precision="bfloat16"), 32) / bytes_of_image(network, 32)
     assert 0.45 < share < 0.6
+
+
+def test_an_image_takes_what_all_operations_on_it_leave():
+    def network(images: tf.Tensor, training: bool) -> tf.Tensor:
+        return tf.nn.relu(2 * tf.cast(images, tf.float32))
+
+    assert bytes_of_image(network, 16) == 3 * 4 * 16 * 16 * 3  # of a cast, a product and a ReLU
