@@ -63,7 +63,7 @@ class TrainStep:
         self._loss_scale = LossScale() if training.precision == "float16" else None
         self.optimizer: Optimizer = Sgd(network.trained, training)
         self.metrics = METRICS + (OF_LOSS_SCALE if self._loss_scale else ())  # the names of what a call returns
-        self._run = tf.function(self._on_all_devices, autograph=False, reduce_retracing=False)
+        self._run = tf.function(self.on_all_devices, autograph=False, reduce_retracing=False)
 
     @property
     def state(self) -> dict[str, tf.Variable]:
@@ -104,14 +104,15 @@ class TrainStep:
         """The averaged gradients of the trained variables, and the metrics, without an update."""
 
         @tf.function(autograph=False)
-        def averaged(images: tf.Tensor, labels: tf.Tensor) -> tuple:
-            return self._strategy.run(lambda x, y: self._averages(x, y)[::2], args=(images, labels))
+        def averages(images: tf.Tensor, labels: tf.Tensor) -> tuple:
+            return self._strategy.run(self._averages, args=(images, labels))
 
-        gradients, metrics = averaged(*self.place(images, labels))
+        gradients, _, metrics = averages(*self.place(images, labels))
         first = self._strategy.experimental_local_results
         return [first(gradient)[0].numpy() for gradient in gradients], first(metrics)[0].numpy()
 
-    def _on_all_devices(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
+    def on_all_devices(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
+        """What a step does, for a `tf.function`."""
         metrics = self._strategy.run(self._on_one_device, args=(images, labels, learning_rate))
         return self._strategy.experimental_local_results(metrics)[0]  # averaged already: the same on each device
 
