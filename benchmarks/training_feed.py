@@ -18,14 +18,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from work import prepare
 
-from resnet.loader.loader import MIN_SLOTS, Loader
+from resnet.loader.loader import MIN_SLOTS, Batch, Loader
 from resnet.loader.sampler import TrainingSampler
 from resnet.loader.transforms import Augment
 from resnet.recipes import load_recipe
@@ -33,8 +33,14 @@ from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.settings import Recipe
 from resnet.stages import run_stage
+from resnet.training.feed import Feed
 
-Step = Callable[[Any, Any], None]
+
+class Trained(NamedTuple):
+    """What is trained: how a batch gets to the device, and a step on it, which ends when the device is done."""
+
+    place: Callable[[Batch], Any]
+    step: Callable[[Any], object]
 
 
 def main() -> None:
@@ -50,7 +56,7 @@ def main() -> None:
             options.size = recipe.model.image_size
             prepare(Path(folder), images=options.images, count=options.count, size=options.size)
             records = ShardedRecords(Path(folder) / "records", "train")
-        step = waiting_step(options) if options.device_rate else training_step(recipe, len(records.classes))
+        trained = waiting_step(options) if options.device_rate else training_step(recipe, len(records.classes))
         with Loader(
             records,
             TrainingSampler(len(records), options.batch, 0),
@@ -60,7 +66,7 @@ def main() -> None:
             last_step=1 << 40,
             workers=options.workers,
         ) as loader:
-            figures = compare(iter(loader), step, options)
+            figures = compare(iter(loader), trained, options)
     what = f"a device of {options.device_rate:,} images/s" if options.device_rate else f"ResNet-{recipe.model.depth}"
     print(f"{what} at {recipe.model.image_size}x{recipe.model.image_size}, batches of {options.batch}")
     loading, times, memory, fed, share = figures
@@ -68,7 +74,7 @@ def main() -> None:
     print(f"  steps on a batch in memory {memory:,.1f} images/s, on real images {fed:,.1f}: {share:.1f} %")
 
 
-def training_step(recipe: Recipe, classes: int) -> Step:
+def training_step(recipe: Recipe, classes: int) -> Trained:
     """A step of real training."""
     from resnet.devices import make_strategy
     from resnet.model.network import network_of
@@ -77,30 +83,34 @@ def training_step(recipe: Recipe, classes: int) -> Step:
     strategy = make_strategy(Machine(), 1)
     with strategy.scope():
         step = TrainStep(network_of(recipe, max(classes, 2)), strategy, recipe.training)
-    return lambda images, labels: float(step(images, labels, 0.001)[0])  # type: ignore[func-returns-value]
+    return Trained(
+        lambda batch: step.place(batch.images, batch.labels), lambda placed: float(step.on(placed, 0.001)[0])
+    )
 
 
-def waiting_step(options: argparse.Namespace) -> Step:
+def waiting_step(options: argparse.Namespace) -> Trained:
     """A step that another device does: the CPU waits for it."""
-    return lambda images, labels: time.sleep(options.batch / options.device_rate)
+    return Trained(lambda batch: batch, lambda placed: time.sleep(options.batch / options.device_rate))
 
 
-def compare(batches: Iterator[Any], step: Step, options: argparse.Namespace) -> tuple[float, ...]:
+def compare(batches: Iterator[Batch], trained: Trained, options: argparse.Namespace) -> tuple[float, ...]:
     """Images a second: the loader alone and that by the step's, steps on memory and on real images, in percent."""
 
-    def real() -> None:
-        batch = next(batches)
-        step(batch.images, batch.labels)
-
-    kept = next(batches)
-    images, labels = np.array(kept.images), kept.labels
-    del kept
+    lent = next(batches)
+    kept = trained.place(lent._replace(images=np.array(lent.images)))
+    del lent
     loading = _rate(lambda: next(batches), options, ready=2 * MIN_SLOTS)
-    step(images, labels)  # traces and compiles
+    trained.step(kept)  # traces and compiles
     rates: dict[str, list[float]] = {"in memory": [], "real": []}
-    for _ in range(options.rounds):
-        rates["in memory"].append(_rate(lambda: step(images, labels), options))
-        rates["real"].append(_rate(real, options, ready=MIN_SLOTS))
+    with Feed(batches, trained.place) as feed:
+
+        def real() -> None:
+            feed.fetch()
+            trained.step(feed.take())
+
+        for _ in range(options.rounds):
+            rates["in memory"].append(_rate(lambda: trained.step(kept), options))
+            rates["real"].append(_rate(real, options, ready=MIN_SLOTS))
     memory, fed = (statistics.median(rates[kind]) for kind in ("in memory", "real"))
     share = statistics.median(b / a for a, b in zip(rates["in memory"], rates["real"], strict=True))
     return loading, loading / memory, memory, fed, 100 * share

@@ -20,7 +20,8 @@ from pipeline.configuration import Number
 from pipeline.luigi_hooks import stop
 from resnet import processes
 from resnet.errors import UserError
-from resnet.hosts.cluster import free_loopback_cluster, require_even_shares
+from resnet.hosts.cluster import free_loopback_cluster
+from resnet.settings import Training
 
 LAUNCHERS = ("none", "local", "srun")
 
@@ -54,7 +55,7 @@ class Process(NamedTuple):
         return signal.SIGTERM if self.is_child else signal.SIGUSR1
 
 
-def require_launcher(replicas: int) -> None:
+def require_launcher(training: Training) -> None:
     """Raise UserError, before anything runs, where Train could not start the hosts that luigi.cfg asks for, or these
     could not share the recipe's replicas."""
     settings = hosts()
@@ -68,7 +69,7 @@ def require_launcher(replicas: int) -> None:
             "launcher = srun under [hosts] in luigi.cfg starts the hosts in the Slurm job that luigi runs in, and this "
             "is none: run luigi in a job (docs/cluster.md), or set launcher = none"
         )
-    require_even_shares(replicas, settings.count)
+    training.require_even_shares(settings.count)
 
 
 def training_processes(command: list[str]) -> list[Process]:

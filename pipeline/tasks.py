@@ -105,7 +105,7 @@ class RunTask(luigi.Task):
         if self.stage:
             require_ready(self.ledger, self.stage)
             if "train" in chain(self.stage) and self.ledger.why_incomplete("train"):
-                require_launcher(self.ledger.run.recipe.training.replicas)
+                require_launcher(self.ledger.run.recipe.training)
         if reason := why_missing(self.ledger):  # so nothing will run
             print(f"error: no images: {reason}", file=sys.stderr)
         elif self.writes_in_run:

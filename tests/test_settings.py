@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recipe_settings import recipe_error, unhurried, value_of
 
+from resnet.errors import UserError
 from resnet.recipes import load_recipe
 from resnet.run import Run
-from resnet.settings import Recipe, declared
+from resnet.settings import Recipe, Training, declared
 
 # Other settings limit these. A separate test below covers them.
 COUPLED = {
@@ -255,3 +256,21 @@ def test_xla_of_a_network_with_max_pooling_needs_training_that_is_not_determinis
     assert "training.xla needs training.deterministic=false" in message
     assert load_recipe("imagenet-resnet50", ["training.xla=true", "training.deterministic=false"])
     assert load_recipe("digits", ["training.xla=true"])
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "hosts", "message"),
+    [
+        (256, 3, "3 hosts cannot share the recipe's 4 replicas evenly: start 1, 2 or 4 hosts, or set training.batch_"),
+        (192, 2, "2 hosts cannot share the recipe's 3 replicas evenly: start 1 or 3 hosts, or set"),
+        (64, 2, "2 hosts cannot share a recipe of one replica evenly: start 1 host, or set .* a multiple of 2 times"),
+    ],
+)
+def test_hosts_that_cannot_share_the_replicas_are_told_which_number_can(batch_size, hosts, message):
+    with pytest.raises(UserError, match=message):
+        Training(batch_size=batch_size, replica_batch_size=64).require_even_shares(hosts)
+
+
+def test_hosts_that_can_share_the_replicas_are_not_refused():
+    for hosts in (1, 2, 3, 4, 6, 12):
+        Training(batch_size=12 * 64, replica_batch_size=64).require_even_shares(hosts)

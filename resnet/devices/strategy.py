@@ -9,12 +9,12 @@ from pathlib import Path
 import tensorflow as tf
 
 from resnet.errors import UserError
-from resnet.hosts.cluster import ONE_HOST, Cluster, own_gpus, require_even_shares
+from resnet.hosts.cluster import ONE_HOST, Cluster, own_gpus
 from resnet.run import Machine
 
 logger = logging.getLogger(__name__)
 
-NVIDIAS_DRIVER = Path("/proc/driver/nvidia/version")  # there while it is loaded
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")  # there while it is loaded
 
 
 def make_strategy(
@@ -59,12 +59,12 @@ def _use_cpu(devices: int) -> None:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    if is_hidden or not NVIDIAS_DRIVER.exists():
+    if is_hidden or not NVIDIA_DRIVER.exists():
         return
     why = (
         "TF_CPP_MIN_LOG_LEVEL=0 shows why"
         if tf.test.is_built_with_cuda()
-        else "this is its package for the CPU: make install EXTRA=gpu"
+        else "the package that is installed is the one for CPUs: make install EXTRA=gpu"
     )
     logger.warning("NVIDIA's driver is loaded, but TensorFlow finds no GPU and uses the CPU; %s", why)
 
@@ -79,8 +79,7 @@ def gpus_of_host(machine: Machine, cluster: Cluster) -> list[tf.config.PhysicalD
 
 
 def sharing(available: int, replicas: int, hosts: int) -> int:
-    """How many devices of each host share the replicas evenly: as many as can. Raises UserError where none can."""
-    require_even_shares(replicas, hosts)
+    """How many devices of each host share the replicas evenly: as many as can. The hosts themselves must."""
     used = max(count for count in range(1, available + 1) if replicas % (hosts * count) == 0)
     if used < available:
         logger.warning(

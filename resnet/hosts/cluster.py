@@ -111,19 +111,6 @@ def require_own_port(cluster: Cluster) -> None:
         )
 
 
-def require_even_shares(replicas: int, hosts: int) -> None:
-    """Raise UserError unless so many hosts can share a recipe's replicas evenly."""
-    if replicas % hosts == 0:
-        return
-    possible = [str(count) for count in range(1, replicas + 1) if replicas % count == 0]
-    counts = ", ".join(possible[:-1]) + f" or {possible[-1]} hosts" if len(possible) > 1 else "1 host"
-    recipes = f"the recipe's {replicas} replicas" if replicas > 1 else "a recipe of one replica"
-    raise UserError(
-        f"{hosts} hosts cannot share {recipes} evenly: start {counts}, or set training.batch_size to a multiple of "
-        f"{hosts} x training.replica_batch_size."
-    )
-
-
 def free_loopback_cluster(hosts: int) -> list[Cluster]:
     """A cluster of processes on this machine, as each of them sees it, at ports that are free at this moment.
 

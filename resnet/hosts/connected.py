@@ -159,12 +159,12 @@ class Connected(Meeting):
             return self._answer.value if self._answer else None
 
     def _wait_for_all(self, have_come: Callable[[], bool]) -> None:
-        """However long it takes; now and then, the chief says for whom."""
+        """Wait without a limit. Every `Times.say` seconds, the chief says which hosts have not come."""
         since = time.monotonic()
         while not self._wait_for(have_come, self._times.say):
             if self.cluster.is_chief:
                 waited = time_text(time.monotonic() - since)
-                logger.warning("waiting for %s, for %s so far", self._names(self._missing()), waited)
+                logger.warning("still waiting for %s, after %s", self._names(self._missing()), waited)
 
     def _has_answer(self, number: int) -> bool:
         return self._answer is not None and self._answer.number == number

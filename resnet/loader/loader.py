@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 PIECE = 64  # images a job: some 40 ms of work at ImageNet's sizes, so that the wait for the slowest is short
 AHEAD = 2  # jobs that a worker has at a time, so that it never waits for the next
-MIN_SLOTS = 5  # two with the trainer, one ready, two being filled
+MIN_SLOTS = 5  # two with the trainer (see `training.feed`), one ready, two being filled
 STALLED_SECONDS = 60.0  # on one image, after which a worker is replaced: one of 100 megapixels takes two
 SHORT_WAIT = 1.0  # seconds between two looks whether to stop
 LONG_WAIT = 30.0  # seconds without a batch after which the loader says what it waits for

@@ -23,7 +23,7 @@ def settings_page() -> str:
         "# Settings of a recipe",
         "",
         "Written by `python -m resnet settings`. The defaults are the recipe being reproduced: ResNet-50 on ImageNet.",
-        "`python -m resnet recipe --recipe NAME` prints those of any recipe.",
+        "`python -m resnet recipe --recipe NAME` prints the settings of a recipe.",
         "",
         "| setting | default | unit | meaning |",
         "| --- | --- | --- | --- |",

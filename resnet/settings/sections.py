@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from resnet.errors import UserError
+
 
 def setting(default: Any, help: str, unit: str = "", *, affects_results: bool = True, **bounds: Any) -> Any:
     """A recipe setting: its default, one sentence of help, its unit, and pydantic's bounds (ge, le, min_length ...).
@@ -219,6 +221,18 @@ class Training(Section):
     def replicas(self) -> int:
         """How many replicas share a batch, each with batch-norm statistics of its own."""
         return self.batch_size // self.replica_batch_size
+
+    def require_even_shares(self, hosts: int) -> None:
+        """Raise UserError unless so many hosts can share the replicas evenly."""
+        if self.replicas % hosts == 0:
+            return
+        possible = [str(count) for count in range(1, self.replicas + 1) if self.replicas % count == 0]
+        counts = ", ".join(possible[:-1]) + f" or {possible[-1]} hosts" if len(possible) > 1 else "1 host"
+        replicas = f"the recipe's {self.replicas} replicas" if self.replicas > 1 else "a recipe of one replica"
+        raise UserError(
+            f"{hosts} hosts cannot share {replicas} evenly: start {counts}, or set training.batch_size and "
+            f"training.replica_batch_size so that the first is a multiple of {hosts} times the second."
+        )
 
 
 class BatchNorm(Section):

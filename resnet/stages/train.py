@@ -56,6 +56,12 @@ from resnet.weights.sources import read_source, require_settings
 
 logger = logging.getLogger(__name__)
 
+ABORTS = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.UnavailableError,
+)
 BEGUN = "begun.json"  # in the stage's folder: see `resnet.ledger`
 
 
@@ -122,7 +128,7 @@ def met(ledger: Ledger) -> Iterator[Meeting]:
         except tf.errors.OpError as error:
             if cluster.hosts > 1:
                 logger.warning("%s; looking whether another host is the reason", error.message.splitlines()[0])
-            # Where this host is the reason, it is the first to say so: the others wait for that.
+            # A host whose own error it is waits less, so that it fails first and the others hear why.
             if message := meeting.verdict(2 * LOST_SECONDS if is_of_another(error) else LOST_SECONDS):
                 raise UserError(message) from None
             raise
@@ -130,8 +136,7 @@ def met(ledger: Ledger) -> Iterator[Meeting]:
 
 def is_of_another(error: tf.errors.OpError) -> bool:
     """Whether an error of TensorFlow looks as if another host had one: it then aborts what all do together."""
-    aborted = tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError
-    return isinstance(error, (*aborted, tf.errors.UnavailableError)) or "Collective ops is aborted" in error.message
+    return isinstance(error, ABORTS) or "Collective ops is aborted" in error.message
 
 
 def require_shared(folder: Path, digest: str) -> None:
@@ -171,6 +176,7 @@ def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
 def build(run: Run, meeting: Meeting) -> Pieces:
     """The recipe's network and training step, on the devices of the hosts."""
     records, training = ShardedRecords(run.records, "train"), run.recipe.training
+    training.require_even_shares(meeting.cluster.hosts)
     require_own_port(meeting.cluster)
     meeting.come_together()  # nothing that is likely to fail may come between this and TensorFlow's own roll call
     strategy = make_strategy(

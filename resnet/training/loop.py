@@ -63,11 +63,12 @@ class TrainingLoop:
     def _train(self, batches: Iterator[Batch]) -> None:
         """Train on the batches, as long as there are some and the hosts go on.
 
-        While a step runs, others are fetched, and go to the devices.
+        Batches are fetched, and sent to the devices, ahead of their steps, and before anything waits for a step.
         """
-        with Feed(batches, self._placed) as feed:
+        with Feed(batches, self._place) as feed:
+            feed.fetch()
             while feed and self.meeting.turn():
-                learning_rate = self._step(feed)
+                learning_rate = self._run_step(feed)
                 feed.fetch()
                 self._end_step(learning_rate)
                 if self._is_checkpoint_due():
@@ -75,10 +76,11 @@ class TrainingLoop:
                 if self.schedule.is_epoch_end(self.done):
                     self._validate()
 
-    def _step(self, feed: Feed[tuple[int, Placed]]) -> float:
-        """Run a step on the next batch; returns its learning rate. Where the batch fails to come, all is saved first.
+    def _run_step(self, feed: Feed[tuple[int, Placed]]) -> float:
+        """Run a step on the next batch; returns its learning rate. Where the batch fails to come, the steps before it
+        are saved first.
 
-        The batch is not referred to any more at the end: the loader may fill its memory again.
+        Nothing refers to the batch afterwards, so that the loader can fill its memory again.
         """
         try:
             number, batch = feed.take()
@@ -90,7 +92,7 @@ class TrainingLoop:
         self.done = number + 1
         return learning_rate
 
-    def _placed(self, batch: Batch) -> tuple[int, Placed]:
+    def _place(self, batch: Batch) -> tuple[int, Placed]:
         return batch.step, self.step.place(batch.images, batch.labels)
 
     def _end_step(self, learning_rate: float) -> None:

@@ -23,8 +23,8 @@ HAS_ABSTRACT_NAMES = sys.platform.startswith("linux")
 def bind(socket: zmq.Socket) -> str:
     """Bind a socket; returns its address. Raises UserError where the temporary folder's path is too long.
 
-    It will not wait, when it is closed, for what workers have not read. Connections take that from the socket while it
-    is bound: set later, those whose worker has just ended still wait for ever.
+    Closing it does not wait for what workers have not read: LINGER is 0. Set only then, as `destroy(linger=0)` does, it
+    does not reach a connection whose worker has just ended, which ZeroMQ would wait for without end.
     """
     socket.setsockopt(zmq.LINGER, 0)
     if HAS_ABSTRACT_NAMES:

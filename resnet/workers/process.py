@@ -49,7 +49,7 @@ def serve(begin: Callable[[Sequence[bytes], Owner], Serve]) -> None:
     address, (parent, row, descriptor) = sys.argv[1], map(int, sys.argv[2:5])
     die_with_parent(parent)
     socket = zmq.Context().socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)  # an owner that has ended reads nothing more
+    socket.setsockopt(zmq.LINGER, 0)  # do not wait, at exit, for an owner that has ended
     socket.connect(address)
     owner = Owner(socket, Journal(descriptor), row)
     gc.freeze()  # what was imported stays: the collector need not look through it again and again

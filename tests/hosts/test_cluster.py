@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from resnet.errors import UserError
 from resnet.hosts import cluster as cluster_module
-from resnet.hosts.cluster import Cluster, cluster_of, free_loopback_cluster, own_gpus, require_even_shares
+from resnet.hosts.cluster import Cluster, cluster_of, free_loopback_cluster, own_gpus
 
 NAMES = st.sampled_from(["cluster", "task", "worker", "chief", "type", "index"])
 JSON = st.recursive(
@@ -167,21 +167,3 @@ def test_a_machine_without_free_ports_is_an_error(monkeypatch):
     monkeypatch.setattr(cluster_module, "_is_free", lambda port: False)
     with pytest.raises(UserError, match="no 3 successive ports between"):
         free_loopback_cluster(2)
-
-
-@pytest.mark.parametrize(
-    ("replicas", "hosts", "message"),
-    [
-        (4, 3, "3 hosts cannot share the recipe's 4 replicas evenly: start 1, 2 or 4 hosts, or set"),
-        (3, 2, "2 hosts cannot share the recipe's 3 replicas evenly: start 1 or 3 hosts, or set"),
-        (1, 2, "2 hosts cannot share a recipe of one replica evenly: start 1 host, or set training.batch_size to a "),
-    ],
-)
-def test_hosts_that_cannot_share_the_replicas_are_told_which_number_can(replicas, hosts, message):
-    with pytest.raises(UserError, match=message):
-        require_even_shares(replicas, hosts)
-
-
-def test_hosts_that_can_share_the_replicas_are_not_refused():
-    for hosts in (1, 2, 3, 4, 6, 12):
-        require_even_shares(12, hosts)

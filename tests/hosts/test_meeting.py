@@ -324,21 +324,25 @@ def test_ranks_that_come_together_wait_for_the_last_one():
 
 
 def test_the_chief_says_for_whom_it_waits(monkeypatch):
-    clusters, has_said, said = free_loopback_cluster(2), threading.Event(), []
+    clusters, has_said, said, chief = free_loopback_cluster(3), threading.Event(), [], []
 
     def warn(message: str, *values: str) -> None:
-        said.append(message % values)
+        said.append((threading.current_thread(), message % values))
         has_said.set()
 
     monkeypatch.setattr("resnet.hosts.connected.logger.warning", warn)
 
     def come(meeting: Meeting) -> None:
-        if rank_of(meeting) == 1:
+        if rank_of(meeting) == 0:
+            chief.append(threading.current_thread())
+        if rank_of(meeting) == 2:
             assert has_said.wait(20)
         meeting.come_together()
 
-    assert in_meeting(come, clusters=clusters, times=QUICK._replace(say=0.1)) == [None] * 2
-    assert said[0] == f"waiting for {clusters[1].named(1)}, for 0 s so far"
+    assert in_meeting(come, clusters=clusters, times=QUICK._replace(say=1)) == [None] * 3
+    for thread, line in said:
+        assert thread == chief[0]
+        assert line.startswith(f"still waiting for {clusters[2].named(2)}, after ")
 
 
 def test_ranks_that_wait_for_one_another_go_on_when_one_asks_to_stop():

@@ -15,6 +15,7 @@ from pipeline.tasks import Train
 from resnet.errors import UserError
 from resnet.processes import PARENT
 from resnet.progress import ENVIRONMENT
+from resnet.settings import Training
 
 COMMAND = ["python", "-m", "resnet", "train"]
 
@@ -40,7 +41,7 @@ def test_without_a_launcher_there_is_one_process_whose_environment_is_not_touche
 def test_hosts_that_nothing_would_start_are_one_message(launched, launcher, count):
     launched(launcher, count)
     with pytest.raises(UserError, match=rf"count = {count} under \[hosts\] in luigi.cfg, and launcher = {launcher}"):
-        require_launcher(replicas=4)
+        require_launcher(Training())
 
 
 def test_local_hosts_are_processes_of_one_cluster_the_chief_first(launched):
@@ -75,7 +76,7 @@ def test_srun_without_slurm_is_one_message(launched, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     launched("srun", 2)
     with pytest.raises(UserError, match=r"in the Slurm job that luigi runs in, and this is none: run luigi in a job"):
-        require_launcher(replicas=4)
+        require_launcher(Training())
 
 
 def test_hosts_that_cannot_share_the_replicas_are_refused_before_anything_runs(luigi, tmp_path, monkeypatch):

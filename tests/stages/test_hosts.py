@@ -76,7 +76,7 @@ def test_a_port_in_use_on_one_host_is_said_on_all_of_them(trial):
         (tf.errors.InvalidArgumentError(None, None, "bad shape"), LOST_SECONDS),
     ],
 )
-def test_a_host_whose_own_error_ends_the_training_is_the_first_to_say_so(error, seconds, monkeypatch):
+def test_a_host_waits_longer_for_what_others_say_where_its_error_looks_like_theirs(error, seconds, monkeypatch):
     waited = []
 
     class Two(Alone):

@@ -71,6 +71,7 @@ class FakeTraining:
 
     def __init__(self, folder, done: int = 0, interrupt_at: str = "", fail_at: str = "", disk_is_full: bool = False):
         self.events: list[str] = []
+        self.logged_at_fetch: dict[int, int] = {}  # lines of the log, when a batch was asked for
         self.validated_at_news: list[int] = []  # lines of validation in the log, whenever there was news
         self.checkpoints = FakeCheckpoints(full=disk_is_full)
         self.meeting, self._interrupt_at, self._fail_at = Alone(), interrupt_at, fail_at
@@ -86,6 +87,7 @@ class FakeTraining:
 
     def batches(self, steps: range) -> Iterator[SimpleNamespace]:
         for step in steps:
+            self.logged_at_fetch[step] = self.lines_with("loss")
             if self._interrupt_at == f"wait for {step}":  # the loader then has no more batches
                 self.meeting.request_stop()
                 return
@@ -106,7 +108,10 @@ class FakeTraining:
         return validation(24.36, 7.46)
 
     def note_log(self) -> None:
-        self.validated_at_news.append(sum("validation_loss" in line for line in read_log(self._log.path)))
+        self.validated_at_news.append(self.lines_with("validation_loss"))
+
+    def lines_with(self, number: str) -> int:
+        return sum(number in line for line in read_log(self._log.path))
 
     def note(self, event: str) -> None:
         self.events.append(event)
@@ -195,6 +200,11 @@ def test_each_epoch_is_saved_and_validated(tmp_path):
     steps = [f"step {i}" for i in range(10)]
     assert done.events == ["check", *steps[:5], "validation 1", *steps[5:], "validation 2"]
     assert done.checkpoints == [1, 5, 10]
+
+
+def test_batches_are_fetched_two_ahead_and_before_anything_waits_for_the_step_that_runs(tmp_path):
+    """What waits is the line of the log, which reads the step's metrics."""
+    assert FakeTraining(tmp_path).logged_at_fetch == {batch: max(batch - 2, 0) for batch in range(10)}
 
 
 def test_there_is_news_after_each_validation_when_it_is_in_the_log(tmp_path):
