@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from scipy.special import log_softmax
-from scipy.stats import binomtest
 
 from resnet.devices import deal, gathered, share
 from resnet.model.network import ResNet
@@ -130,6 +129,8 @@ def scores(answers: Answers) -> dict[str, float]:
 
 def summary(answers: Answers) -> dict[str, Any]:
     """The scores, and the 95 % intervals of the errors (Wilson 1927) in percent."""
+    from scipy.stats import binomtest  # only here: importing it takes half a second, and training does not need it
+
     result: dict[str, Any] = dict(scores(answers))
     images = len(answers.labels)
     for name in ("top1_error", "top5_error"):

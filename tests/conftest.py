@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -24,6 +25,11 @@ from resnet.records.example import LabelledImage, decode
 from resnet.records.shards import RecordReader, ShardedRecords, read_classes
 from resnet.run import Machine, Run
 from resnet.stages import ledger_of, run_stage
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: many tests wait for processes that start."""
+    return 1 + len(os.sched_getaffinity(0))
 
 
 @pytest.fixture(scope="session", autouse=True)

