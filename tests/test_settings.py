@@ -21,6 +21,7 @@ COUPLED = {
     "evaluation.shorter_side",
     "training.batch_size",
     "training.replica_batch_size",
+    "training.warmup_epochs",
 }
 
 
@@ -274,3 +275,23 @@ def test_hosts_that_cannot_share_the_replicas_are_told_which_number_can(batch_si
 def test_hosts_that_can_share_the_replicas_are_not_refused():
     for hosts in (1, 2, 3, 4, 6, 12):
         Training(batch_size=12 * 64, replica_batch_size=64).require_even_shares(hosts)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["training.warmup_epochs=5", "training.epochs=5"], r"warmup_epochs \(5\) must be fewer than epochs \(5\)"),
+        (["training.warmup_epochs=31"], "drop_epochs: 30 is within the warm-up of 31 epochs"),
+        (["training.final_learning_rate=0.2"], r"final_learning_rate \(0.2\) is greater than learning_rate \(0.1\)"),
+        (["training.optimizer=lamb"], 'decay_kind: with optimizer = "lamb" it is lamb'),
+        (["training.decay_kind=lamb"], 'decay_kind: with optimizer = "sgd" it is coupled or decoupled'),
+    ],
+)
+def test_settings_of_the_optimizer_that_do_not_go_together_are_refused(wrong, message):
+    with pytest.raises(UserError, match=message):
+        load_recipe("imagenet-resnet50", wrong)
+
+
+def test_a_cosine_has_no_drops_and_may_warm_up_beyond_them():
+    _, recipe = load_recipe("imagenet-resnet50", ["training.schedule=cosine", "training.warmup_epochs=40"])
+    assert recipe.training.drops == []

@@ -63,10 +63,10 @@ class BatchNorm(tf.Module):
     the stored `mean` and `variance`, which nothing here changes. `epsilon` is added to the variance.
     """
 
-    def __init__(self, name: str, channels: int, epsilon: float = EPSILON):
+    def __init__(self, name: str, channels: int, epsilon: float = EPSILON, initial_scale: float = 1.0):
         super().__init__()
         self.epsilon = epsilon
-        self.scale = variable(f"{name}/scale", np.ones(channels, np.float32))
+        self.scale = variable(f"{name}/scale", np.full(channels, initial_scale, np.float32))
         self.offset = variable(f"{name}/offset", np.zeros(channels, np.float32))
         self.mean = variable(f"{name}/mean", np.zeros(channels, np.float32), trainable=False)
         self.variance = variable(f"{name}/variance", np.ones(channels, np.float32), trainable=False)

@@ -37,7 +37,16 @@ class Block(tf.Module):
     """
 
     def __init__(
-        self, name: str, kind: str, inputs: int, width: int, stride: int, stride_in: str, epsilon: float, seed: int
+        self,
+        name: str,
+        kind: str,
+        inputs: int,
+        width: int,
+        stride: int,
+        stride_in: str,
+        epsilon: float,
+        seed: int,
+        zero_last_scale: bool = False,
     ):
         super().__init__()
         self.stage = layer_of(name)
@@ -51,7 +60,8 @@ class Block(tf.Module):
         channels = inputs
         for i, (kernel, outputs, step) in enumerate(plan, start=1):
             self.convs.append(Conv(f"{name}/conv{i}", channels, outputs, kernel, step, seed))
-            self.norms.append(BatchNorm(f"{name}/norm{i}", outputs, epsilon))
+            scale = 0.0 if zero_last_scale and i == len(plan) else 1.0
+            self.norms.append(BatchNorm(f"{name}/norm{i}", outputs, epsilon, scale))
             channels = outputs
         self.projection = None
         if stride != 1 or inputs != self.outputs:
@@ -77,6 +87,7 @@ def network_of(recipe: Recipe, classes: int) -> ResNet:
         frozen=training.freeze,
         seed=training.seed,
         precision=training.precision,
+        zero_last_scale=training.zero_last_scale,
     )
 
 
@@ -88,7 +99,8 @@ def layer_of(variable: str) -> str:
 class ResNet(tf.Module):
     """A network of one of these depths, for square RGB images and `classes` classes.
 
-    Training changes neither the weights nor the statistics of `frozen` layers: "stem", "stage1" and so on.
+    Training changes neither the weights nor the statistics of `frozen` layers: "stem", "stage1" and so on. With
+    `zero_last_scale`, each block begins as its shortcut.
     """
 
     def __init__(
@@ -102,6 +114,7 @@ class ResNet(tf.Module):
         frozen: Collection[str] = (),
         seed: int = 0,
         precision: str = "float32",
+        zero_last_scale: bool = False,
     ):
         super().__init__()
         self.depth, self.normalization, self.frozen = depth, normalization, frozenset(frozen)
@@ -121,7 +134,8 @@ class ResNet(tf.Module):
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True), start=1):
             for i in range(1, count + 1):
                 stride = 2 if stage > 1 and i == 1 else 1
-                block = Block(f"stage{stage}/block{i}", kind, channels, width, stride, stride_in, epsilon, seed)
+                name = f"stage{stage}/block{i}"
+                block = Block(name, kind, channels, width, stride, stride_in, epsilon, seed, zero_last_scale)
                 self.blocks.append(block)
                 channels = block.outputs
         self.classifier = Dense(CLASSIFIER, channels, classes, seed)

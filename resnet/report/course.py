@@ -48,7 +48,7 @@ def course_of(log: LogLines, training: Training, log_has_changed: bool) -> Cours
     if not lines:
         return None
     epochs = _by_epoch(log)
-    drops = [epoch for epoch in training.drop_epochs if 0 < epoch < log[-1]["epoch"]]
+    drops = [epoch for epoch in training.drops if 0 < epoch < log[-1]["epoch"]]
     waits = [line["data_wait"] for line in lines]
     later = [line["data_wait"] for line in lines if line["epoch"] > 1]
     return Course(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from resnet.report.results import Results
 from resnet.report.wording import count, listed
+from resnet.settings import Training
 
 STATISTICS = ("/mean", "/variance")  # how the names of tensors end that are no parameters
 
@@ -86,9 +87,6 @@ def _origin(results: Results) -> list[Fact]:
 def _training(results: Results) -> list[Fact]:
     training, augmentation = results.run.recipe.training, results.run.recipe.augmentation
     replicas = f": {training.replicas} replicas of {training.replica_batch_size}" if training.replicas > 1 else ""
-    rate = f"{training.learning_rate:g}"
-    if drops := [epoch for epoch in training.drop_epochs if epoch < training.epochs]:
-        rate += f", times {training.drop_factor:g} after {'epoch' if len(drops) == 1 else 'epochs'} {listed(drops)}"
     changes = [f"{augmentation.crop} crop", *(["flip"] if augmentation.flip else [])]
     changes += ["colour"] if augmentation.color else []
     precision: list[str] = [training.precision]
@@ -96,11 +94,38 @@ def _training(results: Results) -> list[Fact]:
     precision += ["not deterministic"] if not training.deterministic else []
     return [
         Fact("Training", f"{count(training.epochs, 'epoch')}, {training.batch_size} images a batch{replicas}"),
-        Fact("Learning rate", rate),
-        Fact("Optimizer", f"SGD with momentum {training.momentum:g}, weight decay {training.weight_decay:g}"),
+        Fact("Learning rate", _learning_rate(training)),
+        Fact("Optimizer", _optimizer(training)),
+        *([Fact("Loss", loss)] if (loss := _loss(training)) else []),
         Fact("Precision", ", ".join(precision)),
         Fact("Augmentation", ", ".join(changes)),
     ]
+
+
+def _learning_rate(training: Training) -> str:
+    rate = f"{training.learning_rate:g}"
+    if training.warmup_epochs:
+        rate += f" after a warm-up of {count(training.warmup_epochs, 'epoch')}"
+    if training.schedule == "cosine":
+        rate += f", along a cosine to {training.final_learning_rate:g}"
+    if drops := [epoch for epoch in training.drops if epoch < training.epochs]:
+        rate += f", times {training.drop_factor:g} after {'epoch' if len(drops) == 1 else 'epochs'} {listed(drops)}"
+    return rate
+
+
+def _optimizer(training: Training) -> str:
+    name = f"SGD with momentum {training.momentum:g}" if training.optimizer == "sgd" else "LAMB"
+    kind = "decoupled " if training.decay_kind == "decoupled" else ""
+    of = "" if training.decayed == "all" else f" of {training.decayed.replace('all', 'all weights')}"
+    clip = f", gradients of norm {training.clip_norm:g} at most" if training.clip_norm else ""
+    return f"{name}, {kind}weight decay {training.weight_decay:g}{of}{clip}"
+
+
+def _loss(training: Training) -> str:
+    """What is unusual about it; empty for the plain cross-entropy."""
+    smoothing = f"label smoothing {training.label_smoothing:g}" if training.label_smoothing else ""
+    kind = "binary cross-entropy" if training.loss == "binary" else "cross-entropy"
+    return ", ".join([kind, *([smoothing] if smoothing else [])]) if smoothing or training.loss == "binary" else ""
 
 
 def _images(results: Results) -> list[Fact]:

@@ -161,12 +161,53 @@ class Training(Section):
     epochs: int = setting(120, "Passes over the training images.", "epochs", ge=1)
     batch_size: int = setting(256, "Images per step, over all replicas.", "images", ge=1)
     replica_batch_size: int = setting(64, "Images per replica: they share batch-norm statistics.", "images", ge=1)
-    learning_rate: float = setting(0.1, "Initial learning rate.", gt=0)
-    drop_epochs: list[Epoch] = setting([30, 60, 90], "Epochs after which the learning rate drops.", "epochs")
-    drop_factor: float = setting(0.1, "Factor that multiplies the learning rate at a drop.", gt=0, le=1)
-    momentum: float = setting(0.9, "Momentum of SGD (He et al. 2015).", ge=0, lt=1)
-    weight_decay: float = setting(
-        1e-4, "Added to the gradient as weight_decay x weight (Caffe's and torch's convention).", ge=0
+    learning_rate: float = setting(0.1, "Initial learning rate; with a warm-up, the one that it ends with.", gt=0)
+    warmup_epochs: int = setting(
+        0, "Epochs in which the learning rate first rises, step by step (Goyal et al. 2017).", "epochs", ge=0
+    )
+    warmup_factor: float = setting(
+        0.0, "Factor that multiplies the learning rate where the warm-up begins.", ge=0, le=1
+    )
+    schedule: Literal["drops", "cosine"] = setting(
+        "drops",
+        "How the learning rate falls. drops: at drop_epochs; cosine: along half a cosine, step by step, until the "
+        "end (Loshchilov and Hutter 2017).",
+    )
+    drop_epochs: list[Epoch] = setting([30, 60, 90], "drops: epochs after which the learning rate drops.", "epochs")
+    drop_factor: float = setting(0.1, "drops: factor that multiplies the learning rate.", gt=0, le=1)
+    final_learning_rate: float = setting(0.0, "cosine: the learning rate in the end.", ge=0)
+    optimizer: Literal["sgd", "lamb"] = setting(
+        "sgd",
+        "sgd: with momentum, the learning rate inside it as in Caffe; lamb: for large batches (You et al. 2020).",
+    )
+    momentum: float = setting(0.9, "sgd: momentum (He et al. 2015).", ge=0, lt=1)
+    weight_decay: float = setting(1e-4, "How strongly weights are pulled towards zero.", ge=0)
+    decay_kind: Literal["coupled", "decoupled", "lamb"] = setting(
+        "coupled",
+        "What weight_decay x weight is added to. coupled: the gradient, so it is part of the momentum (Caffe, torch's "
+        "SGD); decoupled: the step, times the learning rate (Loshchilov and Hutter 2019); lamb: LAMB's update, before "
+        "it is scaled.",
+    )
+    decayed: Literal["all", "all but norms", "kernels"] = setting(
+        "all",
+        "Which weights decay: all of them (fb.resnet.torch); not the scales and offsets of batch normalisation "
+        "(Goyal et al. 2017); kernels only, so not the classifier's bias either (timm).",
+    )
+    clip_norm: float = setting(
+        0.0, "Greatest norm of all gradients together, to which larger ones are scaled down; 0: any.", ge=0
+    )
+    label_smoothing: float = setting(
+        0.0, "How much of a label's probability all classes share evenly (Szegedy et al. 2016).", "fraction", ge=0, lt=1
+    )
+    loss: Literal["cross-entropy", "binary"] = setting(
+        "cross-entropy",
+        "cross-entropy: of the classes' probabilities, which sum to one; binary: each class against all others, mean "
+        "over the classes (Wightman et al. 2021).",
+    )
+    zero_last_scale: bool = setting(
+        False,
+        "Begin with the last batch normalisation of each block at scale 0, so that a block begins as its shortcut "
+        "(Goyal et al. 2017).",
     )
     seed: int = setting(0, "Decides the initial weights, the sampling order and the augmentation.", ge=0)
     # It does not count as a setting of the stage, because the content of the weights does: see `resnet.ledger`.
@@ -211,11 +252,27 @@ class Training(Section):
             )
         if sorted(set(self.drop_epochs)) != self.drop_epochs:
             raise ValueError(f"drop_epochs must rise: {self.drop_epochs}")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be fewer than epochs ({self.epochs})")
+        if early := [epoch for epoch in self.drops if epoch < self.warmup_epochs]:
+            raise ValueError(f"drop_epochs: {early[0]} is within the warm-up of {self.warmup_epochs} epochs")
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"final_learning_rate ({self.final_learning_rate}) is greater than learning_rate ({self.learning_rate})"
+            )
+        if (self.decay_kind == "lamb") != (self.optimizer == "lamb"):
+            kinds = "lamb" if self.optimizer == "lamb" else "coupled or decoupled"
+            raise ValueError(f'decay_kind: with optimizer = "{self.optimizer}" it is {kinds}')
         if self.freeze and not self.start_from:
             raise ValueError(
                 "freeze keeps weights as they are: name trained ones in training.start_from, or set training.freeze=[]"
             )
         return self
+
+    @property
+    def drops(self) -> list[int]:
+        """The epochs after which the learning rate drops."""
+        return self.drop_epochs if self.schedule == "drops" else []
 
     @property
     def replicas(self) -> int:

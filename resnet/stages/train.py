@@ -287,7 +287,7 @@ def opening_line(pieces: Pieces, hosts: int, first: int) -> str:
     ]
     if network.frozen:
         lines.append(f"frozen: {', '.join(in_order(network.frozen))}")
-    if unreached := [str(epoch) for epoch in settings.drop_epochs if epoch >= settings.epochs]:
+    if unreached := [str(epoch) for epoch in settings.drops if epoch >= settings.epochs]:
         epochs_named = f"{'epoch' if len(unreached) == 1 else 'epochs'} {', '.join(unreached)}"
         lines.append(f"training ends before the learning rate drops after {epochs_named}")
     if first:

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from resnet.inference import label_ranks
 from resnet.model.network import ResNet
+from resnet.settings import Training
+from resnet.training.losses import Loss
 
 METRICS = ("loss", "top1_error", "top5_error")
 
@@ -15,13 +17,13 @@ METRICS = ("loss", "top1_error", "top5_error")
 class Gradients:
     """Callable: sums over the replicas of a micro-batch, whose batch-norm statistics are apart.
 
-    `replicas`: how many there are in a micro-batch; `replica_size`: images of each. With `xla`, it is compiled.
+    `replicas`: how many there are in a micro-batch.
     """
 
-    def __init__(self, network: ResNet, replicas: int, replica_size: int, *, xla: bool = False):
-        self._network, self._trained = network, network.trained
-        self._replicas, self._replica_size = replicas, replica_size
-        self._run = tf.function(self._sums, autograph=False, jit_compile=True) if xla else self._sums
+    def __init__(self, network: ResNet, replicas: int, training: Training):
+        self._network, self._trained, self._loss = network, network.trained, Loss(training)
+        self._replicas, self._replica_size = replicas, training.replica_batch_size
+        self._run = tf.function(self._sums, autograph=False, jit_compile=True) if training.xla else self._sums
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor) -> list[tf.Tensor]:
         """Of uint8 images [n, size, size, 3] and int32 labels [n]: gradients times `loss_scale`, then mean and variance
@@ -31,8 +33,7 @@ class Gradients:
     def _sums(self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             logits, statistics = self._network(images, training=True, replicas=self._replicas)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_sum(losses) / self._replica_size
+            loss = tf.reduce_sum(self._loss(logits, labels)) / self._replica_size
             scaled = loss * loss_scale
         gradients = tape.gradient(scaled, self._trained)
         moments = [moment for mean_and_variance in statistics for moment in mean_and_variance]
@@ -51,6 +52,12 @@ def errors(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     ranks = label_ranks(logits, labels)
     top1, top5 = [tf.reduce_mean(tf.cast(ranks >= k, tf.float32)) for k in (1, 5)]
     return 100 * top1, 100 * top5
+
+
+def clipped(gradients: list[tf.Tensor], greatest: float) -> list[tf.Tensor]:
+    """Scaled down, all alike, so that their norm as one vector is `greatest` at most (Pascanu et al. 2013)."""
+    factor = tf.minimum(1.0, greatest / tf.linalg.global_norm(gradients))
+    return [factor * gradient for gradient in gradients]
 
 
 def flat(tensors: list[tf.Tensor]) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from resnet.settings import Training
@@ -32,9 +33,25 @@ class Schedule:
         return done > 0 and (self.epoch(done) > self.epoch(done - 1) or done == self.steps)
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step: it drops at the first step of each of `drop_epochs`."""
-        drops = sum(self.epoch(step) >= epoch for epoch in self.training.drop_epochs)
-        return self.training.learning_rate * self.training.drop_factor**drops
+        """The learning rate of a step.
+
+        In the warm-up it rises evenly from step to step, and the last of its steps has the whole learning rate. Then it
+        drops, at the first step of each of `drop_epochs`, or follows half a cosine over the epochs that are left:
+
+            final + (initial - final) * (1 + cos(pi * share)) / 2
+        """
+        training = self.training
+        warmup = training.warmup_epochs * self.images / training.batch_size  # in steps; it may end within one
+        if step + 1 < warmup:
+            risen = (step + 1) / warmup
+            return training.learning_rate * (training.warmup_factor + (1 - training.warmup_factor) * risen)
+        if training.schedule == "cosine":
+            whole = training.epochs * self.images / training.batch_size
+            share = min(max(step - warmup, 0) / (whole - warmup), 1.0)
+            falls = training.learning_rate - training.final_learning_rate
+            return training.final_learning_rate + falls * (1 + math.cos(math.pi * share)) / 2
+        drops = sum(self.epoch(step) >= epoch for epoch in training.drops)
+        return training.learning_rate * training.drop_factor**drops
 
     @property
     def log_steps(self) -> int:

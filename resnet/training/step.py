@@ -19,9 +19,9 @@ from resnet.errors import UserError
 from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training.fixed_order import Plan, sum_over_replicas
-from resnet.training.gradients import METRICS, Gradients, cut, flat
+from resnet.training.gradients import METRICS, Gradients, clipped, cut, flat
 from resnet.training.loss_scale import LossScale
-from resnet.training.optimizer import Optimizer, Sgd, assign
+from resnet.training.optimizer import assign, optimizer_of
 
 MOVING_DECAY = 0.9  # of the moving statistics that validation during training uses; BatchNormStatistics replaces them
 OF_LOSS_SCALE = ("loss_scale", "skipped_steps")  # the metrics that float16 has besides
@@ -57,11 +57,11 @@ class TrainStep:
                 f"{self._devices} devices cannot share {training.replicas} replicas, {replicas_at_once} at a time"
             )
         self._of_pass = replicas_at_once * training.replica_batch_size  # images
-        self._gradients = Gradients(network, replicas_at_once, training.replica_batch_size, xla=training.xla)
+        self._gradients = Gradients(network, replicas_at_once, training)
         self._shapes = self._gradients.shapes
         self._trained = len(network.trained)
         self._loss_scale = LossScale() if training.precision == "float16" else None
-        self.optimizer: Optimizer = Sgd(network.trained, training)
+        self.optimizer = optimizer_of(network.trained, training)
         self.metrics = METRICS + (OF_LOSS_SCALE if self._loss_scale else ())  # the names of what a call returns
         self._run = tf.function(self.on_all_devices, autograph=False, reduce_retracing=False)
 
@@ -119,11 +119,12 @@ class TrainStep:
     def _on_one_device(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
         gradients, statistics, metrics = self._averages(images, labels)
         merge_call = tf.distribute.get_replica_context().merge_call
+        limited = clipped(gradients, self._training.clip_norm) if self._training.clip_norm else gradients
         if not self._loss_scale:
-            merge_call(self._update, (gradients, statistics, learning_rate))
+            merge_call(self._update, (limited, statistics, learning_rate))
             return metrics
         is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
-        merge_call(self._update, (gradients, statistics, learning_rate, is_finite))
+        merge_call(self._update, (limited, statistics, learning_rate, is_finite))
         return tf.concat([metrics, [self._loss_scale.value, 1 - tf.cast(is_finite, tf.float32)]], 0)
 
     def _averages(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[list, list, tf.Tensor]:

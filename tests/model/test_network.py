@@ -109,6 +109,19 @@ def test_the_seed_decides_the_initial_weights():
     assert not any(np.array_equal(first[name], other[name]) for name in kernels)
 
 
+def test_with_a_zero_last_scale_every_block_begins_as_its_shortcut_and_all_other_weights_are_the_same():
+    plain, zero = weights(ResNet(20, CLASSES)), weights(ResNet(20, CLASSES, zero_last_scale=True))
+    changed = [name for name in plain if not np.array_equal(plain[name], zero[name])]
+    assert changed == [f"stage{stage}/block{block}/norm2/scale" for stage in (1, 2, 3) for block in (1, 2, 3)]
+    assert not any(zero[name].any() for name in changed)
+    block, x = (
+        ResNet(20, CLASSES, zero_last_scale=True).blocks[1],
+        tf.nn.relu(tf.random.stateless_normal([2, 8, 8, 16], (0, 0))),
+    )
+    np.testing.assert_array_equal(block(x, None), x)
+    assert ResNet(50, CLASSES, zero_last_scale=True).blocks[0].norms[2].scale.numpy().sum() == 0
+
+
 def test_every_layer_starts_with_different_weights():
     kernels = [value for name, value in weights(ResNet(20, CLASSES)).items() if name.endswith("/kernel")]
     assert len({kernel.ravel()[:48].tobytes() for kernel in kernels}) == len(kernels)

@@ -314,6 +314,35 @@ def test_drops_of_the_learning_rate_that_training_does_not_reach_are_not_stated(
 
 
 @pytest.mark.parametrize(
+    ("settings", "stated_facts"),
+    [
+        ([], {"Optimizer": "SGD with momentum 0.9, weight decay 0.0001"}),
+        (
+            ["schedule=cosine", "warmup_epochs=1", "final_learning_rate=1e-6"],
+            {"Learning rate": "0.1 after a warm-up of 1 epoch, along a cosine to 1e-06"},
+        ),
+        (
+            ["decay_kind=decoupled", "decayed=all but norms", "clip_norm=1"],
+            {
+                "Optimizer": "SGD with momentum 0.9, decoupled weight decay 0.0001 of all weights but norms, gradients "
+                "of norm 1 at most"
+            },
+        ),
+        (
+            ["optimizer=lamb", "decay_kind=lamb", "decayed=kernels", "loss=binary"],
+            {"Optimizer": "LAMB, weight decay 0.0001 of kernels", "Loss": "binary cross-entropy"},
+        ),
+        (["label_smoothing=0.1"], {"Loss": "cross-entropy, label smoothing 0.1"}),
+    ],
+)
+def test_it_says_how_the_weights_were_changed(settings, stated_facts, tmp_path, stated):
+    run = good(overrides=[f"training.{setting}" for setting in settings])
+    facts = {fact.name: fact.text for fact in stated(run.write(tmp_path)).facts}
+    assert facts | stated_facts == facts
+    assert ("Loss" in facts) == ("Loss" in stated_facts)
+
+
+@pytest.mark.parametrize(
     ("settings", "precision"),
     [
         ([], "float32"),

@@ -15,11 +15,12 @@ from resnet.training.step import TrainStep
 REPLICAS, REPLICA_SIZE, STEPS = 12, 4, 2
 FEW = 4  # replicas, so that each of four devices has one
 WAYS = {  # by devices
-    1: ("fixed", "few", "together", "half"),
-    2: ("fixed", "free", "half", "compiled"),
+    1: ("fixed", "few", "together", "half", "lamb"),
+    2: ("fixed", "free", "half", "compiled", "lamb"),
     3: ("fixed",),
     4: ("fixed", "few"),
 }
+OTHER = {"optimizer": "lamb", "decay_kind": "lamb", "clip_norm": 1.0, "label_smoothing": 0.1}
 OVERFLOWING = 2.0**40  # a loss scale at which gradients overflow in float16
 
 
@@ -54,6 +55,7 @@ def trained(
         deterministic=way not in ("free", "together"),
         precision="float16" if way == "half" else "float32",
         xla=way == "compiled",
+        **(OTHER if way == "lamb" else {}),
     )
     with strategy.scope():
         network = ResNet(8, 10, precision=training.precision)

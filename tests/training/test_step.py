@@ -9,7 +9,7 @@ import tensorflow as tf
 from resnet.errors import UserError
 from resnet.model.network import ResNet
 from resnet.settings import Training
-from resnet.training.gradients import errors
+from resnet.training.gradients import clipped, errors
 from resnet.training.step import MOVING_DECAY, TrainStep
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), np.uint8)
@@ -49,6 +49,32 @@ def test_the_update_follows_caffe_with_the_learning_rate_inside_the_momentum(ste
         v = 0.9 * v + 0.01 * (second + 0.01 * middle)
         np.testing.assert_allclose(momentum, v, rtol=1e-4, atol=1e-7)
         np.testing.assert_allclose(after, middle - v, rtol=1e-5, atol=1e-7)
+
+
+def test_gradients_beyond_the_greatest_norm_are_scaled_down_all_alike():
+    gradients = [tf.constant([[3.0, 0.0]]), tf.constant([4.0])]  # their norm is 5
+    assert [gradient.numpy().tolist() for gradient in clipped(gradients, 2.5)] == [[[1.5, 0.0]], [2.0]]
+    assert [gradient.numpy().tolist() for gradient in clipped(gradients, 5.0)] == [[[3.0, 0.0]], [4.0]]
+    zero = [tf.zeros(3)]
+    assert clipped(zero, 1.0)[0].numpy().tolist() == [0.0] * 3
+
+
+def test_a_step_moves_the_weights_by_the_clipped_gradients():
+    moved = {}
+    for clip_norm in (0.0, 0.1):
+        strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+        with strategy.scope():
+            network = ResNet(20, 10)
+            training = Training(batch_size=8, replica_batch_size=8, weight_decay=0.0, clip_norm=clip_norm)
+            step = TrainStep(network, strategy, training)
+        before = [variable.numpy() for variable in network.trainable_variables]
+        step(IMAGES, LABELS, 1.0)
+        after = [variable.numpy() for variable in network.trainable_variables]
+        moved[clip_norm] = np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)])
+    assert np.linalg.norm(moved[0.0]) > 0.2
+    assert np.linalg.norm(moved[0.1]) == pytest.approx(0.1, rel=1e-3)
+    cosine = moved[0.0] @ moved[0.1] / np.linalg.norm(moved[0.0]) / np.linalg.norm(moved[0.1])
+    assert cosine == pytest.approx(1, rel=1e-4)
 
 
 def test_moving_statistics_follow_the_batch_statistics(steps):
