@@ -295,3 +295,18 @@ def test_settings_of_the_optimizer_that_do_not_go_together_are_refused(wrong, me
 def test_a_cosine_has_no_drops_and_may_warm_up_beyond_them():
     _, recipe = load_recipe("imagenet-resnet50", ["training.schedule=cosine", "training.warmup_epochs=40"])
     assert recipe.training.drops == []
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            "[1,2,-3]",
+            r"^recipe \S+ with training\.class_weights=\[1,2,-3\]: training\.class_weights\.2: it should be greater",
+        ),
+        ("even", "training.class_weights: it should be 'none' or 'balanced', but is 'even'"),
+    ],
+)
+def test_a_setting_of_two_forms_is_refused_by_the_form_that_it_has(value, message):
+    with pytest.raises(UserError, match=message):
+        load_recipe("digits", [f"training.class_weights={value}"])

@@ -163,7 +163,14 @@ def _nearest(name: str, valid: Sequence[str]) -> str:
 
 def _sentences(error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
-        name = ".".join(str(part) for part in problem["loc"])
+        parts = [str(part) for part in problem["loc"]]
+        name = ".".join(part for part in parts if "[" not in part)  # pydantic's names of the forms that it may have
+        if (
+            len(name) < len(".".join(parts))
+            and problem["type"] == "literal_error"
+            and isinstance(problem["input"], list)
+        ):
+            continue  # it has the form of a list: what is wrong with that is said
         if problem["type"] == "value_error":
             yield f"{name}: {problem['ctx']['error']}" if name else str(problem["ctx"]["error"])
         else:

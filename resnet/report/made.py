@@ -123,9 +123,14 @@ def _optimizer(training: Training) -> str:
 
 def _loss(training: Training) -> str:
     """What is unusual about it; empty for the plain cross-entropy."""
-    smoothing = f"label smoothing {training.label_smoothing:g}" if training.label_smoothing else ""
     kind = "binary cross-entropy" if training.loss == "binary" else "cross-entropy"
-    return ", ".join([kind, *([smoothing] if smoothing else [])]) if smoothing or training.loss == "binary" else ""
+    ways = [f"label smoothing {training.label_smoothing:g}"] if training.label_smoothing else []
+    if training.class_weights != "none":
+        given = training.class_weights
+        ways.append(
+            "balanced classes" if given == "balanced" else f"classes weighted {listed([f'{x:g}' for x in given])}"
+        )
+    return ", ".join([kind, *ways]) if ways or training.loss == "binary" else ""
 
 
 def _images(results: Results) -> list[Fact]:

@@ -25,6 +25,7 @@ def setting(default: Any, help: str, unit: str = "", *, affects_results: bool = 
 
 
 Epoch = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -203,6 +204,11 @@ class Training(Section):
         "cross-entropy",
         "cross-entropy: of the classes' probabilities, which sum to one; binary: each class against all others, mean "
         "over the classes (Wightman et al. 2021).",
+    )
+    class_weights: Literal["none", "balanced"] | list[Weight] = setting(
+        "none",
+        "What multiplies the loss of an image. balanced: images / (classes x images of its class); or a number for "
+        "each class, in their order.",
     )
     zero_last_scale: bool = setting(
         False,

@@ -45,6 +45,7 @@ from resnet.training.corrupt_records import CorruptRecords
 from resnet.training.interruption import Interruption
 from resnet.training.log import NoLog, TrainingLog
 from resnet.training.loop import TrainingLoop
+from resnet.training.losses import class_weights
 from resnet.training.micro_batch import replicas_at_once
 from resnet.training.page_locking import page_locked
 from resnet.training.schedule import Schedule
@@ -177,6 +178,7 @@ def build(run: Run, meeting: Meeting) -> Pieces:
     """The recipe's network and training step, on the devices of the hosts."""
     records, training = ShardedRecords(run.records, "train"), run.recipe.training
     training.require_even_shares(meeting.cluster.hosts)
+    weights = class_weights(training, records.index["label"], len(records.classes))
     require_own_port(meeting.cluster)
     meeting.come_together()  # nothing that is likely to fail may come between this and TensorFlow's own roll call
     strategy = make_strategy(
@@ -190,7 +192,7 @@ def build(run: Run, meeting: Meeting) -> Pieces:
         network = network_of(run.recipe, len(records.classes))
         devices, wanted = strategy.num_replicas_in_sync, run.machine.replicas_at_once
         at_once = replicas_at_once(network, run.recipe.model.image_size, training, devices, gpu_memory, wanted)
-        step = TrainStep(network, strategy, training, at_once)
+        step = TrainStep(network, strategy, training, at_once, weights)
     return Pieces(records, strategy, network, step, Schedule(training, len(records)))
 
 

@@ -20,8 +20,8 @@ class Gradients:
     `replicas`: how many there are in a micro-batch.
     """
 
-    def __init__(self, network: ResNet, replicas: int, training: Training):
-        self._network, self._trained, self._loss = network, network.trained, Loss(training)
+    def __init__(self, network: ResNet, replicas: int, training: Training, loss: Loss):
+        self._network, self._trained, self._loss = network, network.trained, loss
         self._replicas, self._replica_size = replicas, training.replica_batch_size
         self._run = tf.function(self._sums, autograph=False, jit_compile=True) if training.xla else self._sums
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
+from resnet.errors import UserError
 from resnet.settings import Training
 
 
@@ -14,13 +18,19 @@ class Loss:
 
         1 - e + e / classes  for its class,  e / classes  for all others    (Szegedy et al. 2016)
 
-    Binary, each class is one question, and the loss is the mean over all of them, as in timm.
+    Binary, each class is one question, and the loss is the mean over all of them, as in timm. With `class_weights`, one
+    for each class, an image's loss is multiplied by that of its class.
     """
 
-    def __init__(self, training: Training):
+    def __init__(self, training: Training, class_weights: Sequence[float] = ()):
         self._is_binary, self._smoothing = training.loss == "binary", training.label_smoothing
+        self._class_weights = class_weights
 
     def __call__(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        losses = self._unweighted(logits, labels)
+        return losses * tf.gather(tf.constant(self._class_weights), labels) if len(self._class_weights) else losses
+
+    def _unweighted(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         if not self._is_binary and not self._smoothing:
             return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         asked = self._asked(labels, logits.shape[1])
@@ -32,3 +42,17 @@ class Loss:
         """The probabilities that labels ask for, [n, classes]."""
         rest = self._smoothing / classes
         return tf.one_hot(labels, classes, on_value=1 - self._smoothing + rest, off_value=rest)
+
+
+def class_weights(training: Training, labels: np.ndarray, classes: int) -> list[float]:
+    """The weight of each class, by the labels of all training images; empty where all are alike. Raises UserError."""
+    if training.class_weights == "none":
+        return []
+    if training.class_weights == "balanced":  # as in scikit-learn; a class without images has none to weigh
+        images = np.bincount(labels, minlength=classes)
+        return (len(labels) / (classes * np.maximum(images, 1))).tolist()
+    if len(training.class_weights) != classes:
+        raise UserError(
+            f"training.class_weights has {len(training.class_weights)} numbers, and the records have {classes} classes."
+        )
+    return training.class_weights

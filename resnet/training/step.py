@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from resnet.settings import Training
 from resnet.training.fixed_order import Plan, sum_over_replicas
 from resnet.training.gradients import METRICS, Gradients, clipped, cut, flat
 from resnet.training.loss_scale import LossScale
+from resnet.training.losses import Loss
 from resnet.training.optimizer import assign, optimizer_of
 
 MOVING_DECAY = 0.9  # of the moving statistics that validation during training uses; BatchNormStatistics replaces them
@@ -42,10 +43,16 @@ class TrainStep:
 
     Make it inside the strategy's scope. `replicas_at_once`: how many replicas a device runs in one pass; with
     `training.deterministic` it is one, because more would add up their gradients in an order of their own.
+    `class_weights`: see `losses.Loss`.
     """
 
     def __init__(
-        self, network: ResNet, strategy: tf.distribute.Strategy, training: Training, replicas_at_once: int = 1
+        self,
+        network: ResNet,
+        strategy: tf.distribute.Strategy,
+        training: Training,
+        replicas_at_once: int = 1,
+        class_weights: Sequence[float] = (),
     ):
         if training.deterministic and replicas_at_once > 1:
             raise ValueError("a fixed order of additions needs one replica at a time")
@@ -57,7 +64,7 @@ class TrainStep:
                 f"{self._devices} devices cannot share {training.replicas} replicas, {replicas_at_once} at a time"
             )
         self._of_pass = replicas_at_once * training.replica_batch_size  # images
-        self._gradients = Gradients(network, replicas_at_once, training)
+        self._gradients = Gradients(network, replicas_at_once, training, Loss(training, class_weights))
         self._shapes = self._gradients.shapes
         self._trained = len(network.trained)
         self._loss_scale = LossScale() if training.precision == "float16" else None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
+from resnet.errors import UserError
 from resnet.settings import Training
-from resnet.training.losses import Loss
+from resnet.training.losses import Loss, class_weights
 
 LABELS = np.array([0, 2, 1, 2], np.int32)
 LOGITS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32) * 3
@@ -28,3 +30,23 @@ def test_the_binary_loss_asks_of_each_class_whether_it_is_the_one(smoothing):
     expected = -(asked * np.log(probabilities) + (1 - asked) * np.log(1 - probabilities)).mean(1)
     found = Loss(Training(loss="binary", label_smoothing=smoothing))(LOGITS, LABELS)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_an_images_loss_is_multiplied_by_the_weight_of_its_class():
+    plain, weighted = (np.array(Loss(Training(), weights)(LOGITS, LABELS)) for weights in ([], [1.0, 0.5, 3.0]))
+    np.testing.assert_allclose(weighted, plain * [1.0, 3.0, 0.5, 3.0], rtol=1e-6)
+
+
+def test_balanced_classes_have_the_weights_of_scikit_learn():
+    labels = np.repeat([0, 1, 2], [10, 3, 1])
+    found = class_weights(Training(class_weights="balanced"), labels, 3)
+    assert found == pytest.approx(compute_class_weight("balanced", classes=np.arange(3), y=labels))
+    assert np.mean(np.array(found)[labels]) == pytest.approx(1)  # so the learning rate means the same
+
+
+def test_classes_are_alike_by_default_and_may_have_weights_of_their_own():
+    labels = np.array([0, 1, 2])
+    assert class_weights(Training(), labels, 3) == []
+    assert class_weights(Training(class_weights=[1, 2, 0]), labels, 3) == [1, 2, 0]
+    with pytest.raises(UserError, match=r"training.class_weights has 2 numbers, and the records have 3 classes"):
+        class_weights(Training(class_weights=[1, 2]), labels, 3)
