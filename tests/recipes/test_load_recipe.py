@@ -28,6 +28,13 @@ def test_the_other_imagenet_recipes_differ_only_in_depth(depth):
     assert other == reproduced
 
 
+@pytest.mark.parametrize(("name", "rate_of_256"), [("goyal", 0.1), ("nvidia90", 0.256)])
+def test_recipes_for_large_batches_have_the_published_rate_for_each_256_images(name, rate_of_256):
+    training = load_recipe(f"imagenet-resnet50-{name}")[1].training
+    assert training.learning_rate == pytest.approx(rate_of_256 * training.batch_size / 256)
+    assert training.warmup_factor in (0, 256 / training.batch_size)
+
+
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_loads_under_its_name(name):
     assert load_recipe(name)[0] == name
