@@ -97,6 +97,7 @@ def _training(results: Results) -> list[Fact]:
         Fact("Learning rate", _learning_rate(training)),
         Fact("Optimizer", _optimizer(training)),
         *([Fact("Loss", loss)] if (loss := _loss(training)) else []),
+        *([Fact("Weights", average)] if (average := _average(training)) else []),
         Fact("Precision", ", ".join(precision)),
         Fact("Augmentation", ", ".join(changes)),
     ]
@@ -119,6 +120,11 @@ def _optimizer(training: Training) -> str:
     of = "" if training.decayed == "all" else f" of {training.decayed.replace('all', 'all weights')}"
     clip = f", gradients of norm {training.clip_norm:g} at most" if training.clip_norm else ""
     return f"{name}, {kind}weight decay {training.weight_decay:g}{of}{clip}"
+
+
+def _average(training: Training) -> str:
+    every = f", taken every {training.average_steps} steps" if training.average_steps > 1 else ""
+    return f"a moving average with decay {training.average:g}{every}" if training.average else ""
 
 
 def _loss(training: Training) -> str:

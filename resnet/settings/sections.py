@@ -210,6 +210,14 @@ class Training(Section):
         "What multiplies the loss of an image. balanced: images / (classes x images of its class); or a number for "
         "each class, in their order.",
     )
+    average: float = setting(
+        0.0,
+        "Decay of a moving average of the weights, which is then what is validated and kept; 0: none, the last weights "
+        "are kept.",
+        ge=0,
+        lt=1,
+    )
+    average_steps: int = setting(1, "Steps from one average to the next.", "steps", ge=1)
     zero_last_scale: bool = setting(
         False,
         "Begin with the last batch normalisation of each block at scale 0, so that a block begins as its shortcut "

@@ -231,7 +231,8 @@ def batches_between(
 def finish(attempt: Attempt, pieces: Pieces, checkpoints: Checkpoints, hosts: int) -> None:
     """Write the weights, and stage.json."""
     network = pieces.network
-    weights = write_weights(attempt.folder / "weights.safetensors", network, pieces.records.classes)
+    with pieces.step.averaged():
+        weights = write_weights(attempt.folder / "weights.safetensors", network, pieces.records.classes)
     log = attempt.folder / "log.jsonl"
     facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
     facts |= {"hosts": hosts} if hosts > 1 else {}

@@ -104,7 +104,8 @@ class TrainingLoop:
         """Validate the epoch, whose checkpoint is saved. Raises KeyboardInterrupt if it is interrupted."""
         if self.meeting.is_at_end:
             raise KeyboardInterrupt
-        metrics = self.validation()
+        with self.step.averaged():
+            metrics = self.validation()
         self._meter.write_validation(self.done, metrics)
         epoch, loss = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(epoch, self.settings.epochs, loss, metrics))

@@ -23,6 +23,7 @@ from resnet.training.gradients import METRICS, Gradients, clipped, cut, flat
 from resnet.training.loss_scale import LossScale
 from resnet.training.losses import Loss
 from resnet.training.optimizer import assign, optimizer_of
+from resnet.training.weight_average import WeightAverage
 
 MOVING_DECAY = 0.9  # of the moving statistics that validation during training uses; BatchNormStatistics replaces them
 OF_LOSS_SCALE = ("loss_scale", "skipped_steps")  # the metrics that float16 has besides
@@ -69,13 +70,19 @@ class TrainStep:
         self._trained = len(network.trained)
         self._loss_scale = LossScale() if training.precision == "float16" else None
         self.optimizer = optimizer_of(network.trained, training)
+        self._average = WeightAverage(network, training) if training.average else None
         self.metrics = METRICS + (OF_LOSS_SCALE if self._loss_scale else ())  # the names of what a call returns
         self._run = tf.function(self.on_all_devices, autograph=False, reduce_retracing=False)
 
     @property
     def state(self) -> dict[str, tf.Variable]:
         """All that a checkpoint needs besides the network's variables, by name."""
-        return dict(self.optimizer.state) | (self._loss_scale.state if self._loss_scale else {})
+        parts = [part for part in (self.optimizer, self._loss_scale, self._average) if part]
+        return {name: variable for part in parts for name, variable in part.state.items()}
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Inside the block, the network has the weights to validate and keep: with `training.average` the averages."""
+        return self._average.applied() if self._average else contextlib.nullcontext()
 
     def place(self, images: np.ndarray, labels: np.ndarray) -> Placed:
         """Send uint8 images [n, size, size, 3] and int32 labels [n] to the devices.
@@ -189,3 +196,5 @@ class TrainStep:
             strategy.extended.update(variable, move, args=(new, is_finite))
         if self._loss_scale:
             self._loss_scale.update(strategy, is_finite)
+        if self._average:
+            self._average.update(strategy, is_finite)

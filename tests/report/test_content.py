@@ -333,13 +333,19 @@ def test_drops_of_the_learning_rate_that_training_does_not_reach_are_not_stated(
             {"Optimizer": "LAMB, weight decay 0.0001 of kernels", "Loss": "binary cross-entropy"},
         ),
         (["label_smoothing=0.1"], {"Loss": "cross-entropy, label smoothing 0.1"}),
+        (["class_weights=balanced"], {"Loss": "cross-entropy, balanced classes"}),
+        (
+            ["average=0.99", "average_steps=4"],
+            {"Weights": "a moving average with decay 0.99, taken every 4 steps"},
+        ),
     ],
 )
 def test_it_says_how_the_weights_were_changed(settings, stated_facts, tmp_path, stated):
     run = good(overrides=[f"training.{setting}" for setting in settings])
     facts = {fact.name: fact.text for fact in stated(run.write(tmp_path)).facts}
     assert facts | stated_facts == facts
-    assert ("Loss" in facts) == ("Loss" in stated_facts)
+    for unusual in ("Loss", "Weights"):
+        assert (unusual in facts) == (unusual in stated_facts)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ WAYS = {  # by devices
     3: ("fixed",),
     4: ("fixed", "few"),
 }
-OTHER = {"optimizer": "lamb", "decay_kind": "lamb", "clip_norm": 1.0, "label_smoothing": 0.1}
+OTHER = {"optimizer": "lamb", "decay_kind": "lamb", "clip_norm": 1.0, "label_smoothing": 0.1, "average": 0.9}
 OVERFLOWING = 2.0**40  # a loss scale at which gradients overflow in float16
 
 

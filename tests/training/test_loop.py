@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
@@ -65,12 +66,19 @@ class FakeStep:
     def on(self, batch, learning_rate) -> tf.Tensor:
         return self._training.step(batch)
 
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        self._training.has_averages = True
+        yield
+        self._training.has_averages = False
+
 
 class FakeTraining:
     """A loop over 10 steps in 2 epochs that trains nothing and notes what it does."""
 
     def __init__(self, folder, done: int = 0, interrupt_at: str = "", fail_at: str = "", disk_is_full: bool = False):
         self.events: list[str] = []
+        self.has_averages = False
         self.logged_at_fetch: dict[int, int] = {}  # lines of the log, when a batch was asked for
         self.validated_at_news: list[int] = []  # lines of validation in the log, whenever there was news
         self.checkpoints = FakeCheckpoints(full=disk_is_full)
@@ -104,6 +112,7 @@ class FakeTraining:
         self.note("check")
 
     def __call__(self) -> dict[str, float]:
+        assert self.has_averages
         self.note(f"validation {1 + sum(event.startswith('validation') for event in self.events)}")
         return validation(24.36, 7.46)
 
