@@ -14,6 +14,7 @@ from resnet.errors import UserError
 from resnet.loader.loader import Batch
 from resnet.training.gradients import METRICS
 from resnet.training.log import TrainingLog
+from resnet.training.watch import Epoch
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Meter:
         self._before = log.seconds_before - time.monotonic()
         self._step = first_step
         self._epoch_sum, self._epoch_steps, self._is_whole_epoch = 0.0, 0, at_epoch_start
+        self._epoch_images, self._epoch_seconds, self._epoch_waited = 0, 0.0, 0.0
+        self._is_first_line = True
         self._restart()
 
     def _restart(self) -> None:
@@ -69,14 +72,20 @@ class Meter:
         if "loss_scale" in columns:
             numbers |= self._about_loss_scale(columns, step)
         now = time.monotonic()
-        speed = len(self._metrics) * self._batch_size / (now - self._start)
+        images, seconds = len(self._metrics) * self._batch_size, now - self._start
+        speed = images / seconds
+        if not self._is_first_line:  # in which workers start, and the step is traced
+            self._epoch_images += images
+            self._epoch_seconds += seconds
+            self._epoch_waited += self._waited
+        self._is_first_line = False
         self._log.write(
             step,
             epoch=step * self._batch_size / self._images,
             **numbers,
             learning_rate=learning_rate,
             images_per_second=speed,
-            data_wait=self._waited / (now - self._start),
+            data_wait=self._waited / seconds,
             seconds=self._before + now,
         )
         self._epoch_sum += numbers["loss"] * len(self._metrics)
@@ -106,8 +115,14 @@ class Meter:
         self._log.write(step, epoch=epoch, **named, seconds=self._before + time.monotonic())
         self._restart()  # time spent on validation is not training time
 
-    def end_epoch(self) -> float | None:
-        """The epoch's mean loss; None for an epoch that training resumed in, whose first steps are not known."""
-        mean = self._epoch_sum / self._epoch_steps if self._is_whole_epoch and self._epoch_steps else None
+    def end_epoch(self) -> Epoch:
+        """What the epoch was like. Its loss is not known where training resumed in it."""
+        is_whole, seconds = self._is_whole_epoch and self._epoch_steps > 0, self._epoch_seconds
+        epoch = Epoch(
+            loss=self._epoch_sum / self._epoch_steps if is_whole else None,
+            images_per_second=self._epoch_images / seconds if seconds else None,
+            data_wait=self._epoch_waited / seconds if seconds else None,
+        )
         self._epoch_sum, self._epoch_steps, self._is_whole_epoch = 0.0, 0, True
-        return mean
+        self._epoch_images, self._epoch_seconds, self._epoch_waited = 0, 0.0, 0.0
+        return epoch

@@ -45,6 +45,11 @@ class Validation:
     def __exit__(self, *_: object) -> None:
         self._loader.close()
 
+    @property
+    def chance_error(self) -> float:
+        """Top-1 error in percent of always answering the most frequent class."""
+        return 100 * (1 - np.bincount(self._labels).max() / len(self._labels))
+
     def check(self) -> None:
         """Read and decode every image once, without the network.
 

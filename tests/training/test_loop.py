@@ -76,6 +76,8 @@ class FakeStep:
 class FakeTraining:
     """A loop over 10 steps in 2 epochs that trains nothing and notes what it does."""
 
+    chance_error = 90.0
+
     def __init__(self, folder, done: int = 0, interrupt_at: str = "", fail_at: str = "", disk_is_full: bool = False):
         self.events: list[str] = []
         self.has_averages = False

@@ -64,3 +64,19 @@ def test_without_an_overflow_there_is_no_message(tmp_path, caplog):
 def test_overflows_at_every_scale_end_the_training(tmp_path):
     with pytest.raises(UserError, match=r"however small the loss scale.* training\.precision=bfloat16"):
         written(tmp_path, [1, 90, 50, 0.5, 1])
+
+
+def test_an_epoch_is_summed_up_without_the_first_line_of_an_attempt(tmp_path, monkeypatch):
+    clock = iter([0, 0, 100, 100, 101, 101, 103, 103, 103, 103, 105, 105, 105])
+    monkeypatch.setattr("resnet.training.meter.time.monotonic", lambda: float(next(clock)))
+    with TrainingLog(tmp_path, 0) as log:
+        meter = Meter(log, METRICS, batch_size=8, images=16, first_step=0, at_epoch_start=True)
+        lines = []
+        for number in (1, 2):
+            meter.add(tf.constant([float(number), 90.0, 50.0]))
+            lines.append(meter.write(number, learning_rate=0.1))
+    epoch = meter.end_epoch()
+    assert lines[0].endswith("0 images/s")  # 8 images in 100 s
+    assert epoch.images_per_second == 8
+    assert (epoch.loss, epoch.data_wait) == (1.5, 0)
+    assert meter.end_epoch() == (None, None, None)

@@ -1,0 +1,59 @@
+"""Looks at a training after each epoch, and says what goes wrong although it goes on."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+logger = logging.getLogger(__name__)
+
+FIRST_STEPS = 100  # in which a network need not have learned anything
+MOST_WAIT = 0.05  # of the time, spent waiting for images
+SLOWEST = 0.5  # of the greatest images/s so far
+
+
+class Epoch(NamedTuple):
+    """What the steps of an epoch were like, as far as this attempt saw them."""
+
+    loss: float | None  # the mean; None unless all were seen
+    images_per_second: float | None  # None where too few were seen
+    data_wait: float | None  # share of the time spent waiting for images
+
+
+class Watch:
+    """Each warning comes once. `chance_error`: of always answering the most frequent class, in percent."""
+
+    def __init__(self, chance_error: float):
+        self._chance_error = chance_error
+        self._said: set[str] = set()
+        self._fastest = 0.0
+
+    def look(self, number: int, epoch: Epoch, steps: int, top1_error: float) -> None:
+        """After the validation of an epoch, when so many steps are done."""
+        if steps >= FIRST_STEPS and top1_error >= self._chance_error:
+            self._warn(
+                "chance",
+                f"after epoch {number} the error is {top1_error:.2f} %; always to answer the most frequent class makes "
+                f"{self._chance_error:.2f} %. Look at images and labels (python -m resnet batch), and lower "
+                "training.learning_rate",
+            )
+        if (wait := epoch.data_wait or 0.0) > MOST_WAIT:
+            self._warn(
+                "wait",
+                f"epoch {number} waited for images for {100 * wait:.0f} % of its time: give it more workers "
+                "(luigi.cfg), more cores, or a faster disk",
+            )
+        if (speed := epoch.images_per_second) is None:
+            return
+        if speed < SLOWEST * self._fastest:
+            self._warn(
+                "speed",
+                f"epoch {number} made {speed:,.0f} images/s, an earlier one {self._fastest:,.0f}: look what else "
+                "runs on this machine, and whether it is too hot",
+            )
+        self._fastest = max(self._fastest, speed)
+
+    def _warn(self, kind: str, message: str) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            logger.warning("%s", message)
