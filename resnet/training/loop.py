@@ -90,7 +90,10 @@ class TrainingLoop:
             self._save_or_warn()
             raise
         learning_rate = self.schedule.learning_rate(number)
-        self._meter.add(self.step.on(batch, learning_rate))
+        metrics = self.step.on(batch, learning_rate)
+        if number == 0:
+            self._watch.look_at_first_loss(float(metrics[0]), self.step.first_loss)
+        self._meter.add(metrics)
         self.done = number + 1
         return learning_rate
 

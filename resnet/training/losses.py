@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,6 +43,14 @@ class Loss:
         """The probabilities that labels ask for, [n, classes]."""
         rest = self._smoothing / classes
         return tf.one_hot(labels, classes, on_value=1 - self._smoothing + rest, off_value=rest)
+
+
+def first_loss(training: Training, classes: int) -> float | None:
+    """The loss of a network that finds all classes equally likely, as one with random weights nearly does; None where
+    it is not known."""
+    if training.start_from or training.class_weights != "none":
+        return None
+    return math.log(2) if training.loss == "binary" else math.log(classes)
 
 
 def class_weights(training: Training, labels: np.ndarray, classes: int) -> list[float]:

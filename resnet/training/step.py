@@ -21,7 +21,7 @@ from resnet.settings import Training
 from resnet.training.fixed_order import Plan, sum_over_replicas
 from resnet.training.gradients import METRICS, Gradients, clipped, cut, flat
 from resnet.training.loss_scale import LossScale
-from resnet.training.losses import Loss
+from resnet.training.losses import Loss, first_loss
 from resnet.training.optimizer import assign, optimizer_of
 from resnet.training.weight_average import WeightAverage
 
@@ -70,6 +70,7 @@ class TrainStep:
         self._trained = len(network.trained)
         self._loss_scale = LossScale() if training.precision == "float16" else None
         self.optimizer = optimizer_of(network.trained, training)
+        self.first_loss = first_loss(training, network.classifier.kernel.shape[1])  # what to expect; None: not known
         self._average = WeightAverage(network, training) if training.average else None
         self.metrics = METRICS + (OF_LOSS_SCALE if self._loss_scale else ())  # the names of what a call returns
         self._run = tf.function(self.on_all_devices, autograph=False, reduce_retracing=False)

@@ -56,6 +56,7 @@ class FakeStep:
     """Trains nothing. A batch on its devices is its images, which are its number here."""
 
     metrics = METRICS
+    first_loss = None
 
     def __init__(self, training: FakeTraining):
         self._training = training

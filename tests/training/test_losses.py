@@ -9,7 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from resnet.errors import UserError
 from resnet.settings import Training
-from resnet.training.losses import Loss, class_weights
+from resnet.training.losses import Loss, class_weights, first_loss
 
 LABELS = np.array([0, 2, 1, 2], np.int32)
 LOGITS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32) * 3
@@ -50,3 +50,16 @@ def test_classes_are_alike_by_default_and_may_have_weights_of_their_own():
     assert class_weights(Training(class_weights=[1, 2, 0]), labels, 3) == [1, 2, 0]
     with pytest.raises(UserError, match=r"training.class_weights has 2 numbers, and the records have 3 classes"):
         class_weights(Training(class_weights=[1, 2]), labels, 3)
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "binary"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_first_loss_is_that_of_a_network_that_prefers_no_class(kind, smoothing):
+    training = Training(loss=kind, label_smoothing=smoothing)
+    found = Loss(training)(np.zeros((4, 3), np.float32), LABELS)
+    np.testing.assert_allclose(found, [first_loss(training, 3)] * 4, rtol=1e-5)
+
+
+def test_the_first_loss_of_trained_weights_or_weighted_classes_is_not_known():
+    assert first_loss(Training(start_from="a-run"), 10) is None
+    assert first_loss(Training(class_weights="balanced"), 10) is None

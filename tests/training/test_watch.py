@@ -51,3 +51,11 @@ def test_an_epoch_of_which_nothing_was_seen_is_not_judged(caplog):
     watch.look(1, GOOD, 1000, 50.0)
     watch.look(2, Epoch(None, None, None), 2000, 50.0)
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected", "is_said"), [(2.7, 2.3, False), (2.8, 2.3, True), (1.7, 2.3, True), (9.0, None, False)]
+)
+def test_a_first_loss_that_random_weights_do_not_make(loss, expected, is_said, caplog):
+    Watch(90.0).look_at_first_loss(loss, expected)
+    assert [m.split(";")[0] for m in caplog.messages] == ([f"the first loss is {loss:.3f}"] if is_said else [])
