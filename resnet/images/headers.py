@@ -33,9 +33,11 @@ def read_header(encoded: bytes) -> Header:
     """Read what the header says of an image file of any kind."""
     reader = READERS.get(kind_of(encoded))
     try:
-        return reader(encoded) if reader else Header()
+        header = reader(encoded) if reader else Header()
     except (struct.error, IndexError, Malformed):
         return Header()
+    is_nonsense = header.size is not None and min(header.size) < 0
+    return header._replace(size=None) if is_nonsense else header
 
 
 def _jpeg(encoded: bytes) -> Header:

@@ -58,6 +58,18 @@ def test_a_header_of_another_layout_says_the_size(kind):
     assert read_header(headers[kind]).size == (1100, 1000)
 
 
+@pytest.mark.parametrize("suffix", sorted({".bmp", ".jp2"} & set(SUFFIXES)))
+def test_a_file_whose_header_says_a_negative_size_is_unreadable(suffix):
+    content = bytearray(written(suffix, 64, 48))
+    if suffix == ".bmp":
+        struct.pack_into("<i", content, 18, -64)
+    else:
+        struct.pack_into(">I", content, content.find(b"\xff\x4f\xff\x51") + 16, 1000)  # it begins right of its end
+    assert read_header(bytes(content)).size is None
+    with pytest.raises(Unreadable):
+        to_stored(bytes(content))
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_image_of_too_many_pixels_is_unreadable_by_its_header_alone(suffix, monkeypatch):
     content = written(suffix, 1100, 1000)
