@@ -53,7 +53,7 @@ class TrainingLoop:
         at_epoch_start = first == 0 or at_epoch_end
         images = self.schedule.images
         self._meter = Meter(self.log, self.step.metrics, self.settings.batch_size, images, first, at_epoch_start)
-        self._watch = Watch(self.validation.chance_error)
+        self._watch = Watch(self.validation.chance_error, speaks=self.meeting.cluster.is_chief)
         with Progress("training", last, "steps", done=first, line_seconds=LINE_SECONDS) as self._progress:
             if is_validation_due:
                 self._validate()
@@ -114,8 +114,7 @@ class TrainingLoop:
         self._meter.write_validation(self.done, metrics)
         number, epoch = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(number, self.settings.epochs, epoch.loss, metrics))
-        if self.meeting.cluster.is_chief:
-            self._watch.look(number, epoch, self.done, metrics["top1_error"])
+        self._watch.look(number, epoch, self.done, metrics["top1_error"])
         self._on_epoch()
 
     def _is_checkpoint_due(self) -> bool:

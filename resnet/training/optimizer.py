@@ -1,36 +1,17 @@
-"""How gradients change the weights."""
+"""How gradients change the weights.
+
+An optimizer is made inside the strategy's scope. `state` is all that a checkpoint needs besides the weights, by name.
+`update` applies averaged gradients, one for each weight, on all devices; not where `applies` is false.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from resnet.model.network import CLASSIFIER, layer_of
 from resnet.settings import Training
-
-
-class Optimizer(Protocol):
-    """What the training step needs of an optimizer, which is made inside the strategy's scope."""
-
-    @property
-    def state(self) -> Mapping[str, tf.Variable]:
-        """All that a checkpoint needs besides the weights, by name."""
-
-    def update(
-        self,
-        strategy: tf.distribute.Strategy,
-        gradients: Sequence[tf.Tensor],
-        learning_rate: tf.Tensor,
-        applies: tf.Tensor | None = None,
-    ) -> None:
-        """Apply averaged gradients, one for each weight, on all devices; not where `applies` is false."""
-
-
-def optimizer_of(weights: Sequence[tf.Variable], settings: Training) -> Optimizer:
-    """The optimizer that the recipe names, of these weights."""
-    return Lamb(weights, settings) if settings.optimizer == "lamb" else Sgd(weights, settings)
 
 
 class Sgd:
@@ -99,8 +80,7 @@ class Lamb:
     def __init__(self, weights: Sequence[tf.Variable], settings: Training):
         self._weights, self._settings = weights, settings
         self._means, self._squares = _zeros_like(weights), _zeros_like(weights)
-        # int64: TensorFlow keeps variables of int32 in the memory of the CPU.
-        self._steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
+        self._steps = step_counter()
 
     @property
     def state(self) -> dict[str, tf.Variable]:
@@ -113,9 +93,6 @@ class Lamb:
         learning_rate: tf.Tensor,
         applies: tf.Tensor | None = None,
     ) -> None:
-        def count(steps: tf.Variable, applies: tf.Tensor | None) -> None:
-            assign(steps, steps + 1, applies)
-
         def descend(
             weight: tf.Variable,
             mean: tf.Variable,
@@ -138,14 +115,20 @@ class Lamb:
             assign(mean, first, applies)
             assign(square, second, applies)
 
-        strategy.extended.update(self._steps, count, args=(applies,))
+        count_step(strategy, self._steps, applies)
         state = zip(self._weights, self._means, self._squares, gradients, strict=True)
         for weight, mean, square, gradient in state:
-            rate, decay = (
-                rate_factor(weight.name, self._settings) * learning_rate,
-                decay_of(weight.name, self._settings),
-            )
+            rate = rate_factor(weight.name, self._settings) * learning_rate
+            decay = decay_of(weight.name, self._settings)
             strategy.extended.update(weight, descend, args=(mean, square, self._steps, gradient, rate, decay, applies))
+
+
+Optimizer = Sgd | Lamb
+
+
+def optimizer_of(weights: Sequence[tf.Variable], settings: Training) -> Optimizer:
+    """The optimizer that the recipe names, of these weights."""
+    return Lamb(weights, settings) if settings.optimizer == "lamb" else Sgd(weights, settings)
 
 
 def rate_factor(variable: str, settings: Training) -> float:
@@ -163,6 +146,16 @@ def decay_of(variable: str, settings: Training) -> float:
 def assign(variable: tf.Variable, value: tf.Tensor, applies: tf.Tensor | None) -> None:
     """Set a variable on its device, unless `applies` is false."""
     variable.assign(value if applies is None else tf.where(applies, value, variable))
+
+
+def step_counter() -> tf.Variable:
+    """A variable that counts steps. int64: TensorFlow keeps variables of int32 in the memory of the CPU."""
+    return tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
+
+
+def count_step(strategy: tf.distribute.Strategy, steps: tf.Variable, applies: tf.Tensor | None) -> None:
+    """Count a step on all devices, unless `applies` is false."""
+    strategy.extended.update(steps, lambda steps, applies: assign(steps, steps + 1, applies), args=(applies,))
 
 
 def _ratio(numerator: tf.Tensor, denominator: tf.Tensor) -> tf.Tensor:

@@ -22,10 +22,12 @@ class Epoch(NamedTuple):
 
 
 class Watch:
-    """Each warning comes once. `chance_error`: of always answering the most frequent class, in percent."""
+    """Each warning comes once. `chance_error`: of always answering the most frequent class, in percent. `speaks`: of
+    several hosts that train together, one does.
+    """
 
-    def __init__(self, chance_error: float):
-        self._chance_error = chance_error
+    def __init__(self, chance_error: float, speaks: bool = True):
+        self._chance_error, self._speaks = chance_error, speaks
         self._said: set[str] = set()
         self._fastest = 0.0
 
@@ -64,6 +66,6 @@ class Watch:
         self._fastest = max(self._fastest, speed)
 
     def _warn(self, kind: str, message: str) -> None:
-        if kind not in self._said:
+        if self._speaks and kind not in self._said:
             self._said.add(kind)
             logger.warning("%s", message)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 
 from resnet.model.network import ResNet
 from resnet.settings import Training
-from resnet.training.optimizer import assign
+from resnet.training.optimizer import assign, count_step, step_counter
 from resnet.weights import safetensors_files
 
 
@@ -29,8 +30,7 @@ class WeightAverage:
             name: tf.Variable(tf.zeros_like(weight), trainable=False, name=f"average/{name}")
             for name, weight in self._weights.items()
         }
-        # int64: TensorFlow keeps variables of int32 in the memory of the CPU.
-        self._steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
+        self._steps = step_counter()
 
     @property
     def state(self) -> dict[str, tf.Variable]:
@@ -46,12 +46,9 @@ class WeightAverage:
             new = decay * average + (1 - decay) * weight
             assign(average, tf.where(steps % self._every == 0, new, average), applies)
 
-        def count(steps: tf.Variable, applies: tf.Tensor | None) -> None:
-            assign(steps, steps + 1, applies)
-
         for name, average in self._averages.items():
             strategy.extended.update(average, follow, args=(self._weights[name], self._steps, applies))
-        strategy.extended.update(self._steps, count, args=(applies,))
+        count_step(strategy, self._steps, applies)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -63,6 +60,6 @@ class WeightAverage:
         finally:
             self._assign(own)
 
-    def _assign(self, values: dict) -> None:
+    def _assign(self, values: dict[str, np.ndarray]) -> None:
         for name, weight in self._weights.items():
             weight.assign(values[name])

@@ -77,6 +77,16 @@ def test_a_step_moves_the_weights_by_the_clipped_gradients():
     assert cosine == pytest.approx(1, rel=1e-4)
 
 
+def test_an_image_of_a_class_without_weight_moves_nothing():
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    with strategy.scope():
+        training = Training(batch_size=8, replica_batch_size=8)
+        step = TrainStep(ResNet(8, 10), strategy, training, class_weights=[1.0, *[0.0] * 9])
+    one, none = (step.gradients(IMAGES, np.full(8, label, np.int32))[0] for label in (0, 1))
+    assert all(gradient.any() for gradient in one[-2:])
+    assert not any(gradient.any() for gradient in none)
+
+
 def test_moving_statistics_follow_the_batch_statistics(steps):
     before, after = steps["statistics"][1:]
     for stored, batch, moved in zip(before, steps["batch"], after, strict=True):

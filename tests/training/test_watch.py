@@ -59,3 +59,10 @@ def test_an_epoch_of_which_nothing_was_seen_is_not_judged(caplog):
 def test_a_first_loss_that_random_weights_do_not_make(loss, expected, is_said, caplog):
     Watch(90.0).look_at_first_loss(loss, expected)
     assert [m.split(";")[0] for m in caplog.messages] == ([f"the first loss is {loss:.3f}"] if is_said else [])
+
+
+def test_a_host_that_leaves_the_speaking_to_another_says_nothing(caplog):
+    watch = Watch(90.0, speaks=False)
+    watch.look_at_first_loss(9.0, 2.3)
+    watch.look(1, GOOD._replace(data_wait=0.5), 1000, 95.0)
+    assert caplog.messages == []
