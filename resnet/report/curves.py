@@ -26,14 +26,15 @@ def training_figures(log: LogLines, course: Course | None) -> list[Figure]:
     ]
 
 
-def how_to_read(log: LogLines) -> str:
+def how_to_read(log: LogLines, course: Course) -> str:
     """What points and lines of the curves are."""
     shown = curve(log, "loss")
     thinned = f"; every {_ordinal(shown.step)} of {count(shown.lines, 'line')} is drawn" if shown.step > 1 else ""
     mean = f"The line through them is the mean of {shown.window} successive lines." if shown.window > 1 else ""
+    drops = " Dashed lines are drops of the learning rate." if course.drops else ""
     return (
-        f"Small points are the lines of the training log{thinned}. {mean} Circles are the validation after an epoch. "
-        "Dashed lines are drops of the learning rate."
+        f"Small points are the lines of the training log{thinned}. {mean} Circles are the validation after an epoch."
+        f"{drops}"
     )
 
 
@@ -84,9 +85,15 @@ def _learning_rate(log: LogLines, course: Course) -> Figure:
         axes.set(xlabel="epoch", ylabel="learning rate")
         _mark_drops(axes, course)
 
-    first, last = (rates.values[0], rates.values[-1]) if len(rates.values) else (0.0, 0.0)
-    finding = f"It stayed at {first:g}." if first == last else f"It went from {first:g} to {last:g}."
-    return drawn("learning_rate", "Learning rate", finding, draw)
+    return drawn("learning_rate", "Learning rate", _course_of_rate(rates.values), draw)
+
+
+def _course_of_rate(rates: np.ndarray) -> str:
+    """What the learning rate did, in a sentence: with a warm-up it rises first."""
+    first, most, last = (rates[0], rates.max(), rates[-1]) if len(rates) else (0.0, 0.0, 0.0)
+    if first == most == last:
+        return f"It stayed at {first:g}."
+    return f"It went from {first:.3g}{f' up to {most:.3g}, and' if most > max(first, last) else ''} to {last:.3g}."
 
 
 def _speed(log: LogLines, course: Course) -> Figure:

@@ -48,7 +48,7 @@ def draw(results: Results, analysis: Analysis, content: Content) -> Drawings:
         confusion=confusion_figure(results.images, results.names, content.classes),
         calibration=calibration_figures(analysis.calibration, results.images.confidence),
         statistics=statistics_figure(statistics.rows, statistics.sentence) if statistics else None,
-        curves_note=how_to_read(results.log) if content.course else "",
+        curves_note=how_to_read(results.log, content.course) if content.course else "",
         galleries={gallery.name: gallery for gallery in galleries(results, analysis, content)},
     )
 

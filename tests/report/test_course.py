@@ -39,8 +39,32 @@ def test_a_log_without_a_line_about_training_has_no_course():
 
 
 def test_the_note_says_which_lines_are_drawn():
-    assert "every 5th of 2,000 lines is drawn" in how_to_read(LogLines(log_lines(epochs=100, per_epoch=20)))
-    assert "every" not in how_to_read(LogLines(log_lines()))
+    for log, is_thinned in ((log_lines(epochs=100, per_epoch=20), True), (log_lines(), False)):
+        note = how_to_read(LogLines(log), course_of(LogLines(log), Training(), False))
+        assert ("every 5th of 2,000 lines is drawn" in note) == is_thinned
+        assert ("every" in note) == is_thinned
+
+
+def test_the_note_speaks_of_drops_where_there_are_some():
+    log = LogLines(log_lines(epochs=4, per_epoch=5))
+    notes = [how_to_read(log, course_of(log, Training(epochs=4, drop_epochs=drops), False)) for drops in ([2], [])]
+    assert ["Dashed lines are drops" in note for note in notes] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("rates", "sentence"),
+    [
+        ([0.1, 0.1, 0.1], "It stayed at 0.1."),
+        ([0.1, 0.1, 0.01], "It went from 0.1 to 0.01."),
+        ([0.000890125, 0.01, 2.41433e-05], "It went from 0.00089 up to 0.01, and to 2.41e-05."),
+        ([0.05, 0.1, 0.1], "It went from 0.05 to 0.1."),
+    ],
+)
+def test_the_learning_rate_is_told_with_its_greatest_value_where_it_rises_first(rates, sentence):
+    log = logged(range(1, 4))
+    for line, rate in zip(log, rates, strict=True):
+        line["learning_rate"] = rate
+    assert training_figures(log, course_of(log, Training(epochs=3), False))[2].finding == sentence
 
 
 def test_a_loss_far_off_the_others_is_inside_a_logarithmic_axis_and_named():
