@@ -98,7 +98,9 @@ def _contents(content: bytes, path: Path) -> tuple[dict[str, Stored], dict[str, 
             name = name.decode(errors="backslashreplace")
         if isinstance(item, h5py.Dataset):
             tensors[name] = Stored(item.shape or (), item.dtype.name, partial(_read, item, path))
-        elif name.endswith("/vars") and isinstance(layer := item.attrs.get("name"), str):
+        # attrs.get would make h5py word an error of HDF5 for each group without a name. Its text may be gone by then:
+        # seen once, as a UnicodeDecodeError.
+        elif name.endswith("/vars") and "name" in item.attrs and isinstance(layer := item.attrs["name"], str):
             names[name] = layer
 
     try:
