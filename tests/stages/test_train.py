@@ -88,7 +88,7 @@ def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
     return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifacts, number, tmp_path):
     run = f"interrupted-by-{number.name}"
     assert interrupt(artifacts, run, number, after_step=12, TMPDIR=str(tmp_path)) != 0

@@ -35,7 +35,7 @@ def main(count: int, path: str) -> None:
     labels = random.integers(0, 10, REPLICAS * REPLICA_SIZE).astype(np.int32)
     results = one_by_one(images, labels) if count == 1 else {}
     for way in WAYS[count]:
-        count = FEW * REPLICA_SIZE if way in ("few", "lamb") else len(images)
+        count = FEW * REPLICA_SIZE if way in ("few", "half", "lamb") else len(images)
         found = trained(strategy, images[:count], labels[:count], way)
         results |= {f"{way}/{key}": value for key, value in found.items()}
     np.savez(path, **results)
