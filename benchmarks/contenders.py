@@ -35,7 +35,7 @@ def ours(work: Work) -> Iterator[Any]:
     with Loader(
         records,
         TrainingSampler(len(records), work.batch, SEED),
-        [Augment.of(Augmentation(crop=work.crop, color=work.color))],
+        [Augment.of(Augmentation(crop=work.crop, color=work.color), work.size)],
         work.size,
         first_step=0,
         last_step=1 << 40,
@@ -63,13 +63,13 @@ def ours_alone(work: Work) -> Iterator[Any]:
     records = ShardedRecords(work.folder / "records", "train")
     ring = Ring(4, work.batch, work.size)
     shards = [str(path) for path in records.shards]
-    transform = Augment.of(Augmentation(crop=work.crop, color=work.color))
+    transform = Augment.of(Augmentation(crop=work.crop, color=work.color), work.size)
     worker = Worker(Setup(shards, 4, work.batch, work.size, SEED, [transform], False), ring.descriptor)
     sampler = TrainingSampler(len(records), work.batch, SEED)
     step = 0
     while True:
         for row, (epoch, position, members) in in_pieces(sampler.batch(step), PIECE):
-            header = JobHeader(step % 4, row, epoch, position)
+            header = JobHeader(step % 4, row, epoch, position, work.size)
             worker.fill(header, records.index[members].astype(RECORD_TYPE))
         yield ring.pixels(step % 4)
         step += 1

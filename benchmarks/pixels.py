@@ -32,7 +32,7 @@ def difference(batch: Any, work: Work) -> float:
 
 def this_projects(work: Work) -> np.ndarray:
     """Each image as this project shows it: uint8 [images, size, size, 3]."""
-    transform = Augment.of(Augmentation(crop=work.crop, color=work.color))
+    transform = Augment.of(Augmentation(crop=work.crop, color=work.color), work.size)
     out = np.empty((len(work.boxes), work.size, work.size, 3), np.uint8)
     drawn = draws(SEED, 0, 0, len(out), AUGMENTATION).tolist()
     for path, draw, pixels in zip(work.files, drawn, out, strict=True):

@@ -149,7 +149,7 @@ def loader_of(folder: str, exported: ExportedStep, workers: int) -> Any:
     return Loader(
         records,
         TrainingSampler(len(records), task.batch, 0),
-        [Augment.of(Augmentation())],
+        [Augment.of(Augmentation(), task.size)],
         task.size,
         first_step=0,
         last_step=1 << 40,

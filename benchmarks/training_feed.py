@@ -60,7 +60,7 @@ def main() -> None:
         with Loader(
             records,
             TrainingSampler(len(records), options.batch, 0),
-            [Augment.of(recipe.augmentation)],
+            [Augment.of(recipe.augmentation, recipe.model.image_size)],
             recipe.model.image_size,
             first_step=0,
             last_step=1 << 40,

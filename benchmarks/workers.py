@@ -63,7 +63,7 @@ def main() -> None:
 
 def measure(records: ShardedRecords, workers: int, options: argparse.Namespace) -> dict[str, float]:
     begun = time.perf_counter()
-    sampler, transforms = TrainingSampler(len(records), options.batch, 0), [Augment.of(Augmentation())]
+    sampler, transforms = TrainingSampler(len(records), options.batch, 0), [Augment.of(Augmentation(), 224)]
     with Loader(records, sampler, transforms, options.size, first_step=0, last_step=1 << 40, workers=workers) as loader:
         pool = loader.pool
         while not (len(pool.workers) == workers and all(worker.identity for worker in pool.workers)):

@@ -22,12 +22,13 @@ def training(
     max_corrupt=0,
     corrupt=(),
     should_stop=lambda: False,
+    size_of=None,
     **changes,
 ) -> Loader:
     return Loader(
         records,
         TrainingSampler(len(records), batch_size, seed),
-        [Augment.of(Augmentation(**{"scale_min": 40, "scale_max": 60} | changes))],
+        [Augment.of(Augmentation(**{"scale_min": 40, "scale_max": 60} | changes), size)],
         size,
         first_step=first,
         last_step=last,
@@ -36,6 +37,7 @@ def training(
         max_corrupt=max_corrupt,
         corrupt=corrupt,
         should_stop=should_stop,
+        size_of=size_of,
     )
 
 

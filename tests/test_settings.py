@@ -22,6 +22,7 @@ COUPLED = {
     "training.batch_size",
     "training.replica_batch_size",
     "training.warmup_epochs",
+    "training.first_image_size",
 }
 
 

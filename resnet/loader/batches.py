@@ -68,11 +68,11 @@ def training_batches(
     `corrupt`: the records that the run knows as such; `should_stop`: whether to end early: see `Loader`. Each host
     finds and counts the corrupt records of its own share.
     """
-    training = recipe.training
+    training, size_in = recipe.training, recipe.training_size
     return Loader(
         records,
         TrainingSampler(len(records), training.batch_size, training.seed, share),
-        [Augment.of(recipe.augmentation)],
+        [Augment.of(recipe.augmentation, recipe.model.image_size)],
         recipe.model.image_size,
         first_step=first_step,
         last_step=last_step,
@@ -81,6 +81,7 @@ def training_batches(
         max_corrupt=recipe.records.max_corrupt,
         corrupt=corrupt,
         should_stop=should_stop,
+        size_of=lambda step: size_in(step * training.batch_size // len(records)),
     )
 
 

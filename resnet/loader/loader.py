@@ -78,10 +78,11 @@ class _Job(NamedTuple):
 class Loader:
     """Iterate over it, as a context manager.
 
-    `pool` has the worker processes. `corrupt` lists the records that could not be read, by the names of their shards;
-    those that an earlier attempt of a run knows count against `max_corrupt` too, and are not reported again.
-    `second_reads` counts the records that could be read at the second attempt, `retries` the reads that a disk failed
-    for the moment. `should_stop` is asked while a batch is waited for: the stream then ends early.
+    `size_of`: the images' size by the number of the step, at most `size`; None: all have that. `pool` has the worker
+    processes. `corrupt` lists the records that could not be read, by the names of their shards; those that an earlier
+    attempt of a run knows count against `max_corrupt` too, and are not reported again. `second_reads` counts the
+    records that could be read at the second attempt, `retries` the reads that a disk failed for the moment.
+    `should_stop` is asked while a batch is waited for: the stream then ends early.
     """
 
     def __init__(
@@ -99,11 +100,12 @@ class Loader:
         max_corrupt: int | None = None,
         corrupt: Sequence[str] = (),
         should_stop: Callable[[], bool] = lambda: False,
+        size_of: Callable[[int], int] | None = None,
     ):
         self.corrupt = list(corrupt)
         self.second_reads = self.retries = 0
         self._records, self._sampler, self._max_corrupt = records, sampler, max_corrupt
-        self._should_stop = should_stop
+        self._should_stop, self._size_of = should_stop, size_of or (lambda step: size)
         self._step_to_submit, self._step_to_yield, self._last_step = first_step, first_step, last_step
         batch_size = sampler.batch_size
         slots = max(MIN_SLOTS, 3 + -(-AHEAD * workers * min(PIECE, batch_size) // batch_size))
@@ -163,7 +165,7 @@ class Loader:
             if self._error:
                 raise self._error
             done = self._in_work.pop(step)
-        images = self._ring.lend(done.slot, len(done.records), self._give_back)
+        images = self._ring.lend(done.slot, len(done.records), self._give_back, self._size_of(step))
         return Batch(step, images, done.labels, _by_row(done.filenames), _by_row(done.sizes))
 
     def _give_back(self, slot: int) -> None:
@@ -210,10 +212,9 @@ class Loader:
                 if not pieces:  # this host has no image in it
                     self._ready.notify()
             for row, (epoch, position, records) in pieces:
-                self._submit(batch, row, epoch, position, records)
+                self._submit(batch, JobHeader(slot, row, epoch, position, self._size_of(step)), records)
 
-    def _submit(self, batch: _BatchInWork, row: int, epoch: int, position: int, records: np.ndarray) -> None:
-        header = JobHeader(batch.slot, row, epoch, position)
+    def _submit(self, batch: _BatchInWork, header: JobHeader, records: np.ndarray) -> None:
         entries = self._records.index[records].astype(RECORD_TYPE, copy=False)
         self._jobs[self.pool.submit([header.pack(), entries.tobytes()])] = _Job(batch, header)
 
@@ -228,7 +229,8 @@ class Loader:
             self._note_corrupt(reason, batch.records[row])
             batch.records[row] = (batch.records[row] + 1) % len(self._records)
             batch.labels[row] = self._records.index["label"][batch.records[row]]
-            self._submit(batch, row, header.epoch, header.position + i, batch.records[row : row + 1])
+            again = header._replace(row=row, position=header.position + i)
+            self._submit(batch, again, batch.records[row : row + 1])
         with self._ready:
             batch.filenames.update(enumerate(filled.filenames, start=header.row))
             batch.sizes.update((header.row + i, (height, width)) for i, height, width in filled.sizes)

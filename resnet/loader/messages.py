@@ -26,7 +26,7 @@ class Setup(NamedTuple):
     shards: Sequence[str]
     slots: int  # of the ring
     batch_size: int
-    size: int  # pixels
+    size: int  # of the largest images, pixels
     seed: int
     transforms: Sequence[Transform]  # an epoch is shown by one of them: the first by the first, and so on, in turn
     filenames: bool  # whether to send back the images' names
@@ -43,19 +43,20 @@ class Setup(NamedTuple):
 
 
 class JobHeader(NamedTuple):
-    """Where a job's pixels go, and where its images are in the epoch."""
+    """Where a job's pixels go, where its images are in the epoch, and how large they become."""
 
     slot: int
     row: int
     epoch: int
     position: int
+    size: int  # of the images, pixels
 
     def pack(self) -> bytes:
-        return struct.pack("<4q", *self)
+        return struct.pack("<5q", *self)
 
     @classmethod
     def unpack(cls, data: bytes) -> JobHeader:
-        return cls(*struct.unpack("<4q", data))
+        return cls(*struct.unpack("<5q", data))
 
 
 class Filled(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 # The word of each stream. They decide the results of finished trainings: give a new use a new word.
-AUGMENTATION, SAMPLER = 0, 1
+AUGMENTATION, SAMPLER, POLICY, ERASING, MIXING = 0, 1, 2, 3, 4
 
 DRAWS = 32  # uniform numbers that a stream has for an image: a multiple of 4, Philox's block
 

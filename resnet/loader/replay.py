@@ -17,7 +17,7 @@ import numpy as np
 from resnet.errors import UserError
 from resnet.images.decoding import Unreadable
 from resnet.images.regions import StoredImage, open_image
-from resnet.loader.random_streams import AUGMENTATION, draws
+from resnet.loader.random_streams import draws
 from resnet.loader.sampler import TrainingSampler
 from resnet.loader.transforms import Augment, Framing
 from resnet.records import example
@@ -51,14 +51,15 @@ def shown_in_batch(
     `corrupt`: the records that training found to be so, as `Loader.corrupt` names them. One that is corrupt and not
     among them is substituted too, and named in a warning. Raises UserError for a shard that cannot be read.
     """
-    training, size, augment = recipe.training, recipe.model.image_size, Augment.of(recipe.augmentation)
+    training, augment = recipe.training, Augment.of(recipe.augmentation, recipe.model.image_size)
+    size = recipe.training_size(batch * training.batch_size // len(records))
     row = 0
     with closing(RecordReader(records.shards)) as reader:
         for epoch, position, members in TrainingSampler(len(records), training.batch_size, training.seed).batch(batch):
-            drawn = draws(training.seed, epoch, position, len(members), AUGMENTATION).tolist()
-            for i, (member, draw) in enumerate(zip(members.tolist(), drawn, strict=True)):
+            drawn = [draws(training.seed, epoch, position, len(members), s).tolist() for s in augment.streams]
+            for i, (member, *by_stream) in enumerate(zip(members.tolist(), *drawn, strict=True)):
                 pixels = np.empty((size, size, 3), np.uint8)
-                look = functools.partial(augment, draws=[draw], out=pixels)
+                look = functools.partial(augment, draws=by_stream, out=pixels)
                 record, payload, image = _first_readable(records, reader, member, corrupt, look)
                 yield ShownImage(
                     row,
@@ -69,7 +70,7 @@ def shown_in_batch(
                     int(records.index["label"][record]),
                     example.describe(payload).filename,
                     image,
-                    augment.framing(image.width, image.height, size, draw),
+                    augment.framing(image.width, image.height, size, by_stream[0]),
                     pixels,
                 )
                 row += 1

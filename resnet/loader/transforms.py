@@ -16,7 +16,8 @@ import numpy as np
 from resnet.images.regions import Box, StoredImage, open_image
 from resnet.loader.color import color_map
 from resnet.loader.pillow_resize import resize_and_crop, resize_box
-from resnet.loader.random_streams import AUGMENTATION
+from resnet.loader.policies import erase, rand_augment, trivial_augment
+from resnet.loader.random_streams import AUGMENTATION, ERASING, POLICY
 from resnet.loader.views import LONGEST, area_box, center_box, corner_box, pad_shift, scale_box, scaled_size, whole_box
 
 if TYPE_CHECKING:  # pydantic stays out of the worker processes
@@ -32,7 +33,9 @@ Size = tuple[int, int]  # height and width, pixels
 class Transform(Protocol):
     """How an image is shown: a dataclass in TRANSFORMS, which travels to the workers as its name and fields."""
 
-    streams: ClassVar[tuple[int, ...]]  # the random streams that it draws from
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """The random streams that it draws from."""
 
     def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> Size | None:
         """Write the image to `out`, uint8 [size, size, 3].
@@ -132,8 +135,13 @@ class WholeScaled:
 
 @dataclass(frozen=True)
 class Augment:
-    """Training: random crop, flip and colour. The fields are the recipe's [augmentation]."""
+    """Training: random crop, flip, policy, colour and erasing. The fields are the recipe's [augmentation], but for its
+    mixing, which is the step's.
 
+    What an image of another size than `image_size` shows is the same, in fewer pixels.
+    """
+
+    image_size: int
     crop: str
     scale_min: int
     scale_max: int
@@ -142,14 +150,23 @@ class Augment:
     padding: int
     flip: bool
     color: bool
-    streams: ClassVar[tuple[int, ...]] = (AUGMENTATION,)
+    policy: str
+    operations: int
+    magnitude: float
+    magnitude_deviation: float
+    erasing: float
 
     @classmethod
-    def of(cls, augmentation: settings.Augmentation) -> Augment:
-        return cls(**augmentation.model_dump())
+    def of(cls, augmentation: settings.Augmentation, image_size: int) -> Augment:
+        return cls(image_size, **augmentation.model_dump(exclude={"mixup", "cutmix"}))
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        return AUGMENTATION, *([POLICY] if self.policy != "none" else []), *([ERASING] if self.erasing else [])
 
     def __call__(self, image: StoredImage, draws: Draws, out: np.ndarray) -> None:
-        (draw,) = draws
+        by_stream = dict(zip(self.streams, draws, strict=True))
+        draw = by_stream[AUGMENTATION]
         plain = np.empty_like(out) if self.color else out
         box, shift, is_flipped = self.framing(image.width, image.height, out.shape[0], draw)
         if self.crop == "pad":
@@ -158,18 +175,29 @@ class Augment:
             resize(image, box, plain)
         if is_flipped:
             cv2.flip(plain, 1, dst=plain)
+        if self.policy != "none":
+            plain[:] = self._by_policy(plain, by_stream[POLICY])
         if self.color:
             cv2.transform(plain, color_map(cv2.mean(plain)[:3], draw), dst=out)
+        if self.erasing:
+            erase(out, by_stream[ERASING], self.erasing)
+
+    def _by_policy(self, pixels: np.ndarray, draw: Sequence[float]) -> np.ndarray:
+        if self.policy == "trivialaugment":
+            return trivial_augment(pixels, draw)
+        return rand_augment(pixels, draw, self.operations, self.magnitude, self.magnitude_deviation)
 
     def framing(self, width: int, height: int, size: int, draw: Sequence[float]) -> Framing:
         """What is shown of an image of this width and height in an input of `size` pixels."""
-        shift = (0, 0)
+        whole, shift = self.image_size, (0, 0)
         if self.crop == "scale":
-            box = scale_box(width, height, size, draw, self.scale_min, self.scale_max)
+            box = scale_box(width, height, whole, draw, self.scale_min, self.scale_max)
         elif self.crop == "area":
             box = area_box(width, height, draw, self.area_min, self.aspect_max)
         else:
-            box, shift = center_box(width, height, size, size), pad_shift(draw, self.padding)
+            box = center_box(width, height, whole, whole)
+            dx, dy = pad_shift(draw, self.padding)
+            shift = round(dx * size / whole), round(dy * size / whole)
         return Framing(box, shift, self.flip and draw[FLIP] < 0.5)
 
 

@@ -42,7 +42,7 @@ class Worker:
 
     def fill(self, job: JobHeader, records: np.ndarray) -> Filled:
         """Write a job's images into its rows. `records` is RECORD_TYPE [n]. Raises OSError for unreadable shards."""
-        rows = self._ring.pixels(job.slot)[job.row : job.row + len(records)]
+        rows = self._ring.pixels(job.slot, job.size)[job.row : job.row + len(records)]
         seed, shards, transforms = self._setup.seed, self._setup.shards, self._setup.transforms
         transform = transforms[job.epoch % len(transforms)]
         drawn = [draws(seed, job.epoch, job.position, len(records), stream).tolist() for stream in transform.streams]

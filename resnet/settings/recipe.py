@@ -28,6 +28,15 @@ class Recipe(Section):
         """Height and width of the images that the network is evaluated on, in pixels."""
         return self.evaluation.image_size or self.model.image_size
 
+    def training_size(self, epoch: int) -> int:
+        """Height and width of the training images in an epoch, counted from 0, in pixels. They grow evenly, rounded
+        down to a multiple of training.growing_pixels above the first."""
+        first, last, training = self.training.first_image_size, self.model.image_size, self.training
+        if not first or epoch >= training.growing_epochs:
+            return last
+        grown = (last - first) * epoch // training.growing_epochs
+        return first + grown // training.growing_pixels * training.growing_pixels
+
     @model_validator(mode="after")
     def _shorter_side_follows(self) -> Recipe:
         """Resolve evaluation.shorter_side, so that what is recorded and shown is what is done."""
@@ -56,6 +65,8 @@ class Recipe(Section):
             raise ValueError(
                 f"augmentation.scale_min ({self.augmentation.scale_min}) is less than model.image_size ({size})"
             )
+        if (first := self.training.first_image_size) > size:
+            raise ValueError(f"training.first_image_size ({first}) is greater than model.image_size ({size})")
         if self.augmentation.crop == "pad" and self.augmentation.padding >= size:
             raise ValueError(
                 f"augmentation.padding ({self.augmentation.padding}) must be less than model.image_size ({size})"

@@ -148,6 +148,31 @@ class Augmentation(Section):
     color: bool = setting(
         True, "Random brightness, saturation, hue and contrast, as in TensorFlow's tf_cnn_benchmarks."
     )
+    policy: Literal["none", "randaugment", "trivialaugment"] = setting(
+        "none",
+        "Operations chosen at random. randaugment: several of one strength (Cubuk et al. 2020, in timm's variant "
+        '"inc1"); trivialaugment: one, of any strength (Müller and Hutter 2021, the wide space).',
+    )
+    operations: int = setting(2, "randaugment: operations an image; half of them are left out.", ge=1, le=8)
+    magnitude: float = setting(9.0, "randaugment: their strength.", "tenths", ge=0, le=10)
+    magnitude_deviation: float = setting(
+        0.5, "randaugment: standard deviation of the strength, which is drawn for each operation.", "tenths", ge=0
+    )
+    erasing: float = setting(
+        0.0, "Probability that a random rectangle is covered (Zhong et al. 2020).", "fraction", ge=0, le=1
+    )
+    mixup: float = setting(
+        0.0,
+        "Mix each image with another; the share is drawn from a beta distribution with this parameter (Zhang et al. "
+        "2018); 0: none.",
+        ge=0,
+    )
+    cutmix: float = setting(
+        0.0,
+        "Replace a rectangle of each image with another's; its share likewise (Yun et al. 2019); 0: none. With mixup "
+        "too, a replica gets one of the two, at random.",
+        ge=0,
+    )
 
     @model_validator(mode="after")
     def _scales_are_ordered(self) -> Augmentation:
@@ -205,6 +230,14 @@ class Training(Section):
         "cross-entropy: of the classes' probabilities, which sum to one; binary: each class against all others, mean "
         "over the classes (Wightman et al. 2021).",
     )
+    binary_threshold: float = setting(
+        0.0,
+        "binary, of mixed images: a class with a greater share than this is asked for with probability 1, any other "
+        "with 0 (timm); 0: each with its share.",
+        "fraction",
+        ge=0,
+        lt=1,
+    )
     class_weights: Literal["none", "balanced"] | list[Weight] = setting(
         "none",
         "What multiplies the loss of an image. balanced: images / (classes x images of its class); or a number for "
@@ -236,6 +269,17 @@ class Training(Section):
     )
     backbone_factor: float = setting(
         1.0, "Factor that multiplies the learning rate of all layers but the classifier.", ge=0
+    )
+    first_image_size: int = setting(
+        0,
+        "Height and width of the images of the first epoch, which then grow to model.image_size; 0: that size from the "
+        "start.",
+        "pixels",
+        ge=0,
+    )
+    growing_epochs: int = setting(30, "Epochs in which the images grow.", "epochs", ge=1)
+    growing_pixels: int = setting(
+        32, "The size grows by a multiple of this: each size takes as long to begin with as the first.", "pixels", ge=1
     )
     checkpoint_steps: int = setting(1000, "Steps between checkpoints.", "steps", affects_results=False, ge=1)
     keep_epochs: list[Epoch] = setting(
@@ -277,6 +321,8 @@ class Training(Section):
         if (self.decay_kind == "lamb") != (self.optimizer == "lamb"):
             kinds = "lamb" if self.optimizer == "lamb" else "coupled or decoupled"
             raise ValueError(f'decay_kind: with optimizer = "{self.optimizer}" it is {kinds}')
+        if self.binary_threshold and self.label_smoothing:
+            raise ValueError("binary_threshold leaves nothing of label_smoothing: set one of them to 0")
         if self.freeze and not self.start_from:
             raise ValueError(
                 "freeze keeps weights as they are: name trained ones in training.start_from, or set training.freeze=[]"

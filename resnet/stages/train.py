@@ -33,6 +33,7 @@ from resnet.inference import Predictor
 from resnet.ledger import Attempt, Ledger
 from resnet.loader.batches import block, training_batches
 from resnet.loader.loader import Loader
+from resnet.loader.mixing import Mixer
 from resnet.loader.sampler import Share
 from resnet.model.network import ResNet, network_of
 from resnet.progress import be_silent
@@ -192,7 +193,8 @@ def build(run: Run, meeting: Meeting) -> Pieces:
         network = network_of(run.recipe, len(records.classes))
         devices, wanted = strategy.num_replicas_in_sync, run.machine.replicas_at_once
         at_once = replicas_at_once(network, run.recipe.model.image_size, training, devices, gpu_memory, wanted)
-        step = TrainStep(network, strategy, training, at_once, weights)
+        mixer = Mixer.of(run.recipe, Share(meeting.cluster.rank, meeting.cluster.hosts))
+        step = TrainStep(network, strategy, training, at_once, weights, mixer)
     return Pieces(records, strategy, network, step, Schedule(training, len(records)))
 
 

@@ -10,6 +10,7 @@ from resnet.inference import label_ranks
 from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training.losses import Loss
+from resnet.training.mixing import mixed
 
 METRICS = ("loss", "top1_error", "top5_error")
 
@@ -25,16 +26,29 @@ class Gradients:
         self._replicas, self._replica_size = replicas, training.replica_batch_size
         self._run = tf.function(self._sums, autograph=False, jit_compile=True) if training.xla else self._sums
 
-    def __call__(self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor) -> list[tf.Tensor]:
+    def __call__(
+        self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor, mixes: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
         """Of uint8 images [n, size, size, 3] and int32 labels [n]: gradients times `loss_scale`, then mean and variance
-        of each batch normalisation, then the METRICS [3]. All float32."""
-        return self._run(images, labels, loss_scale)
+        of each batch normalisation, then the METRICS [3]. All float32.
 
-    def _sums(self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor) -> list[tf.Tensor]:
+        `mixes`: of each replica, float32 [replicas, 5] (see `resnet.loader.mixing`). The errors are then those of the
+        label with the greater share.
+        """
+        return self._run(images, labels, loss_scale, mixes)
+
+    def _sums(
+        self, images: tf.Tensor, labels: tf.Tensor, loss_scale: tf.Tensor, mixes: tf.Tensor | None
+    ) -> list[tf.Tensor]:
+        mix = None if mixes is None else mixed(images, labels, mixes)
         with tf.GradientTape() as tape:
-            logits, statistics = self._network(images, training=True, replicas=self._replicas)
-            loss = tf.reduce_sum(self._loss(logits, labels)) / self._replica_size
+            shown = mix.images if mix else images
+            logits, statistics = self._network(shown, training=True, replicas=self._replicas)
+            losses = self._loss.of_mixed(logits, labels, *mix[1:]) if mix else self._loss(logits, labels)
+            loss = tf.reduce_sum(losses) / self._replica_size
             scaled = loss * loss_scale
+        if mix:
+            labels = tf.where(mix.shares < 0.5, mix.partners, labels)
         gradients = tape.gradient(scaled, self._trained)
         moments = [moment for mean_and_variance in statistics for moment in mean_and_variance]
         metrics = tf.stack([loss, *(self._replicas * error for error in errors(logits, labels))])

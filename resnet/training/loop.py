@@ -98,7 +98,7 @@ class TrainingLoop:
         return learning_rate
 
     def _place(self, batch: Batch) -> tuple[int, Placed]:
-        return batch.step, self.step.place(batch.images, batch.labels)
+        return batch.step, self.step.place(batch.images, batch.labels, batch.step)
 
     def _end_step(self, learning_rate: float) -> None:
         """Show progress, and write a line of the log if one is due: that waits for the devices."""

@@ -11,10 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from resnet.loader.batches import training_batches
+from resnet.loader.mixing import Mixer
+from resnet.model.layers import Statistics
 from resnet.model.network import ResNet
 from resnet.progress import Progress
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
+from resnet.training.mixing import mixed_images
 from resnet.training.schedule import Schedule
 
 
@@ -25,10 +28,14 @@ def averaged_statistics(
     which rise. float64 [channels] each.
 
     The batches are those that would come next in training. Each is seen in replicas of `training.replica_batch_size`
-    images, as in training. `corrupt`: the records that training found to be so.
+    images, and mixed, as in training. `corrupt`: the records that training found to be so.
     """
-    training, batches = run.recipe.training, counts[-1]
-    statistics_of = tf.function(lambda images: network(images, training=True)[1], autograph=False)
+    training, batches, mixer = run.recipe.training, counts[-1], Mixer.of(run.recipe)
+
+    @tf.function(autograph=False)
+    def statistics_of(images: tf.Tensor, mixes: tf.Tensor | None) -> Statistics:
+        return network(images if mixes is None else mixed_images(images, mixes), training=True)[1]
+
     sums: list[np.ndarray] = []
     first = Schedule(training, len(records)).steps
     with (
@@ -36,8 +43,11 @@ def averaged_statistics(
         Progress("averaging statistics", batches, "batches") as progress,
     ):
         for done, batch in enumerate(loader, start=1):
-            for replica in np.split(batch.images, training.replicas):
-                moments = [moment.numpy().astype(np.float64) for pair in statistics_of(replica) for moment in pair]
+            mixes = mixer(batch.step, batch.images.shape[1]) if mixer else None
+            for number, images in enumerate(np.split(batch.images, training.replicas)):
+                of_replica = None if mixes is None else mixes[number : number + 1]
+                pairs = statistics_of(images, of_replica)
+                moments = [moment.numpy().astype(np.float64) for pair in pairs for moment in pair]
                 sums = [a + b for a, b in zip(sums, moments, strict=True)] if sums else moments
             progress.advance()
             if done in counts:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from resnet.devices import share
 from resnet.errors import UserError
+from resnet.loader.mixing import Mixer
 from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training.fixed_order import Plan, sum_over_replicas
@@ -37,6 +38,7 @@ class Placed(NamedTuple):
 
     images: tf.Tensor
     labels: tf.Tensor
+    mixes: tf.Tensor | None = None  # of the replicas, where images are mixed
 
 
 class TrainStep:
@@ -44,7 +46,7 @@ class TrainStep:
 
     Make it inside the strategy's scope. `replicas_at_once`: how many replicas a device runs in one pass; with
     `training.deterministic` it is one, because more would add up their gradients in an order of their own.
-    `class_weights`: see `losses.Loss`.
+    `class_weights`: see `losses.Loss`. `mixer`: draws how the images of a step are mixed; None: not at all.
     """
 
     def __init__(
@@ -54,10 +56,11 @@ class TrainStep:
         training: Training,
         replicas_at_once: int = 1,
         class_weights: Sequence[float] = (),
+        mixer: Mixer | None = None,
     ):
         if training.deterministic and replicas_at_once > 1:
             raise ValueError("a fixed order of additions needs one replica at a time")
-        self._network, self._strategy, self._training = network, strategy, training
+        self._network, self._strategy, self._training, self._mixer = network, strategy, training, mixer
         self._devices, self.replicas_at_once = strategy.num_replicas_in_sync, replicas_at_once
         self._passes, rest = divmod(training.replicas, self._devices * replicas_at_once)
         if rest:
@@ -85,22 +88,25 @@ class TrainStep:
         """Inside the block, the network has the weights to validate and keep: with `training.average` the averages."""
         return self._average.applied() if self._average else contextlib.nullcontext()
 
-    def place(self, images: np.ndarray, labels: np.ndarray) -> Placed:
-        """Send uint8 images [n, size, size, 3] and int32 labels [n] to the devices.
+    def place(self, images: np.ndarray, labels: np.ndarray, number: int = 0) -> Placed:
+        """Send uint8 images [n, size, size, 3] and int32 labels [n] of the step of this number to the devices.
 
         On a CPU nothing is copied. A copy to a GPU waits for the kernels that were queued before it: see `Feed`.
         """
         with self._explaining_lack_of_memory():
-            return Placed(share(self._strategy, images), share(self._strategy, labels))
+            placed = Placed(share(self._strategy, images), share(self._strategy, labels))
+            if not self._mixer:
+                return placed
+            return placed._replace(mixes=share(self._strategy, self._mixer(number, images.shape[1])))
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> tf.Tensor:
-        """Train on a batch; returns its `metrics`, float32."""
-        return self.on(self.place(images, labels), learning_rate)
+    def __call__(self, images: np.ndarray, labels: np.ndarray, learning_rate: float, number: int = 0) -> tf.Tensor:
+        """Train on a batch, that of the step of this number; returns its `metrics`, float32."""
+        return self.on(self.place(images, labels, number), learning_rate)
 
     def on(self, batch: Placed, learning_rate: float) -> tf.Tensor:
         """Likewise on a batch that is there already. On a GPU, the metrics can be read only when the step is done."""
         with self._explaining_lack_of_memory():
-            return self._run(*batch, tf.constant(learning_rate))
+            return self._run(batch.images, batch.labels, tf.constant(learning_rate), batch.mixes)
 
     @contextlib.contextmanager
     def _explaining_lack_of_memory(self) -> Iterator[None]:
@@ -119,20 +125,24 @@ class TrainStep:
         """The averaged gradients of the trained variables, and the metrics, without an update."""
 
         @tf.function(autograph=False)
-        def averages(images: tf.Tensor, labels: tf.Tensor) -> tuple:
-            return self._strategy.run(self._averages, args=(images, labels))
+        def averages(images: tf.Tensor, labels: tf.Tensor, mixes: tf.Tensor | None) -> tuple:
+            return self._strategy.run(self._averages, args=(images, labels, mixes))
 
         gradients, _, metrics = averages(*self.place(images, labels))
         first = self._strategy.experimental_local_results
         return [first(gradient)[0].numpy() for gradient in gradients], first(metrics)[0].numpy()
 
-    def on_all_devices(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
+    def on_all_devices(
+        self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor, mixes: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """What a step does, for a `tf.function`."""
-        metrics = self._strategy.run(self._on_one_device, args=(images, labels, learning_rate))
+        metrics = self._strategy.run(self._on_one_device, args=(images, labels, learning_rate, mixes))
         return self._strategy.experimental_local_results(metrics)[0]  # averaged already: the same on each device
 
-    def _on_one_device(self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
-        gradients, statistics, metrics = self._averages(images, labels)
+    def _on_one_device(
+        self, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor, mixes: tf.Tensor | None
+    ) -> tf.Tensor:
+        gradients, statistics, metrics = self._averages(images, labels, mixes)
         merge_call = tf.distribute.get_replica_context().merge_call
         limited = clipped(gradients, self._training.clip_norm) if self._training.clip_norm else gradients
         if not self._loss_scale:
@@ -142,14 +152,18 @@ class TrainStep:
         merge_call(self._update, (limited, statistics, learning_rate, is_finite))
         return tf.concat([metrics, [self._loss_scale.value, 1 - tf.cast(is_finite, tf.float32)]], 0)
 
-    def _averages(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[list, list, tf.Tensor]:
+    def _averages(self, images: tf.Tensor, labels: tf.Tensor, mixes: tf.Tensor | None) -> tuple[list, list, tf.Tensor]:
         """Gradients, batch statistics and metrics, averaged over the replicas of all devices."""
         scale = self._loss_scale.value if self._loss_scale else tf.constant(1.0)
 
         def of_pass(number: tf.Tensor) -> list[tf.Tensor]:
             start, count = number * self._of_pass, self._of_pass
             own = tf.slice(images, [start, 0, 0, 0], [count, *images.shape[1:]])
-            return self._gradients(own, tf.slice(labels, [start], [count]), scale)
+            their_mixes = None
+            if mixes is not None:
+                at_once = self.replicas_at_once
+                their_mixes = tf.slice(mixes, [number * at_once, 0], [at_once, mixes.shape[1]])
+            return self._gradients(own, tf.slice(labels, [start], [count]), scale, their_mixes)
 
         sums = self._sum_in_fixed_order(of_pass) if self._training.deterministic else self._sum(of_pass)
         replicas = self._training.replicas

@@ -70,7 +70,7 @@ def test_corrupt_records_up_to_the_cap_are_substituted_by_the_next_images_of_the
     row, position = int(np.flatnonzero(records == 7)[0]), sampler.batch(crowd)[0].position
     reader, out = RecordReader(whole.shards), np.empty((32, 32, 3), np.uint8)
     shard, offset, length, _ = whole.index[9].item()
-    transform = Augment.of(Augmentation(scale_min=40, scale_max=60))
+    transform = Augment.of(Augmentation(scale_min=40, scale_max=60), 32)
     drawn = draws(1, 0, position + row, 1, AUGMENTATION).tolist()
     show(encoded_image(reader.payload(shard, offset, length)), transform, drawn, out)
     np.testing.assert_array_equal(batches[crowd][0][row], out)

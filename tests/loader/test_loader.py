@@ -44,6 +44,43 @@ def test_a_killed_worker_is_replaced_and_the_stream_does_not_change(photo_record
     assert found == expected
 
 
+WAYS = [{"policy": "randaugment"}, {"policy": "trivialaugment"}, {"erasing": 0.5}]
+
+
+@pytest.mark.parametrize("changes", WAYS)
+def test_a_policy_and_erasing_give_the_same_stream_for_any_number_of_workers_and_start(photo_records, changes):
+    whole = digests(training(photo_records, workers=1, **changes))
+    assert digests(training(photo_records, workers=3, first=5, **changes)) == whole[5:]
+    assert not set(whole) & set(digests(training(photo_records, workers=1)))
+
+
+def test_a_policy_and_erasing_move_no_other_random_numbers(square_records):
+    """Where nothing is erased and no operation changes an image, the stream is that without them."""
+    plain = digests(training(square_records))
+    assert digests(training(square_records, erasing=1e-9)) == plain
+    assert digests(training(square_records, policy="randaugment", magnitude=0.0, operations=1)) != plain
+
+
+def test_images_grow_by_the_number_of_the_step_and_show_the_same(photo_records):
+    """Each slot is filled with small images first and with large ones later."""
+    found = {}
+    with training(
+        photo_records, size=64, size_of=lambda step: 16 if step < 7 else 64, color=False, scale_min=64, scale_max=90
+    ) as loader:
+        for batch in loader:
+            found[batch.step] = batch.images.copy()
+            del batch
+    assert [images.shape[1] for images in found.values()] == [16] * 7 + [64] * 5
+    with training(photo_records, size=64, color=False, scale_min=64, scale_max=90) as loader:
+        for batch in loader:
+            if batch.step >= 7:
+                np.testing.assert_array_equal(found[batch.step], batch.images)
+            else:
+                small = batch.images.reshape(16, 16, 4, 16, 4, 3).mean((2, 4))
+                assert np.abs(small - found[batch.step]).mean() < 3
+            del batch
+
+
 def test_another_seed_gives_another_stream(photo_records, expected):
     assert not set(digests(training(photo_records, seed=2))) & set(expected)
 

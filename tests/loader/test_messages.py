@@ -8,7 +8,7 @@ TRANSFORMS = [
     CenterCrop(256),
     CornerCrop(256, "pillow-bicubic", True, False),
     WholeScaled(640, "opencv-linear"),
-    Augment.of(Augmentation(crop="area", color=False)),
+    Augment.of(Augmentation(crop="area", color=False), 224),
 ]
 
 
@@ -19,7 +19,7 @@ def test_a_setup_arrives_as_it_was_sent(transform):
 
 
 def test_a_job_arrives_as_it_was_sent():
-    header = JobHeader(3, 64, 1 << 40, 1_281_166)
+    header = JobHeader(3, 64, 1 << 40, 1_281_166, 160)
     assert JobHeader.unpack(header.pack()) == header
 
 
@@ -31,4 +31,7 @@ def test_a_report_arrives_as_it_was_sent_and_an_empty_one_takes_no_bytes():
 
 
 def test_every_setting_of_augmentation_reaches_the_workers():
-    assert set(Augment.of(Augmentation()).__dict__) == set(Augmentation.model_fields)
+    of_the_step = {"mixup", "cutmix"}
+    assert (
+        set(Augment.of(Augmentation(), 224).__dict__) == {"image_size"} | set(Augmentation.model_fields) - of_the_step
+    )

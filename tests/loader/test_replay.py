@@ -35,11 +35,16 @@ def some_records(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("crop", "workers"), [("scale", 1), ("area", 2), ("pad", 3)])
-def test_the_images_are_those_of_trainings_loader_at_any_number_of_workers(some_records, crop, workers):
+MODERN = ("augmentation.policy=randaugment", "augmentation.erasing=0.5", "training.first_image_size=16")
+
+
+@pytest.mark.parametrize(
+    ("crop", "workers", "more"), [("scale", 1, ()), ("area", 2, ()), ("pad", 3, ()), ("area", 1, MODERN)]
+)
+def test_the_images_are_those_of_trainings_loader_at_any_number_of_workers(some_records, crop, workers, more):
     corrupt(some_records, 7)
     records = ShardedRecords(some_records, "train")
-    recipe = load_recipe("imagefolder", [*SETTINGS, f"augmentation.crop={crop}"])[1]
+    recipe = load_recipe("imagefolder", [*SETTINGS, f"augmentation.crop={crop}", *more])[1]
     with training_batches(recipe, records, workers, 1, 3) as loader:  # batch 1 ends one epoch and begins the next
         batches = {batch.step: (batch.images.copy(), batch.labels) for batch in loader}
     substituted = 0

@@ -16,13 +16,13 @@ from resnet.settings import Augmentation
 PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 
 
-def augment(**changes) -> Augment:
-    return Augment.of(Augmentation(**{"flip": False, "color": False} | changes))
+def augment(size=32, **changes) -> Augment:
+    return Augment.of(Augmentation(**{"flip": False, "color": False} | changes), size)
 
 
 def augmented(pixels, draw, size=32, **changes) -> np.ndarray:
     out = np.empty((size, size, 3), np.uint8)
-    augment(**changes)(WholeImage(pixels), [draw], out)
+    augment(size, **changes)(WholeImage(pixels), [draw], out)
     return out
 
 

@@ -15,10 +15,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from resnet.loader.batches import training_batches
+from resnet.loader.mixing import Mixer, kept
 from resnet.progress import ENVIRONMENT
 from resnet.records.shards import ShardedRecords
 from resnet.run import Machine, Run
 from resnet.training.log_format import read_log
+from resnet.training.schedule import Schedule
+from resnet.training.statistics import averaged_statistics
 from resnet.weights.safetensors_files import read_tensors
 from resnet.weights.safetensors_header import read_facts
 
@@ -88,10 +92,35 @@ def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
     return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifacts, number, tmp_path):
-    run = f"interrupted-by-{number.name}"
-    assert interrupt(artifacts, run, number, after_step=12, TMPDIR=str(tmp_path)) != 0
+MODERN = [
+    f"--override={setting}"
+    for setting in (
+        "training.warmup_epochs=1",
+        "training.schedule=cosine",
+        "training.label_smoothing=0.1",
+        "training.average=0.9",
+        "training.first_image_size=8",
+        "training.growing_epochs=1",
+        "augmentation.policy=randaugment",
+        "augmentation.erasing=0.2",
+        "augmentation.mixup=0.2",
+        "augmentation.cutmix=1.0",
+    )
+]
+
+
+def test_modern_settings_end_with_the_same_weights_when_interrupted_and_on_any_devices(artifacts):
+    subprocess.run(command("train", artifacts, "--run=modern", *MODERN), check=True)
+    on_two = [*MODERN, "--cpu-devices=2"]
+    assert interrupt(artifacts, "modern-interrupted", signal.SIGTERM, 14, *on_two) != 0
+    subprocess.run(command("train", artifacts, "--run=modern-interrupted", *MODERN), check=True)
+    whole, resumed = weights(artifacts, "modern"), weights(artifacts, "modern-interrupted")
+    assert all(whole[name].tobytes() == resumed[name].tobytes() for name in whole)
+
+
+def test_a_killed_training_ends_with_the_same_weights_bit_for_bit(artifacts, tmp_path):
+    run = "killed"
+    assert interrupt(artifacts, run, signal.SIGKILL, after_step=12, TMPDIR=str(tmp_path)) != 0
     assert list(tmp_path.glob("*autograph*")) == []  # TensorFlow would leave generated code
     saved = sorted((artifacts / "runs" / run / "train" / "checkpoints").iterdir())
     assert saved
@@ -107,14 +136,29 @@ def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(artifact
 
 
 def test_averaging_statistics_leaves_no_generated_code_in_the_temporary_folder(photo_records, tmp_path, monkeypatch):
-    from resnet.training.statistics import averaged_statistics
-
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     run = Run.of("digits", [*OVERRIDES, "batchnorm.batches=1"], artifacts=tmp_path, machine=Machine(workers=1))
     [_] = averaged_statistics(
         run, photo_records, lambda images, training: (images, [(images[0, 0, 0], images[0, 0, 1])]), [1]
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_statistics_are_averaged_over_images_mixed_as_in_training(photo_records, tmp_path):
+    settings = [*OVERRIDES, "batchnorm.batches=2", "augmentation.mixup=0.5", "augmentation.cutmix=0.5"]
+    run = Run.of("digits", settings, artifacts=tmp_path, machine=Machine(workers=1))
+    seen = []
+    [found] = averaged_statistics(
+        run, photo_records, lambda images, training: (images, [(images[0, :8], images[0, 8:])]), [2]
+    )
+    first = Schedule(run.recipe.training, len(photo_records)).steps
+    with training_batches(run.recipe, photo_records, 1, first, first + 2) as loader:
+        for batch in loader:
+            mixes = Mixer.of(run.recipe)(batch.step, 16)
+            for mix, (image, partner) in zip(mixes, [batch.images[[0, 63]], batch.images[[64, 127]]], strict=True):
+                share = kept(mix, 16)[..., None]
+                seen.append(share * image + (1 - share) * partner)
+    np.testing.assert_allclose(np.concatenate(found), np.mean(seen, 0), atol=1e-3)
 
 
 def test_stage_json_says_what_was_trained_and_what_it_took(artifacts):
@@ -205,7 +249,6 @@ def test_batchnorm_averages_the_statistics_of_the_batches_after_the_last_step(ar
     subprocess.run(command("batchnorm", artifacts, "--run=whole", "--override=batchnorm.batches=3"), check=True)
     import tensorflow as tf
 
-    from resnet.loader.batches import training_batches
     from resnet.model.network import network_of
     from resnet.records.shards import ShardedRecords
     from resnet.weights.safetensors_files import assign

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+from resnet.loader.mixing import Mixer
 from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training.step import TrainStep
@@ -21,6 +22,7 @@ WAYS = {  # by devices
     4: ("fixed", "few"),
 }
 OTHER = {"optimizer": "lamb", "decay_kind": "lamb", "clip_norm": 1.0, "label_smoothing": 0.1, "average": 0.9}
+MIXER = Mixer(0.4, 1.0, seed=0, replicas=FEW)
 OVERFLOWING = 2.0**40  # a loss scale at which gradients overflow in float16
 
 
@@ -59,7 +61,8 @@ def trained(
     )
     with strategy.scope():
         network = ResNet(8, 10, precision=training.precision)
-        step = TrainStep(network, strategy, training, replicas_at_once=4 if way == "together" else 1)
+        at_once, mixer = 4 if way == "together" else 1, MIXER if way == "lamb" else None
+        step = TrainStep(network, strategy, training, at_once, mixer=mixer)
         if way == "half":
             step.state["loss_scale/scale"].assign(OVERFLOWING)
     results = {}
@@ -68,7 +71,7 @@ def trained(
         for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
             results[f"gradient/{variable.name}"] = gradient
     for number in range(STEPS):
-        results[f"metrics/{number}"] = step(images, labels, training.learning_rate).numpy()
+        results[f"metrics/{number}"] = step(images, labels, training.learning_rate, number).numpy()
     for name, variable in (network.named_variables() | step.state).items():
         copies = [copy.numpy() for copy in strategy.experimental_local_results(variable)]
         assert all(np.array_equal(copies[0], copy) for copy in copies), f"{name} differs between devices"

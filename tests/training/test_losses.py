@@ -63,3 +63,35 @@ def test_the_first_loss_is_that_of_a_network_that_prefers_no_class(kind, smoothi
 def test_the_first_loss_of_trained_weights_or_weighted_classes_is_not_known():
     assert first_loss(Training(start_from="a-run"), 10) is None
     assert first_loss(Training(class_weights="balanced"), 10) is None
+
+
+SHARES, PARTNERS = np.array([1.0, 0.7, 0.5, 0.1], np.float32), np.array([1, 0, 2, 0], np.int32)
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "binary"])
+def test_an_image_with_two_labels_asks_for_both_each_with_its_share(kind):
+    asked = SHARES[:, None] * np.eye(3)[LABELS] + (1 - SHARES[:, None]) * np.eye(3)[PARTNERS]
+    asked = asked * 0.9 + 0.1 / 3
+    theirs = {
+        "cross-entropy": keras.losses.CategoricalCrossentropy(from_logits=True, reduction=None),
+        "binary": keras.losses.BinaryCrossentropy(from_logits=True, reduction=None),
+    }
+    found = Loss(Training(loss=kind, label_smoothing=0.1)).of_mixed(LOGITS, LABELS, PARTNERS, SHARES)
+    np.testing.assert_allclose(found, theirs[kind](asked.astype(np.float32), LOGITS), rtol=1e-5)
+
+
+def test_with_a_threshold_each_label_whose_share_is_greater_is_asked_for_with_probability_1():
+    asked = np.array([[1, 0, 0], [1, 0, 1], [0, 1, 1], [1, 0, 0]], np.float32)  # 0.1 of the last one's own label
+    theirs = keras.losses.BinaryCrossentropy(from_logits=True, reduction=None)(asked, LOGITS)
+    loss = Loss(Training(loss="binary", binary_threshold=0.2))
+    np.testing.assert_allclose(loss.of_mixed(LOGITS, LABELS, PARTNERS, SHARES), theirs, rtol=1e-5)
+    plain = Loss(Training(loss="binary"))
+    np.testing.assert_allclose(loss(LOGITS, LABELS), plain(LOGITS, LABELS))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.2])
+def test_two_labels_share_the_weights_of_their_classes(threshold):
+    training = Training(loss="binary", binary_threshold=threshold)
+    weights, ones = [1.0, 0.5, 3.0], np.ones(4, np.float32)
+    same = Loss(training, weights).of_mixed(LOGITS, LABELS, LABELS, 0.6 * ones)
+    np.testing.assert_allclose(same, Loss(training, weights)(LOGITS, LABELS), rtol=1e-5)
