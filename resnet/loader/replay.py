@@ -7,6 +7,7 @@ records are substituted as the loader does it: by the next image in the order of
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ import numpy as np
 from resnet.errors import UserError
 from resnet.images.decoding import Unreadable
 from resnet.images.regions import StoredImage, open_image
+from resnet.loader.mixing import Mixer, kept
 from resnet.loader.random_streams import draws
 from resnet.loader.sampler import TrainingSampler
 from resnet.loader.transforms import Augment, Framing
@@ -41,6 +43,8 @@ class ShownImage(NamedTuple):
     image: StoredImage  # all of it
     framing: Framing
     pixels: np.ndarray  # as the network saw it, uint8 RGB [size, size, 3]
+    partner: int | None = None  # the row of the image that it is mixed with
+    share: float = 1.0  # what its own label counts for
 
 
 def shown_in_batch(
@@ -51,6 +55,21 @@ def shown_in_batch(
     `corrupt`: the records that training found to be so, as `Loader.corrupt` names them. One that is corrupt and not
     among them is substituted too, and named in a warning. Raises UserError for a shard that cannot be read.
     """
+    shown = _unmixed(recipe, records, batch, corrupt)
+    if not (mixer := Mixer.of(recipe)):
+        yield from shown
+        return
+    size = recipe.training.replica_batch_size
+    for mix in mixer(batch, recipe.training_size(batch * recipe.training.batch_size // len(records))):
+        replica = list(itertools.islice(shown, size))
+        for one, partner in zip(replica, [replica[-1], *replica], strict=False):
+            share = kept(mix, len(one.pixels))
+            blended = share[..., None] * one.pixels + (1 - share[..., None]) * partner.pixels
+            pixels = np.rint(blended).astype(np.uint8)
+            yield one._replace(pixels=pixels, partner=partner.row, share=float(share.mean()))
+
+
+def _unmixed(recipe: Recipe, records: ShardedRecords, batch: int, corrupt: Sequence[str]) -> Iterator[ShownImage]:
     training, augment = recipe.training, Augment.of(recipe.augmentation, recipe.model.image_size)
     size = recipe.training_size(batch * training.batch_size // len(records))
     row = 0

@@ -44,6 +44,8 @@ TABLE = (
     "epoch",
     "position",
     "instead_of",
+    "mixed_with",
+    "share",
 )
 
 
@@ -97,7 +99,8 @@ def _row(shown: ShownImage, records: ShardedRecords) -> Sequence[object]:
     label = records.classes[shown.label][0]
     flipped, instead = int(shown.framing.is_flipped), _place(records, shown.instead_of)
     shard, offset = _place(records, shown.record).split(":")
-    return [shown.row, shown.filename, label, shard, offset, *frame, flipped, shown.epoch + 1, shown.position, instead]
+    place = [shown.row, shown.filename, label, shard, offset, *frame, flipped, shown.epoch + 1, shown.position]
+    return [*place, instead, "" if shown.partner is None else shown.partner, f"{shown.share:.3g}"]
 
 
 def _place(records: ShardedRecords, record: int | None) -> str:
@@ -140,6 +143,8 @@ def _remark(shown: ShownImage) -> str:
         parts.append(f"moved {dx:+d}, {dy:+d} pixels")
     if shown.framing.is_flipped:
         parts.append("flipped")
+    if shown.partner is not None and shown.share < 1:
+        parts.append(f"{100 * (1 - shown.share):.0f} % of image {shown.partner}")
     return ", ".join(parts)
 
 

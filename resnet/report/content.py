@@ -78,7 +78,7 @@ def content_of(results: Results, analysis: Analysis) -> Content:
         class_order=reordered_error(results.images).sentence if results.images.error > SUSPICIOUS else "",
         others=other_runs(results),
         epochs=run.recipe.training.epochs,
-        course=None if results.imported else course_of(results.log, run.recipe.training, results.log_has_changed),
+        course=_course(results),
         classes=class_errors(results, analysis.classes),
         trust=trust(analysis.calibration),
         mistakes=confident_mistakes(results),
@@ -91,6 +91,14 @@ def content_of(results: Results, analysis: Analysis) -> Content:
         settings=run.recipe.toml(),
         files=links(results, list(analysis.tables())),
     )
+
+
+def _course(results: Results) -> Course | None:
+    if results.imported:
+        return None
+    recipe = results.run.recipe
+    is_mixed = bool(recipe.augmentation.mixup or recipe.augmentation.cutmix)
+    return course_of(results.log, recipe.training, results.log_has_changed, is_mixed)
 
 
 def as_json(content: Content) -> str:

@@ -42,7 +42,9 @@ class Curve:
     lines: int
 
 
-def course_of(log: LogLines, training: Training, log_has_changed: bool) -> Course | None:
+def course_of(
+    log: LogLines, training: Training, log_has_changed: bool, are_images_mixed: bool = False
+) -> Course | None:
     """None of a log without a line about training."""
     lines = [line for line in log if "loss" in line]
     if not lines:
@@ -60,7 +62,7 @@ def course_of(log: LogLines, training: Training, log_has_changed: bool) -> Cours
         slowest_wait=max(later) if later else None,
         unreadable_lines=log.unreadable,
         log_has_changed=log_has_changed,
-        sentences=_sentences(epochs, drops),
+        sentences=_sentences(epochs, drops, are_images_mixed),
     )
 
 
@@ -78,8 +80,9 @@ def _by_epoch(log: LogLines) -> list[dict[str, float | None]]:
     ]
 
 
-def _sentences(epochs: list[dict[str, float | None]], drops: list[int]) -> list[str]:
-    sentences = [_trend("Training error", _known(epochs, "top1_error"))]
+def _sentences(epochs: list[dict[str, float | None]], drops: list[int], are_images_mixed: bool) -> list[str]:
+    of_mixed = ", of mixed images and the label with the greater share," if are_images_mixed else ""
+    sentences = [_trend(f"Training error{of_mixed}", _known(epochs, "top1_error"))]
     if validated := _known(epochs, "validation_top1_error"):
         sentences.append(_trend("Validation error, with moving averages of the statistics,", validated))
         lowest = min(validated.values())

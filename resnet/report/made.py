@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from resnet.report.results import Results
 from resnet.report.wording import count, listed
-from resnet.settings import Training
+from resnet.settings import Augmentation, Training
 
 STATISTICS = ("/mean", "/variance")  # how the names of tensors end that are no parameters
 
@@ -61,6 +61,8 @@ def parameters(weights: Path) -> int | None:
 def _network(results: Results) -> list[Fact]:
     model = results.run.recipe.model
     size = f"{model.image_size}x{model.image_size}"
+    if first := results.run.recipe.training.first_image_size:
+        size = f"{first}x{first} growing to {size}"
     classes = count(len(results.classes), "class", "classes")
     found = [Fact("Network", f"ResNet-{model.depth}, input {size}, {classes}")]
     if number := parameters(results.run.stage_folder("batchnorm") / "weights.safetensors"):
@@ -88,7 +90,12 @@ def _training(results: Results) -> list[Fact]:
     training, augmentation = results.run.recipe.training, results.run.recipe.augmentation
     replicas = f": {training.replicas} replicas of {training.replica_batch_size}" if training.replicas > 1 else ""
     changes = [f"{augmentation.crop} crop", *(["flip"] if augmentation.flip else [])]
+    changes += _policy(augmentation)
     changes += ["colour"] if augmentation.color else []
+    changes += [f"{100 * augmentation.erasing:g} % with a rectangle erased"] if augmentation.erasing else []
+    mixing = {"mixup": augmentation.mixup, "CutMix": augmentation.cutmix}
+    mixed = " or ".join(f"{name} {parameter:g}" for name, parameter in mixing.items() if parameter)
+    changes += [mixed] if mixed else []
     precision: list[str] = [training.precision]
     precision += ["compiled by XLA"] if training.xla else []
     precision += ["not deterministic"] if not training.deterministic else []
@@ -101,6 +108,12 @@ def _training(results: Results) -> list[Fact]:
         Fact("Precision", ", ".join(precision)),
         Fact("Augmentation", ", ".join(changes)),
     ]
+
+
+def _policy(augmentation: Augmentation) -> list[str]:
+    """What it is called and how strong it is; empty where there is none."""
+    randaugment = f"RandAugment of {augmentation.operations} operations, {augmentation.magnitude:g} tenths strong"
+    return {"none": [], "trivialaugment": ["TrivialAugment"], "randaugment": [randaugment]}[augmentation.policy]
 
 
 def _learning_rate(training: Training) -> str:

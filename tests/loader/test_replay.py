@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from loader_records import corrupt
 from sample_images import jpeg, photographs, write_records
 
@@ -13,10 +14,12 @@ from resnet.errors import UserError
 from resnet.images.restart_index import read_index
 from resnet.images.stored import to_stored
 from resnet.loader.batches import training_batches
+from resnet.loader.mixing import Mixer
 from resnet.loader.replay import shown_in_batch
 from resnet.recipes import load_recipe
 from resnet.records.example import LabelledImage
 from resnet.records.shards import Shard, ShardedRecords, shard_name, write_classes
+from resnet.training.mixing import mixed
 
 SETTINGS = (
     "model.image_size=32",
@@ -56,6 +59,23 @@ def test_the_images_are_those_of_trainings_loader_at_any_number_of_workers(some_
         assert [(one.epoch, one.position) for one in shown] == [divmod(12 * step + row, 20) for row in range(12)]
         substituted += sum((one.instead_of, one.record) == (7, 8) for one in shown)
     assert substituted == 1
+
+
+def test_mixed_images_are_those_of_the_step(some_records):
+    settings = [*SETTINGS, "augmentation.mixup=0.4", "augmentation.cutmix=1.0", "training.replica_batch_size=4"]
+    recipe, records = load_recipe("imagefolder", settings)[1], ShardedRecords(some_records, "train")
+    kinds = set()
+    for batch in range(3):
+        shown = list(shown_in_batch(recipe, records, batch))
+        plain = list(shown_in_batch(load_recipe("imagefolder", SETTINGS)[1], records, batch))
+        mixes = Mixer.of(recipe)(batch, 32)
+        images = np.stack([one.pixels for one in plain])
+        expected = mixed(tf.constant(images), tf.constant([one.label for one in plain]), tf.constant(mixes))
+        assert np.abs(np.stack([one.pixels for one in shown]) - expected.images).max() <= 0.51
+        assert [shown[one.partner].label for one in shown] == expected.partners.numpy().tolist()
+        np.testing.assert_allclose([one.share for one in shown], expected.shares, atol=1e-6)
+        kinds |= {mix[0] == 1 for mix in mixes}
+    assert kinds == {True, False}
 
 
 def test_the_substitute_is_drawn_also_where_the_record_has_been_repaired_since(some_records):

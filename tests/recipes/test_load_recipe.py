@@ -28,11 +28,26 @@ def test_the_other_imagenet_recipes_differ_only_in_depth(depth):
     assert other == reproduced
 
 
-@pytest.mark.parametrize(("name", "rate_of_256"), [("goyal", 0.1), ("nvidia90", 0.256)])
+@pytest.mark.parametrize(
+    ("name", "rate_of_256"), [("goyal", 0.1), ("nvidia90", 0.256), ("nvidia250", 0.256), ("torchvision2", 0.125)]
+)
 def test_recipes_for_large_batches_have_the_published_rate_for_each_256_images(name, rate_of_256):
     training = load_recipe(f"imagenet-resnet50-{name}")[1].training
     assert training.learning_rate == pytest.approx(rate_of_256 * training.batch_size / 256)
-    assert training.warmup_factor in (0, 256 / training.batch_size)
+    assert training.warmup_factor in (0, 256 / training.batch_size, 0.01)
+
+
+def test_torchvisions_average_is_the_published_one_for_this_batch_and_number_of_epochs():
+    """In its reference code, 1 - decay is multiplied by batch_size x steps between averages / epochs."""
+    training = load_recipe("imagenet-resnet50-torchvision2")[1].training
+    factor = training.batch_size * training.average_steps / training.epochs
+    assert 1 - training.average == pytest.approx((1 - 0.99998) * factor, rel=1e-4)
+
+
+def test_a3_warms_up_from_a_ten_thousandth_and_is_evaluated_larger_than_it_is_trained():
+    recipe = load_recipe("imagenet-resnet50-a3")[1]
+    assert recipe.training.learning_rate * recipe.training.warmup_factor == pytest.approx(1e-4)
+    assert (recipe.model.image_size, recipe.evaluation_size, recipe.evaluation.shorter_side) == (160, 224, 235)
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
