@@ -12,6 +12,7 @@ from resnet.datasets.source import with_stamps
 from resnet.files import make_folder, remove_leftovers, sha256
 from resnet.ledger import displacing
 from resnet.ledger.ledger import Ledger
+from resnet.ledger.lengthening import MADE_AGAIN, lengthened_from
 from resnet.ledger.state_files import content_digest, write_state
 from resnet.processes import PeakMemory
 from resnet.provenance import provenance
@@ -55,10 +56,14 @@ class Attempt:
         if not self._continues(earlier):
             displacing.displace(self.ledger, self._stage, earlier, self._imported)
             earlier = None
+        epochs = self._lengthened_from(earlier)
         self.begun = self._identity() | {"start": _now(), "attempts": 1, "worked_seconds": 0.0}
         if earlier:
             self._continue(earlier)
             displacing.displace_files(self.ledger, self._stage, earlier, find_changed(), "the images have changed")
+        if earlier and epochs:
+            self.begun["lengthened_from"] = [*earlier.get("lengthened_from", []), epochs]
+            self._set_aside(earlier, epochs)
         self.begun["attempt_start"] = _now()
         self.number = self.begun["attempts"]
         write_state(self.folder / "begun.json", self.begun)
@@ -73,9 +78,19 @@ class Attempt:
 
     def _continues(self, earlier: dict[str, Any] | None) -> bool:
         if self._imported is None:
-            return self.ledger.matches(self._stage, earlier) and "imported" not in (earlier or {})
+            is_same = self.ledger.matches(self._stage, earlier) or self._lengthened_from(earlier) is not None
+            return is_same and "imported" not in (earlier or {})
         is_same = earlier is not None and earlier.get("imported") == self._imported
         return is_same and not self.ledger.differences(self._stage, earlier or {}, with_inputs=False)
+
+    def _lengthened_from(self, earlier: dict[str, Any] | None) -> int | None:
+        """The epochs of a shorter training that this attempt lengthens."""
+        return lengthened_from(self.ledger, earlier) if self._stage == "train" else None
+
+    def _set_aside(self, shorter: dict[str, Any], epochs: int) -> None:
+        """Move what a shorter training ended with to the trash; the checkpoints and the log stay."""
+        files = [path for name in MADE_AGAIN if (path := self.folder / name).exists()]
+        displacing.move(self.ledger, self._stage, shorter, files, f"{epochs} epochs are lengthened")
 
     def _identity(self) -> dict[str, Any]:
         if self._imported is None:
@@ -89,6 +104,7 @@ class Attempt:
             "attempts": earlier.get("attempts", 0) + 1,
             "worked_seconds": displacing.work_seconds(self.folder, earlier),
         }
+        self.begun |= {name: earlier[name] for name in ("lengthened_from",) if name in earlier}
         self._stamps = earlier.get("source", {}).get("stamps", [])
         if "outputs" in earlier and earlier["digest"] != content_digest(earlier["outputs"]):
             self.begun["former_digest"] = {content_digest(earlier["outputs"]): earlier["digest"]}

@@ -14,6 +14,7 @@ from typing import Any
 from resnet.errors import UserError
 from resnet.files import LEFTOVER, make_folder
 from resnet.ledger.ledger import Ledger
+from resnet.ledger.lengthening import lengthened_from, why_not_lengthened
 from resnet.ledger.state_files import read_state
 from resnet.progress import time_text
 from resnet.run import run_options
@@ -34,6 +35,8 @@ def require_discardable(ledger: Ledger, stage: str) -> None:
         earlier = ledger.record(name) or ledger.begun(name)
         if earlier and "imported" in earlier and (reason := ledger.why_itself_incomplete(name)):
             _guard_import(ledger, name, earlier["imported"], reason)
+        elif name == "train" and lengthened_from(ledger, earlier):
+            pass  # it goes on where it ended
         elif earlier and (differences := ledger.differences(name, earlier, with_inputs=inputs_stay)):
             _guard(ledger, name, work_seconds(ledger.run.stage_folder(name), earlier), differences)
         inputs_stay = inputs_stay and not ledger.why_incomplete(name)
@@ -49,7 +52,7 @@ def displace(
     """
     if entries := _entries(ledger.run.stage_folder(stage)):
         differences = require_displaceable(ledger, stage, earlier, imported)
-        _move(ledger, stage, earlier, entries, ", ".join(differences))
+        move(ledger, stage, earlier, entries, ", ".join(differences))
 
 
 def require_displaceable(
@@ -92,7 +95,7 @@ def displace_files(ledger: Ledger, stage: str, earlier: dict[str, Any], files: S
     folder = ledger.run.stage_folder(stage)
     part = sum(map(_size, files)) / max(sum(map(_size, _work(folder))), 1)
     _guard(ledger, stage, part * work_seconds(folder, earlier), [why])
-    _move(ledger, stage, earlier, [path for path in files if path.is_symlink() or path.exists()], why)
+    move(ledger, stage, earlier, [path for path in files if path.is_symlink() or path.exists()], why)
 
 
 def work_seconds(folder: Path, earlier: dict[str, Any] | None) -> float:
@@ -141,6 +144,9 @@ def _guard(
     run = ledger.run
     if seconds <= allowed or any(name in run.discard for name in chain(stage)):
         return
+    earlier = ledger.record(stage) or ledger.begun(stage)
+    if stage == "train" and (reason := why_not_lengthened(ledger, earlier)):
+        differences = [*differences, reason]
     ways = ["another name for the records: --override dataset.name=NAME" if stage == "convert" else "another --run"]
     if run.stored_recipe.exists() and any(", now " in difference for difference in differences):
         ways.append(f"the run's own settings: leave out --recipe and --override (they are in {run.stored_recipe})")
@@ -169,7 +175,10 @@ def _guard_import(ledger: Ledger, stage: str, imported: Mapping[str, str], why: 
     )
 
 
-def _move(ledger: Ledger, stage: str, earlier: dict[str, Any] | None, entries: Sequence[Path], why: str) -> None:
+def move(ledger: Ledger, stage: str, earlier: dict[str, Any] | None, entries: Sequence[Path], why: str) -> None:
+    """Move what is in a stage's folder to the trash, and mark what depends on it."""
+    if not entries:
+        return
     run, folder = ledger.run, ledger.run.stage_folder(stage)
     trash = run.artifacts / "trash"
     make_folder(trash)

@@ -13,6 +13,7 @@ from resnet.checked_json import Corrupt
 from resnet.errors import UserError
 from resnet.files import sha256
 from resnet.ledger import starting_point
+from resnet.ledger.lengthening import lengthened_from
 from resnet.ledger.starting_point import StartingPoint
 from resnet.ledger.state_files import read_state
 from resnet.run import Run
@@ -78,6 +79,8 @@ class Ledger:
         done = self.record(stage)
         if done is None:
             return self._why_unfinished(stage)
+        if stage == "train" and (epochs := lengthened_from(self, done)):
+            return f"it has {epochs} epochs, and is lengthened to {self.run.recipe.training.epochs}"
         differences = self.differences(stage, done)
         more = f" and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         stale = ", ".join(differences[:SHOWN]) + more

@@ -89,6 +89,8 @@ def _origin(results: Results) -> list[Fact]:
 def _training(results: Results) -> list[Fact]:
     training, augmentation = results.run.recipe.training, results.run.recipe.augmentation
     replicas = f": {training.replicas} replicas of {training.replica_batch_size}" if training.replicas > 1 else ""
+    before = results.stages["train"].get("lengthened_from", [])
+    longer = f" (lengthened from {' and '.join(map(str, before))})" if before else ""
     changes = [f"{augmentation.crop} crop", *(["flip"] if augmentation.flip else [])]
     changes += _policy(augmentation)
     changes += ["colour"] if augmentation.color else []
@@ -100,7 +102,7 @@ def _training(results: Results) -> list[Fact]:
     precision += ["compiled by XLA"] if training.xla else []
     precision += ["not deterministic"] if not training.deterministic else []
     return [
-        Fact("Training", f"{count(training.epochs, 'epoch')}, {training.batch_size} images a batch{replicas}"),
+        Fact("Training", f"{count(training.epochs, 'epoch')}{longer}, {training.batch_size} images a batch{replicas}"),
         Fact("Learning rate", _learning_rate(training)),
         Fact("Optimizer", _optimizer(training)),
         *([Fact("Loss", loss)] if (loss := _loss(training)) else []),

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,7 +85,8 @@ def main(run: Run, attempt: Attempt) -> None:
         checkpoints = Checkpoints(attempt.folder / "checkpoints", pieces.network, pieces.step.state)
         first = checkpoints.restore_newest()
         checkpoints.require_space(first, pieces.schedule)
-        print(opening_line(pieces, meeting.cluster.hosts, first), flush=True)
+        lengthened_from = attempt.begun.get("lengthened_from", [])
+        print(opening_line(pieces, meeting.cluster.hosts, first, lengthened_from), flush=True)
         if not first:
             checkpoints.started_from = start(attempt.ledger, pieces, attempt.begun)
         with TrainingLog(attempt.folder, first) as log:
@@ -278,8 +279,8 @@ def start(ledger: Ledger, pieces: Pieces, begun: Mapping[str, Any] | None = None
     return place | {"sha256": source.sha256, "layout": source.layout, "taken": started.taken, "new": started.new}
 
 
-def opening_line(pieces: Pieces, hosts: int, first: int) -> str:
-    """What is about to be trained, on what, and from which step on."""
+def opening_line(pieces: Pieces, hosts: int, first: int, lengthened_from: Sequence[int] = ()) -> str:
+    """What is about to be trained, on what, and from which step on. `lengthened_from`: the epochs that it had."""
     network, settings = pieces.network, pieces.schedule.training
     size, replicas, devices = settings.replica_batch_size, settings.replicas, device_names(pieces.strategy)
     batch = f"{replicas} x {size}" if replicas > 1 else str(size)
@@ -295,6 +296,13 @@ def opening_line(pieces: Pieces, hosts: int, first: int) -> str:
     if unreached := [str(epoch) for epoch in settings.drops if epoch >= settings.epochs]:
         epochs_named = f"{'epoch' if len(unreached) == 1 else 'epochs'} {', '.join(unreached)}"
         lines.append(f"training ends before the learning rate drops after {epochs_named}")
+    if lengthened_from:
+        bits = "to the last bit" if settings.deterministic else "up to rounding"
+        before = " and ".join(map(str, lengthened_from))
+        lines += [
+            f"lengthened from {before} epochs: weights, losses and errors are those of",
+            f"{epochs} from the start, {bits}; times and attempts are not",
+        ]
     if first:
         lines.append(f"resuming from step {first:,}")
     return "\n".join(f"train: {line}" for line in lines)

@@ -92,6 +92,28 @@ def weights(artifacts: Path, run: str) -> dict[str, np.ndarray]:
     return read_tensors(artifacts / "runs" / run / "train" / "weights.safetensors")[0]
 
 
+def test_a_lengthened_training_ends_as_one_that_was_so_long_from_the_start(artifacts):
+    subprocess.run(command("train", artifacts, "--run=longer", "--override=training.epochs=2"), check=True)
+    done = subprocess.run(command("train", artifacts, "--run=longer"), check=True, capture_output=True, text=True)
+    assert "lengthened from 2 epochs: weights, losses and errors are those of" in done.stdout
+    assert "resuming from step 23" in done.stdout
+    whole, longer = weights(artifacts, "whole"), weights(artifacts, "longer")
+    assert all(whole[name].tobytes() == longer[name].tobytes() for name in whole)
+    logs = [read_log(artifacts / "runs" / run / "train" / "log.jsonl") for run in ("whole", "longer")]
+    timed = {"seconds", "images_per_second", "data_wait"}
+    assert (
+        len(
+            {
+                json.dumps([{key: line[key] for key in set(line) - timed} for line in log], sort_keys=True)
+                for log in logs
+            }
+        )
+        == 1
+    )
+    record = json.loads((artifacts / "runs" / "longer" / "train" / "stage.json").read_text())
+    assert record["lengthened_from"] == [2]
+
+
 MODERN = [
     f"--override={setting}"
     for setting in (
