@@ -42,6 +42,7 @@ class pipeline(luigi.Config):  # noqa: N801
     devices = Number(default=0, description="GPUs to train on; 0: all")
     cpu_devices = Number(default=1, description="logical devices to split the CPU into")
     replicas_at_once = Number(default=0, description="replicas that a device runs in one pass; 0: by its memory")
+    step_minutes = luigi.FloatParameter(default=30.0, description="minutes that a training step may take; 0: any time")
 
 
 def data_of(dataset: str) -> str:
@@ -56,4 +57,5 @@ def machine_options() -> list[str]:
         f"--devices={settings.devices}",
         f"--cpu-devices={settings.cpu_devices}",
         f"--replicas-at-once={settings.replicas_at_once}",
+        f"--step-minutes={settings.step_minutes}",
     ]

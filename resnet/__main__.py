@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from resnet.errors import LockedElsewhere, UserError, is_interruption
+from resnet.errors import EXIT_STALLED, LockedElsewhere, Stalled, UserError, is_interruption
 
 EXIT_FAILED, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 10, 130
 
@@ -29,7 +29,8 @@ except BaseException as error:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 10 locked by another process, 130 interrupted."""
+    """Run one command; returns the exit code: 0 done, 1 failed, 10 locked by another process, 75 stalled, 130
+    interrupted."""
     options = _parser().parse_args(arguments)
     if PARENT in os.environ:
         die_with_parent(int(os.environ[PARENT]), signal.SIGTERM)
@@ -44,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
             _run_stage(options)
         return 0
     except UserError as error:
-        return _fail(str(error), EXIT_LOCKED if isinstance(error, LockedElsewhere) else EXIT_FAILED)
+        codes = {LockedElsewhere: EXIT_LOCKED, Stalled: EXIT_STALLED}
+        return _fail(str(error), codes.get(type(error), EXIT_FAILED))
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise

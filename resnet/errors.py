@@ -5,6 +5,13 @@ class UserError(Exception):
     """What happened, to which file or setting, and what to do: shown as it is, without a traceback."""
 
 
+EXIT_STALLED = 75  # EX_TEMPFAIL of sysexits.h: try again
+
+
+class Stalled(UserError):
+    """Work that made no progress for so long that it was stopped: to be tried again."""
+
+
 class LockedElsewhere(UserError):
     """Another process is writing to the same folder."""
 

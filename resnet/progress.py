@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -21,6 +23,7 @@ ENVIRONMENT = "RESNET_PROGRESS_FD"
 LINES = 10  # in a log file, from start to end
 LINE_SECONDS = 5.0  # between them at least: work that is soon done needs none
 # Short, so that the bar stays a bar at 80 columns. tqdm's own rate would turn into seconds below one a second.
+BAR_COLUMNS = 53  # of the bar and its numbers, without notes, in a training of days
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
@@ -62,6 +65,7 @@ class Progress:
             disable=_is_silent or not on_terminal,
         )
         self._reported, self._logged = 0.0, time.monotonic()
+        self._started, self._done_before = self._logged, done
 
     def __enter__(self) -> Progress:
         return self
@@ -69,13 +73,15 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def advance(self, count: int = 1, note: str = "") -> None:
-        """Count some more as done. `note`: what to show beside the count until the next one."""
+    def advance(self, count: int = 1, *notes: str) -> None:
+        """Count some more as done. `notes`: what to show beside the count until the next ones, the most important
+        first. A bar shows as many of them as its terminal is wide."""
         before, self._done = self._done, self._done + count
-        if note:
-            self._bar.set_postfix_str(note, refresh=False)
+        if notes:
+            self._bar.set_postfix_str(_fitting(notes), refresh=False)
         self._bar.update(count)
-        text = f"{self._title}: {self._done:,} of {self._total:,} {self._unit}" + (f", {note}" if note else "")
+        counted = f"{self._title}: {self._done:,} of {self._total:,} {self._unit}"
+        text = ", ".join([counted, *notes, *self._time_left()])
         if self._is_line_due(before):
             self._logged = time.monotonic()
             logger.info("%s", text)
@@ -83,6 +89,12 @@ class Progress:
             self._reported = time.monotonic()
             fraction = {} if self._is_preparation else {"fraction": self._done / max(self._total, 1)}
             send_to_parent(**fraction, message=text)
+
+    def _time_left(self) -> list[str]:
+        """At the pace so far; empty where that is not known, or nothing is left to do."""
+        done, left = self._done - self._done_before, self._total - self._done
+        seconds = (time.monotonic() - self._started) * left / done if done else 0.0
+        return [f"{time_text(seconds)} left"] if seconds >= 1 else []
 
     def _is_line_due(self, before: int) -> bool:
         if not self._logs_lines:
@@ -92,6 +104,13 @@ class Progress:
             return passed >= self._line_seconds
         tenth, last = (LINES * done // max(self._total, 1) for done in (self._done, before))
         return tenth > last and passed >= LINE_SECONDS
+
+
+def _fitting(notes: Sequence[str]) -> str:
+    """The first of the notes, and as many of the others as leave room for the bar."""
+    room = shutil.get_terminal_size().columns - BAR_COLUMNS
+    shown = [note for number, note in enumerate(notes) if number == 0 or len(", ".join(notes[: number + 1])) <= room]
+    return ", ".join(shown)
 
 
 def send_to_parent(**news: Any) -> bool:

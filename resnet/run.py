@@ -34,6 +34,7 @@ class Machine:
     devices: int = 0  # 0: every GPU, or the CPU where there is none
     cpu_devices: int = 1  # logical devices to split the CPU into, to try a distributed recipe without GPUs
     replicas_at_once: int = 0  # replicas of the recipe that a device runs in one pass; 0: as many as its memory holds
+    step_minutes: float = 30.0  # that a training step may take, before training stops for being stalled; 0: any time
 
 
 @dataclass(frozen=True, eq=False)

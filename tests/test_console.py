@@ -132,7 +132,7 @@ def test_a_process_whose_output_alone_is_lost_says_nothing_about_it(closed_pipe)
 def test_a_message_on_a_terminal_is_a_separate_line_above_the_bar(standard_error):
     terminal = standard_error(Terminal())
     with Progress("training", 10, "steps") as bar:
-        bar.advance(3, "loss 1.234, 600 images/s")
+        bar.advance(3, "loss 1.234", "600 images/s")
         logging.getLogger("resnet.training.loop").info("epoch 1/2: loss 1.0")
         bar.advance(7)
     lines = terminal.getvalue().replace("\r", "\n").splitlines()
@@ -147,11 +147,27 @@ def test_a_message_on_a_terminal_is_a_separate_line_above_the_bar(standard_error
 def test_the_bar_of_a_long_training_stays_visible_at_80_columns(standard_error):
     terminal = standard_error(Terminal())
     with Progress("training", 600_480, "steps", done=300_000) as bar:
-        bar.advance(1, "loss 1.234, 1,600 images/s")
+        bar.advance(1, "loss 1.234", "1,600 images/s", "error 34.1 %", "epoch 61/120", "waiting 1 %")
         bar.advance(300_000)
     last = terminal.getvalue().replace("\r", "\n").splitlines()[-1]
     assert len(last) <= 80
     assert len(last.split("|")[1]) >= 5
+
+
+def test_a_wide_terminal_shows_all_notes_and_a_line_of_a_log_the_time_left_too(standard_error, monkeypatch):
+    terminal = standard_error(Terminal())
+    notes = ("loss 1.234", "1,600 images/s", "error 34.1 %", "epoch 61/120", "waiting 1 %")
+    monkeypatch.setenv("COLUMNS", "140")
+    with Progress("training", 600_480, "steps", done=300_000) as bar:
+        bar.advance(1, *notes)
+        bar.advance(300_000)
+    assert all(note in terminal.getvalue() for note in notes)
+    log = standard_error(io.StringIO())
+    clock = iter([0.0, *[100.0] * 9])
+    monkeypatch.setattr("resnet.progress.time.monotonic", lambda: next(clock))
+    with Progress("training", 100, "steps", done=50, line_seconds=60) as bar:
+        bar.advance(10, *notes)
+    assert log.getvalue() == f"training: 60 of 100 steps, {', '.join(notes)}, 6 min 40 s left\n"
 
 
 def test_a_log_file_gets_a_line_every_tenth_and_no_carriage_returns(standard_error):
@@ -179,7 +195,7 @@ def test_the_parent_process_receives_the_final_count(monkeypatch):
     monkeypatch.setenv(ENVIRONMENT, str(writing))
     with Progress("evaluating", 3, "images") as bar:
         for _ in range(3):
-            bar.advance(note="fast")
+            bar.advance(1, "fast")
     os.close(writing)
     with open(reading) as pipe:
         updates = [json.loads(line) for line in pipe]

@@ -46,6 +46,12 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         default=0,
         help="replicas that a device runs in one pass, without training.deterministic (default: as its memory allows)",
     )
+    machine.add_argument(
+        "--step-minutes",
+        type=float,
+        default=Machine().step_minutes,
+        help="minutes after which a training without a finished step stops (default: %(default)g; 0: never)",
+    )
     weights = argparse.ArgumentParser(add_help=False)
     weights.add_argument("file", metavar="FILE", help=".safetensors, .pth, .bin, .h5 or .keras")
     return {
@@ -141,7 +147,7 @@ def run_of(options: argparse.Namespace, default_recipe: str = "digits") -> Run:
 
 
 def _machine_of(options: argparse.Namespace) -> Machine:
-    for name in ("workers", "devices", "cpu_devices", "replicas_at_once"):
+    for name in ("workers", "devices", "cpu_devices", "replicas_at_once", "step_minutes"):
         if getattr(options, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} cannot be negative")
     return Machine(
@@ -149,4 +155,5 @@ def _machine_of(options: argparse.Namespace) -> Machine:
         devices=options.devices,
         cpu_devices=max(options.cpu_devices, 1),
         replicas_at_once=options.replicas_at_once,
+        step_minutes=options.step_minutes,
     )

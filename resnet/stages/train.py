@@ -42,6 +42,7 @@ from resnet.records.shards import ShardedRecords
 from resnet.run import Run
 from resnet.settings import Training
 from resnet.training.checkpoints import Checkpoints, ChiefsCheckpoints
+from resnet.training.checks import look_at_memory, require_trainable
 from resnet.training.corrupt_records import CorruptRecords
 from resnet.training.interruption import Interruption
 from resnet.training.log import NoLog, TrainingLog
@@ -49,6 +50,7 @@ from resnet.training.loop import TrainingLoop
 from resnet.training.losses import class_weights
 from resnet.training.micro_batch import replicas_at_once
 from resnet.training.page_locking import page_locked
+from resnet.training.pulse import NotFinite, Pulse
 from resnet.training.schedule import Schedule
 from resnet.training.start import in_order, take_layers
 from resnet.training.step import TrainStep
@@ -179,6 +181,7 @@ def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
 def build(run: Run, meeting: Meeting) -> Pieces:
     """The recipe's network and training step, on the devices of the hosts."""
     records, training = ShardedRecords(run.records, "train"), run.recipe.training
+    require_trainable(records, ShardedRecords(run.records, "validation"), training)
     training.require_even_shares(meeting.cluster.hosts)
     weights = class_weights(training, records.index["label"], len(records.classes))
     require_own_port(meeting.cluster)
@@ -194,6 +197,7 @@ def build(run: Run, meeting: Meeting) -> Pieces:
         network = network_of(run.recipe, len(records.classes))
         devices, wanted = strategy.num_replicas_in_sync, run.machine.replicas_at_once
         at_once = replicas_at_once(network, run.recipe.model.image_size, training, devices, gpu_memory, wanted)
+        look_at_memory(network, run.recipe.model.image_size, training, at_once, devices, gpu_memory())
         mixer = Mixer.of(run.recipe, Share(meeting.cluster.rank, meeting.cluster.hosts))
         step = TrainStep(network, strategy, training, at_once, weights, mixer)
     return Pieces(records, strategy, network, step, Schedule(training, len(records)))
@@ -218,8 +222,37 @@ def train(
         Validation(run, predictor, meeting) as validation,
     ):
         checkpoints.corrupt = corrupt = CorruptRecords(loader, meeting, run.recipe.records.max_corrupt)
-        loop = TrainingLoop(run.recipe.training, schedule, step, validation, checkpoints, log, meeting, first)
-        loop.run(corrupt.reported(), on_epoch)
+        folder, limit = run.stage_folder("train"), 60 * run.machine.step_minutes
+        pulse = Pulse(step.metrics, folder, limit, meeting.request_stop)
+        loop = TrainingLoop(run.recipe.training, schedule, step, validation, checkpoints, log, meeting, pulse, first)
+        try:
+            loop.run(corrupt.reported(), on_epoch)
+        except NotFinite as error:
+            raise UserError(explained(error, run, meeting, checkpoints)) from None
+
+
+def explained(error: NotFinite, run: Run, meeting: Meeting, checkpoints: Checkpoints) -> str:
+    """What to do about a step whose loss or gradients are not finite. The chief draws its images."""
+    saved = checkpoints.steps()
+    parts = [f"{error}.", f"The newest checkpoint is that of step {saved[-1]}." if saved else "There is no checkpoint."]
+    if meeting.cluster.is_chief:
+        parts.append(drawn(run, error.step, list(checkpoints.corrupt)))
+    parts.append("Lower training.learning_rate, or set training.clip_norm, and look at the images and labels.")
+    if run.recipe.training.precision == "float16":
+        parts.append("float16 ends at 65,504: try training.precision=bfloat16.")
+    return " ".join(parts)
+
+
+def drawn(run: Run, step: int, corrupt: Sequence[str]) -> str:
+    """Draw the images of a step, which counts from 1, beside the checkpoints; returns a sentence that says where."""
+    from resnet.report.batch_sheet import draw_batch  # here, because matplotlib takes a second to import
+
+    sheet = run.stage_folder("train") / f"not-finite-step-{step}.png"
+    try:
+        made = draw_batch(run.recipe, ShardedRecords(run.records, "train"), step - 1, sheet, corrupt=corrupt)
+    except (OSError, UserError) as error:
+        return f"Its images cannot be drawn: {error}."
+    return f"Its images: {made.sheet} shows {made.drawn} of {made.images}, {made.table} lists all."
 
 
 def batches_between(

@@ -13,6 +13,7 @@ from resnet.training.losses import Loss
 from resnet.training.mixing import mixed
 
 METRICS = ("loss", "top1_error", "top5_error")
+GRADIENT_NORM = "gradient_norm"  # of all averaged gradients together, before they are clipped
 
 
 class Gradients:
@@ -68,9 +69,10 @@ def errors(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return 100 * top1, 100 * top5
 
 
-def clipped(gradients: list[tf.Tensor], greatest: float) -> list[tf.Tensor]:
-    """Scaled down, all alike, so that their norm as one vector is `greatest` at most (Pascanu et al. 2013)."""
-    factor = tf.minimum(1.0, greatest / tf.linalg.global_norm(gradients))
+def clipped(gradients: list[tf.Tensor], norm: tf.Tensor, greatest: float) -> list[tf.Tensor]:
+    """Scaled down, all alike, so that their norm as one vector is `greatest` at most (Pascanu et al. 2013). `norm`:
+    what it is."""
+    factor = tf.minimum(1.0, greatest / norm)
     return [factor * gradient for gradient in gradients]
 
 

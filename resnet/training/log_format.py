@@ -1,9 +1,10 @@
 """The training log on disk: one JSON object a line.
 
-    {"step": 200, "epoch": 1.6, "loss": 1.2, "top1_error": 34.1, "top5_error": 3.3, "learning_rate": 0.1,
-     "images_per_second": 690.0, "data_wait": 0.02, "seconds": 41.7}
+    {"step": 200, "epoch": 1.6, "loss": 1.2, "top1_error": 34.1, "top5_error": 3.3, "gradient_norm": 0.8,
+     "learning_rate": 0.1, "images_per_second": 690.0, "data_wait": 0.02, "seconds": 41.7}
 
-Numbers are averages since the line before. Errors are in percent; data_wait is the fraction of the time spent waiting
+Numbers are averages since the line before. Errors are in percent; gradient_norm is that of all averaged gradients
+together, before they are clipped; data_wait is the fraction of the time spent waiting
 for images (a GPU may be busy with the step before meanwhile); seconds is the training time so far, over all attempts.
 In float16 there are also loss_scale, after the last step, and skipped_steps, how many have overflowed. The line after
 an epoch has validation_loss, validation_top1_error and validation_top5_error instead.

@@ -15,6 +15,7 @@ from resnet.training.checkpoints import Checkpoints
 from resnet.training.feed import Feed
 from resnet.training.log import TrainingLog
 from resnet.training.meter import Meter
+from resnet.training.pulse import Pulse
 from resnet.training.schedule import Schedule
 from resnet.training.step import Placed, TrainStep
 from resnet.training.validation import Validation
@@ -36,6 +37,7 @@ class TrainingLoop:
     checkpoints: Checkpoints
     log: TrainingLog
     meeting: Meeting
+    pulse: Pulse
     done: int  # steps so far
 
     def run(self, batches: Iterator[Batch], on_epoch: Callable[[], None] = lambda: None) -> None:
@@ -53,13 +55,17 @@ class TrainingLoop:
         at_epoch_start = first == 0 or at_epoch_end
         images = self.schedule.images
         self._meter = Meter(self.log, self.step.metrics, self.settings.batch_size, images, first, at_epoch_start)
-        self._watch = Watch(self.validation.chance_error, speaks=self.meeting.cluster.is_chief)
-        with Progress("training", last, "steps", done=first, line_seconds=LINE_SECONDS) as self._progress:
+        self._watch = Watch(self.validation.chance_error, self.validation.images, speaks=self.meeting.cluster.is_chief)
+        with (
+            Progress("training", last, "steps", done=first, line_seconds=LINE_SECONDS) as self._progress,
+            self.pulse,
+        ):
             if is_validation_due:
                 self._validate()
             self._train(self._meter.timed(batches))
             if self.done < last:
                 self._save_unless_saved()
+                self.pulse.require_progress()
                 raise KeyboardInterrupt
 
     def _train(self, batches: Iterator[Batch]) -> None:
@@ -94,6 +100,7 @@ class TrainingLoop:
         if number == 0:
             self._watch.look_at_first_loss(float(metrics[0]), self.step.first_loss)
         self._meter.add(metrics)
+        self.pulse.follow(number + 1, learning_rate, metrics)
         self.done = number + 1
         return learning_rate
 
@@ -103,14 +110,20 @@ class TrainingLoop:
     def _end_step(self, learning_rate: float) -> None:
         """Show progress, and write a line of the log if one is due: that waits for the devices."""
         is_line_due = self.done % self.schedule.log_steps == 0 or self.schedule.is_epoch_end(self.done)
-        self._progress.advance(note=self._meter.write(self.done, learning_rate) if is_line_due else "")
+        self.pulse.require_finite(all_steps=is_line_due)
+        if not is_line_due:
+            self._progress.advance()
+            return
+        epoch = min(self.schedule.epoch(self.done - 1) + 1, self.settings.epochs)
+        gist = self._meter.write(self.done, learning_rate)
+        self._progress.advance(1, *gist, f"epoch {epoch}/{self.settings.epochs}")
 
     def _validate(self) -> None:
         """Validate the epoch, whose checkpoint is saved. Raises KeyboardInterrupt if it is interrupted."""
         if self.meeting.is_at_end:
             raise KeyboardInterrupt
         with self.step.averaged():
-            metrics = self.validation()
+            metrics = self.validation(self.pulse.beat)
         self._meter.write_validation(self.done, metrics)
         number, epoch = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(number, self.settings.epochs, epoch.loss, metrics))
@@ -127,8 +140,10 @@ class TrainingLoop:
         return is_asked_for and self.schedule.is_epoch_end(self.done)
 
     def _save(self) -> None:
+        self.pulse.require_finite(all_steps=True)
         self.log.sync()
         self.checkpoints.save(self.done, keep=self._is_kept())
+        self.pulse.beat()
 
     def _save_unless_saved(self) -> None:
         if self.done not in {self._first, *self.checkpoints.steps()}:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from resnet.errors import UserError
 from resnet.loader.loader import Batch
-from resnet.training.gradients import METRICS
+from resnet.training.gradients import GRADIENT_NORM, METRICS
 from resnet.training.log import TrainingLog
 from resnet.training.watch import Epoch
 
@@ -56,19 +55,13 @@ class Meter:
     def add(self, metrics: tf.Tensor) -> None:
         self._metrics.append(metrics)  # read when a line is written: reading waits for the device
 
-    def write(self, step: int, learning_rate: float) -> str:
-        """Write a line about the steps up to `step`; returns its gist. Skipped steps do not count, unless all were.
-        Raises UserError for a loss that is not finite."""
+    def write(self, step: int, learning_rate: float) -> list[str]:
+        """Write a line about the steps up to `step`; returns its gist, the most important first. Skipped steps do not
+        count, unless all were."""
         columns = dict(zip(self._names, tf.stack(self._metrics, 1).numpy(), strict=True))
         skipped = columns.get("skipped_steps", np.zeros(len(self._metrics))) > 0
         counted = ~skipped if not skipped.all() else skipped
-        numbers = {name: float(columns[name][counted].mean()) for name in METRICS}
-        if not math.isfinite(numbers["loss"]):
-            in_float16 = " float16 ends at 65,504: try training.precision=bfloat16." if "loss_scale" in columns else ""
-            raise UserError(
-                f"the loss became {numbers['loss']:.6g} in the steps {self._step + 1} to {step}. "
-                f"Lower training.learning_rate, and look at the images and labels.{in_float16}"
-            )
+        numbers = {name: float(columns[name][counted].mean()) for name in (*METRICS, GRADIENT_NORM)}
         if "loss_scale" in columns:
             numbers |= self._about_loss_scale(columns, step)
         now = time.monotonic()
@@ -79,20 +72,24 @@ class Meter:
             self._epoch_seconds += seconds
             self._epoch_waited += self._waited
         self._is_first_line = False
-        self._log.write(
-            step,
-            epoch=step * self._batch_size / self._images,
-            **numbers,
-            learning_rate=learning_rate,
-            images_per_second=speed,
-            data_wait=self._waited / seconds,
-            seconds=self._before + now,
-        )
+        line = numbers | {
+            "learning_rate": learning_rate,
+            "images_per_second": speed,
+            "data_wait": self._waited / seconds,
+            "seconds": self._before + now,
+        }
+        self._log.write(step, epoch=step * self._batch_size / self._images, **line)
         self._epoch_sum += numbers["loss"] * len(self._metrics)
         self._epoch_steps += len(self._metrics)
         self._step = step
         self._restart()
-        return f"loss {numbers['loss']:.3f}, {speed:.0f} images/s"
+        errors = f"error {numbers['top1_error']:.1f} %, top-5 {numbers['top5_error']:.1f} %"
+        return [
+            f"loss {numbers['loss']:.3f}",
+            f"{speed:.0f} images/s",
+            errors,
+            f"waiting {100 * line['data_wait']:.0f} %",
+        ]
 
     def _about_loss_scale(self, columns: dict[str, np.ndarray], step: int) -> dict[str, float]:
         """The scale after the steps, and how many were skipped. Raises UserError where no scale is small enough."""

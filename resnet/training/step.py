@@ -20,7 +20,7 @@ from resnet.loader.mixing import Mixer
 from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training.fixed_order import Plan, sum_over_replicas
-from resnet.training.gradients import METRICS, Gradients, clipped, cut, flat
+from resnet.training.gradients import GRADIENT_NORM, METRICS, Gradients, clipped, cut, flat
 from resnet.training.loss_scale import LossScale
 from resnet.training.losses import Loss, first_loss
 from resnet.training.optimizer import assign, optimizer_of
@@ -75,7 +75,8 @@ class TrainStep:
         self.optimizer = optimizer_of(network.trained, training)
         self.first_loss = first_loss(training, network.classifier.kernel.shape[1])  # what to expect; None: not known
         self._average = WeightAverage(network, training) if training.average else None
-        self.metrics = METRICS + (OF_LOSS_SCALE if self._loss_scale else ())  # the names of what a call returns
+        # The names of what a call returns.
+        self.metrics = (*METRICS, GRADIENT_NORM, *(OF_LOSS_SCALE if self._loss_scale else ()))
         self._run = tf.function(self.on_all_devices, autograph=False, reduce_retracing=False)
 
     @property
@@ -144,7 +145,9 @@ class TrainStep:
     ) -> tf.Tensor:
         gradients, statistics, metrics = self._averages(images, labels, mixes)
         merge_call = tf.distribute.get_replica_context().merge_call
-        limited = clipped(gradients, self._training.clip_norm) if self._training.clip_norm else gradients
+        norm, greatest = tf.linalg.global_norm(gradients), self._training.clip_norm
+        limited = clipped(gradients, norm, greatest) if greatest else gradients
+        metrics = tf.concat([metrics, [norm]], 0)
         if not self._loss_scale:
             merge_call(self._update, (limited, statistics, learning_rate))
             return metrics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
@@ -50,19 +50,23 @@ class Validation:
         """Top-1 error in percent of always answering the most frequent class."""
         return 100 * (1 - np.bincount(self._labels).max() / len(self._labels))
 
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return len(self._labels)
+
     def check(self) -> None:
         """Read and decode every image once, without the network.
 
         Raises UserError for a corrupt record: before the first step, instead of after an epoch.
         """
-        images = len(self._labels)
-        with Progress("checking validation images", images, "images", is_preparation=True) as progress:
+        with Progress("checking validation images", self.images, "images", is_preparation=True) as progress:
             for number, _ in enumerate(self._one_pass()):
                 if self._meeting.is_at_end:
                     raise KeyboardInterrupt
-                progress.advance(min(self._batch_size, images - number * self._batch_size))
+                progress.advance(min(self._batch_size, self.images - number * self._batch_size))
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, on_batch: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Loss, and errors in percent, over the validation images."""
         answers, done = [], 0
         for batch in self._one_pass():
@@ -71,6 +75,7 @@ class Validation:
             labels = self._labels[done : done + self._batch_size]
             answers.append(answers_of(self._predictor(batch.images, len(labels)), labels))
             done += len(labels)
+            on_batch()
         return scores(joined(answers))
 
     def _one_pass(self) -> Iterator[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
@@ -10,6 +11,7 @@ logger = logging.getLogger(__name__)
 FIRST_STEPS = 100  # in which a network need not have learned anything
 FAR_OFF = 0.2  # of the expected first loss: at most 0.07 was seen, in 48 networks of all kinds
 MOST_WAIT = 0.05  # of the time, spent waiting for images
+DEVIATIONS = 2  # by which an error must be below chance to be better
 SLOWEST = 0.5  # of the greatest images/s so far
 
 
@@ -22,12 +24,14 @@ class Epoch(NamedTuple):
 
 
 class Watch:
-    """Each warning comes once. `chance_error`: of always answering the most frequent class, in percent. `speaks`: of
-    several hosts that train together, one does.
+    """Each warning comes once. `chance_error`: of always answering the most frequent class, in percent. `images`: how
+    many are validated, which says how much luck may be worth. `speaks`: of several hosts that train together, one does.
     """
 
-    def __init__(self, chance_error: float, speaks: bool = True):
+    def __init__(self, chance_error: float, images: int, speaks: bool = True):
         self._chance_error, self._speaks = chance_error, speaks
+        deviation = math.sqrt(chance_error * (100 - chance_error) / images)  # of a binomial, in percent
+        self._still_chance = chance_error - DEVIATIONS * deviation
         self._said: set[str] = set()
         self._fastest = 0.0
 
@@ -42,12 +46,12 @@ class Watch:
 
     def look(self, number: int, epoch: Epoch, steps: int, top1_error: float) -> None:
         """After the validation of an epoch, when so many steps are done."""
-        if steps >= FIRST_STEPS and top1_error >= self._chance_error:
+        if steps >= FIRST_STEPS and 0 < self._still_chance <= top1_error:
             self._warn(
                 "chance",
-                f"after epoch {number} the error is {top1_error:.2f} %; always to answer the most frequent class makes "
-                f"{self._chance_error:.2f} %. Look at images and labels (python -m resnet batch), and lower "
-                "training.learning_rate",
+                f"after epoch {number} the error is {top1_error:.2f} %, no better than chance: always to answer the "
+                f"most frequent class makes {self._chance_error:.2f} %. Look at images and labels (python -m "
+                "resnet batch), and lower training.learning_rate",
             )
         if (wait := epoch.data_wait or 0.0) > MOST_WAIT:
             self._warn(

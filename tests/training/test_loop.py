@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
@@ -12,10 +13,11 @@ import tensorflow as tf
 from resnet.errors import UserError
 from resnet.hosts.meeting import Alone
 from resnet.settings import Training
-from resnet.training.gradients import METRICS
+from resnet.training.gradients import GRADIENT_NORM, METRICS
 from resnet.training.log import TrainingLog
 from resnet.training.log_format import read_log
 from resnet.training.loop import TrainingLoop, epoch_line
+from resnet.training.pulse import NotFinite, Pulse
 from resnet.training.schedule import Schedule
 
 
@@ -55,13 +57,13 @@ def test_the_line_about_an_epoch_has_no_training_loss_when_none_was_measured():
 class FakeStep:
     """Trains nothing. A batch on its devices is its images, which are its number here."""
 
-    metrics = METRICS
+    metrics = (*METRICS, GRADIENT_NORM)
     first_loss = None
 
     def __init__(self, training: FakeTraining):
         self._training = training
 
-    def place(self, images, labels) -> int:
+    def place(self, images, labels, number) -> int:
         return images
 
     def on(self, batch, learning_rate) -> tf.Tensor:
@@ -77,10 +79,19 @@ class FakeStep:
 class FakeTraining:
     """A loop over 10 steps in 2 epochs that trains nothing and notes what it does."""
 
-    chance_error = 90.0
+    chance_error, images = 90.0, 100
 
-    def __init__(self, folder, done: int = 0, interrupt_at: str = "", fail_at: str = "", disk_is_full: bool = False):
+    def __init__(
+        self,
+        folder,
+        done: int = 0,
+        interrupt_at: str = "",
+        fail_at: str = "",
+        disk_is_full: bool = False,
+        infinite_at: int | None = None,
+    ):
         self.events: list[str] = []
+        self._infinite_at = infinite_at
         self.has_averages = False
         self.logged_at_fetch: dict[int, int] = {}  # lines of the log, when a batch was asked for
         self.validated_at_news: list[int] = []  # lines of validation in the log, whenever there was news
@@ -92,7 +103,10 @@ class FakeTraining:
         schedule = Schedule(settings, images=20)
         folder.mkdir(exist_ok=True)
         with TrainingLog(folder, done) as log:
-            loop = TrainingLoop(settings, schedule, FakeStep(self), self, self.checkpoints, log, self.meeting, done)
+            pulse = Pulse(FakeStep.metrics, folder, 0, self.meeting.request_stop)
+            loop = TrainingLoop(
+                settings, schedule, FakeStep(self), self, self.checkpoints, log, self.meeting, pulse, done
+            )
             self._log = log
             loop.run(self.batches(range(done, schedule.steps)), on_epoch=self.note_log)
 
@@ -109,12 +123,12 @@ class FakeTraining:
     def step(self, batch: int) -> tf.Tensor:
         before = sum(event.startswith("step") for event in self.events)
         self.note(f"step {batch}")
-        return tf.constant([before + 1.0, 90.0, 50.0])
+        return tf.constant([before + 1.0, 90.0, 50.0, math.inf if batch == self._infinite_at else 1.0])
 
     def check(self) -> None:
         self.note("check")
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, on_batch) -> dict[str, float]:
         assert self.has_averages
         self.note(f"validation {1 + sum(event.startswith('validation') for event in self.events)}")
         return validation(24.36, 7.46)
@@ -272,3 +286,12 @@ def test_the_epoch_line_has_the_mean_loss_of_whole_epochs_only(tmp_path, capfd):
     assert "epoch 1/2: loss 3.000; validation" in whole  # the mean of 1, 2, 3, 4, 5
     assert "epoch 1/2; validation" in resumed
     assert "epoch 2/2: loss" in resumed
+
+
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_gradients_that_are_not_finite_stop_training_at_their_step_and_nothing_of_it_is_saved(tmp_path, step):
+    with pytest.raises(
+        NotFinite, match=rf"the gradients became inf in step {step + 1}, at the learning rate 0\.1"
+    ) as caught:
+        FakeTraining(tmp_path, infinite_at=step)
+    assert caught.value.step == step + 1

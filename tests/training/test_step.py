@@ -53,10 +53,10 @@ def test_the_update_follows_caffe_with_the_learning_rate_inside_the_momentum(ste
 
 def test_gradients_beyond_the_greatest_norm_are_scaled_down_all_alike():
     gradients = [tf.constant([[3.0, 0.0]]), tf.constant([4.0])]  # their norm is 5
-    assert [gradient.numpy().tolist() for gradient in clipped(gradients, 2.5)] == [[[1.5, 0.0]], [2.0]]
-    assert [gradient.numpy().tolist() for gradient in clipped(gradients, 5.0)] == [[[3.0, 0.0]], [4.0]]
-    zero = [tf.zeros(3)]
-    assert clipped(zero, 1.0)[0].numpy().tolist() == [0.0] * 3
+    norm = tf.linalg.global_norm(gradients)
+    assert [gradient.numpy().tolist() for gradient in clipped(gradients, norm, 2.5)] == [[[1.5, 0.0]], [2.0]]
+    assert [gradient.numpy().tolist() for gradient in clipped(gradients, norm, 5.0)] == [[[3.0, 0.0]], [4.0]]
+    assert clipped([tf.zeros(3)], tf.constant(0.0), 1.0)[0].numpy().tolist() == [0.0] * 3
 
 
 def test_a_step_moves_the_weights_by_the_clipped_gradients():
@@ -68,9 +68,10 @@ def test_a_step_moves_the_weights_by_the_clipped_gradients():
             training = Training(batch_size=8, replica_batch_size=8, weight_decay=0.0, clip_norm=clip_norm)
             step = TrainStep(network, strategy, training)
         before = [variable.numpy() for variable in network.trainable_variables]
-        step(IMAGES, LABELS, 1.0)
+        norms = dict(zip(step.metrics, step(IMAGES, LABELS, 1.0).numpy(), strict=True))["gradient_norm"]
         after = [variable.numpy() for variable in network.trainable_variables]
         moved[clip_norm] = np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)])
+        assert norms == pytest.approx(np.linalg.norm(moved[0.0]), rel=1e-4)  # before they are clipped
     assert np.linalg.norm(moved[0.0]) > 0.2
     assert np.linalg.norm(moved[0.1]) == pytest.approx(0.1, rel=1e-3)
     cosine = moved[0.0] @ moved[0.1] / np.linalg.norm(moved[0.0]) / np.linalg.norm(moved[0.1])

@@ -1,0 +1,123 @@
+"""Follows the steps to their end, from threads, so that training itself need not wait for a device.
+
+What it promises:
+- the first step whose loss or gradients are not finite is known as soon as the device has done it, by its number;
+  in float16, a step that was skipped because its gradients overflowed is none;
+- where nothing ends within `limit` seconds, the stacks of all threads are written to a file and `on_stall` is called,
+  so that training saves and stops if it still can. If it cannot, the process ends after GRACE_SECONDS, by itself, with
+  EXIT_STALLED: the same command continues from the newest checkpoint. A process that was suspended is not stalled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import tensorflow as tf
+
+from resnet.errors import EXIT_STALLED, Stalled, UserError
+from resnet.progress import send_to_parent, time_text
+
+logger = logging.getLogger(__name__)
+
+STACKS = "stalled-stacks.txt"
+GRACE_SECONDS = 60.0
+LOOK_SECONDS = 1.0  # between two looks at the clock
+
+
+class NotFinite(UserError):
+    """The loss or the gradients of a step are not finite. `step` counts from 1."""
+
+    def __init__(self, step: int, learning_rate: float, what: str):
+        super().__init__(f"{what} in step {step}, at the learning rate {learning_rate:g}")
+        self.step = step
+
+
+class Pulse:
+    """A context manager. `names`: of what the steps return. `folder`: for the stacks. `limit`: seconds; 0: none."""
+
+    def __init__(self, names: Sequence[str], folder: Path, limit: float, on_stall: Callable[[], None]):
+        self._names, self._folder, self._limit, self._on_stall = names, folder, limit, on_stall
+        self._reader = ThreadPoolExecutor(1, "pulse")
+        self._newest: Future[None] | None = None
+        self._found: NotFinite | None = None
+        self._stalled = ""
+        self._ended = threading.Event()
+        self._clock = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
+
+    def __enter__(self) -> Pulse:
+        self.beat()
+        if self._limit:
+            self._clock.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    def beat(self) -> None:
+        """Something has come to its end."""
+        self._beat = time.monotonic()
+
+    def follow(self, step: int, learning_rate: float, metrics: tf.Tensor) -> None:
+        """Look at what a step has found, when it is done. `step` counts from 1."""
+        self._newest = self._reader.submit(self._look, step, learning_rate, metrics)
+
+    def require_finite(self, *, all_steps: bool = False) -> None:
+        """Raise NotFinite for what is known so far; with `all_steps`, wait for the steps that are not done yet."""
+        if all_steps and self._newest:
+            with contextlib.suppress(tf.errors.OpError):  # whoever reads the step's results meets it too
+                self._newest.result()
+        if self._found:
+            raise self._found
+
+    def require_progress(self) -> None:
+        """Raise Stalled where nothing ended in time."""
+        if self._stalled:
+            raise Stalled(self._stalled)
+
+    def _look(self, step: int, learning_rate: float, metrics: tf.Tensor) -> None:
+        values = dict(zip(self._names, metrics.numpy().tolist(), strict=True))
+        self.beat()
+        if self._found or values.get("skipped_steps"):
+            return
+        if not math.isfinite(values["loss"]):
+            self._found = NotFinite(step, learning_rate, f"the loss became {values['loss']:g}")
+        elif not math.isfinite(values["gradient_norm"]):
+            self._found = NotFinite(step, learning_rate, f"the gradients became {values['gradient_norm']:g}")
+
+    def _watch_clock(self) -> None:
+        looked = time.monotonic()
+        while not self._ended.wait(min(LOOK_SECONDS, self._limit / 4)):
+            now = time.monotonic()
+            if now - looked > self._limit / 2:  # the process was suspended
+                self.beat()
+            looked = now
+            if now - self._beat > self._limit:
+                self._stall()
+                return
+
+    def _stall(self) -> None:
+        stacks = self._folder / STACKS
+        with contextlib.suppress(OSError), open(stacks, "w", encoding="utf-8") as file:
+            faulthandler.dump_traceback(file, all_threads=True)
+        self._stalled = (
+            f"no step ended within {time_text(self._limit)}; {stacks} says what each thread was doing. The same "
+            "command continues from the newest checkpoint (the limit is step_minutes in luigi.cfg)"
+        )
+        logger.warning("%s", self._stalled)
+        self._on_stall()
+        if self._ended.wait(GRACE_SECONDS):
+            return
+        if not send_to_parent(error=self._stalled):
+            print(f"error: {self._stalled}", file=sys.stderr, flush=True)
+        os._exit(EXIT_STALLED)
