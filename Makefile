@@ -1,6 +1,7 @@
 # make run      sets everything up in .venv and runs the pipeline on the embedded data set
 # make install  sets everything up in .venv; with EXTRA=gpu for GPUs, also where none is, as on a cluster's login node
 # make test     sets everything up in .venv and runs checks and tests
+# make tensorboard  shows the trainings of artifacts/ in a browser: http://localhost:6006
 # make lock     updates the lock files in requirements/
 
 VENV  := .venv
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 # What `make` alone does.
 .DEFAULT_GOAL := run
 
-.PHONY: install run test lock clean
+.PHONY: install run test tensorboard lock clean
 
 install: $(STAMP)
 
@@ -27,6 +28,9 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+
+tensorboard: $(STAMP)
+	$(BIN)/tensorboard --logdir artifacts/runs
 
 $(STAMP): requirements/$(EXTRA).lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found; give its path: make PYTHON=/path/to/python3.12" >&2; exit 1; }

@@ -218,6 +218,7 @@ def test_settings_that_do_not_affect_results_are_these():
         "records.max_corrupt",
         "records.parts",
         "training.checkpoint_steps",
+        "training.keep_best",
         "training.keep_epochs",
         "training.start_from",  # the content of the weights is an input
         "evaluation.crop_fraction",  # evaluation.shorter_side follows it

@@ -31,6 +31,12 @@ COMMANDS = {
             "resnet.commands.batch",
         ),
         Command(
+            "find-learning-rate",
+            "try learning rates on a recipe, and draw the loss at each",
+            ("recipe", "run", "machine", "learning rates"),
+            "resnet.commands.find_learning_rate",
+        ),
+        Command(
             "predict", "classify images with a finished run", ("images", "finished run"), "resnet.commands.predict"
         ),
         Command(

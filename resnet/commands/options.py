@@ -63,6 +63,7 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "weights": weights,
         "export": _export(),
         "batch": _batch(),
+        "learning rates": _learning_rates(),
     }
 
 
@@ -83,6 +84,13 @@ def _batch() -> argparse.ArgumentParser:
     )
     options.add_argument("--count", type=int, default=32, help="images to draw (default: 32); the table lists all")
     options.add_argument("--out", default="", metavar="FILE.png", help="default: RUN-step-N.png; the table is FILE.csv")
+    return options
+
+
+def _learning_rates() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--steps", type=int, default=200, help="learning rates to try, a step each (default: 200)")
+    options.add_argument("--out", default="", metavar="FILE.svg", help="default: RUN-learning-rates.svg")
     return options
 
 

@@ -62,7 +62,7 @@ def course_of(
         slowest_wait=max(later) if later else None,
         unreadable_lines=log.unreadable,
         log_has_changed=log_has_changed,
-        sentences=_sentences(epochs, drops, are_images_mixed),
+        sentences=_sentences(epochs, drops, are_images_mixed, training.keep_best),
     )
 
 
@@ -80,15 +80,20 @@ def _by_epoch(log: LogLines) -> list[dict[str, float | None]]:
     ]
 
 
-def _sentences(epochs: list[dict[str, float | None]], drops: list[int], are_images_mixed: bool) -> list[str]:
+def _sentences(
+    epochs: list[dict[str, float | None]], drops: list[int], are_images_mixed: bool, has_best: bool
+) -> list[str]:
     of_mixed = ", of mixed images and the label with the greater share," if are_images_mixed else ""
     sentences = [_trend(f"Training error{of_mixed}", _known(epochs, "top1_error"))]
     if validated := _known(epochs, "validation_top1_error"):
         sentences.append(_trend("Validation error, with moving averages of the statistics,", validated))
         lowest = min(validated.values())
         if lowest < list(validated.values())[-1]:
+            kept = ", and those are in train/best.safetensors" if has_best else ""
             first = next(epoch for epoch, error in validated.items() if error == lowest)
-            sentences.append(f"It was lowest after epoch {first}, at {percent(lowest)}; the last weights are used.")
+            sentences.append(
+                f"It was lowest after epoch {first}, at {percent(lowest)}; the last weights are used{kept}."
+            )
     if drops:
         times = f"epoch {drops[0]}" if len(drops) == 1 else f"epochs {listed(drops)}"
         sentences.append(f"The learning rate dropped after {times}.")

@@ -285,6 +285,11 @@ class Training(Section):
     keep_epochs: list[Epoch] = setting(
         [], "Epochs whose checkpoints are kept, besides the newest three.", "epochs", affects_results=False
     )
+    keep_best: bool = setting(
+        False,
+        "Also keep the weights of the epoch with the lowest validation error, in train/best.safetensors.",
+        affects_results=False,
+    )
     precision: Literal["float32", "tensorfloat32", "bfloat16", "float16"] = setting(
         "float32",
         "What convolutions compute in. tensorfloat32: on GPUs that have it, inputs of 10 bits of mantissa; elsewhere "

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +46,7 @@ from resnet.training.checks import look_at_memory, require_trainable
 from resnet.training.corrupt_records import CorruptRecords
 from resnet.training.interruption import Interruption
 from resnet.training.log import NoLog, TrainingLog
-from resnet.training.loop import TrainingLoop
+from resnet.training.loop import OnStep, TrainingLoop, nothing
 from resnet.training.losses import class_weights
 from resnet.training.micro_batch import replicas_at_once
 from resnet.training.page_locking import page_locked
@@ -66,6 +66,7 @@ ABORTS = (
     tf.errors.DeadlineExceededError,
     tf.errors.UnavailableError,
 )
+BEST = "best.safetensors"  # the weights of the epoch with the lowest validation error
 BEGUN = "begun.json"  # in the stage's folder: see `resnet.ledger`
 
 
@@ -95,7 +96,10 @@ def main(run: Run, attempt: Attempt) -> None:
             if meeting.cluster.hosts > 1:
                 meeting.from_chief([first, log.is_validated, sha256(attempt.folder / BEGUN)])
                 agree_on_state(meeting, checkpoints)
-            train(run, meeting, pieces, checkpoints, log, first, attempt.on_news)
+            if not first:
+                log.board.settings(run.recipe, run.name)
+                log.board.augmented(run.recipe, pieces.records)
+            train(run, meeting, pieces, checkpoints, log, first, *actions(run, attempt, pieces, log))
         finish(attempt, pieces, checkpoints, meeting.cluster.hosts)
         meeting.from_chief("finished")
 
@@ -210,7 +214,8 @@ def train(
     checkpoints: Checkpoints,
     log: TrainingLog,
     first: int,
-    on_epoch: Callable[[], None] = lambda: None,
+    on_epoch: OnStep = nothing,
+    on_best: OnStep = nothing,
 ) -> None:
     """Train from the first step on, to the end of the schedule."""
     records, strategy, network, step, schedule = pieces
@@ -226,9 +231,22 @@ def train(
         pulse = Pulse(step.metrics, folder, limit, meeting.request_stop)
         loop = TrainingLoop(run.recipe.training, schedule, step, validation, checkpoints, log, meeting, pulse, first)
         try:
-            loop.run(corrupt.reported(), on_epoch)
+            loop.run(corrupt.reported(), on_epoch, on_best)
         except NotFinite as error:
             raise UserError(explained(error, run, meeting, checkpoints)) from None
+
+
+def actions(run: Run, attempt: Attempt, pieces: Pieces, log: TrainingLog) -> tuple[OnStep, OnStep]:
+    """What the chief does after each epoch, and where the validation error is lower than ever."""
+
+    def on_epoch(step: int) -> None:
+        log.board.weights(step, pieces.network.named_variables())
+        attempt.on_news()
+
+    def on_best(step: int) -> None:
+        write_weights(attempt.folder / BEST, pieces.network, pieces.records.classes)
+
+    return on_epoch, on_best if run.recipe.training.keep_best else nothing
 
 
 def explained(error: NotFinite, run: Run, meeting: Meeting, checkpoints: Checkpoints) -> str:
@@ -269,14 +287,14 @@ def finish(attempt: Attempt, pieces: Pieces, checkpoints: Checkpoints, hosts: in
     network = pieces.network
     with pieces.step.averaged():
         weights = write_weights(attempt.folder / "weights.safetensors", network, pieces.records.classes)
-    log = attempt.folder / "log.jsonl"
+    log, best = attempt.folder / "log.jsonl", attempt.folder / BEST
     facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
     facts |= {"hosts": hosts} if hosts > 1 else {}
     at_once = pieces.step.replicas_at_once
     facts |= {"replicas_at_once": at_once} if at_once > 1 else {}
     attempt.finish(
         [weights],
-        byproducts=[log] if log.exists() else [],  # a full disk may have had no room for it
+        byproducts=[path for path in (log, best) if path.exists()],  # a full disk may have had no room for the log
         gpu_memory=peak_gpu_memory(),
         devices=device_names(pieces.strategy) * hosts,
         seeds={"training.seed": attempt.ledger.run.recipe.training.seed},

@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
 from resnet.files import atomic
+from resnet.training.board import Board
 from resnet.training.log_format import LogLines, read_log
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ class TrainingLog:
         self.path = folder / "log.jsonl"
         self._pending = b""  # what could not be written yet
         self._reported: set[str] = set()
-        self._board: Any = None
         kept: list[dict[str, float]] = []
         with self._without_stopping(self.path):
             lines = read_log(self.path)
@@ -39,9 +39,9 @@ class TrainingLog:
             self._replace(lines, kept)
         self.seconds_before = kept[-1]["seconds"] if kept else 0.0
         self.is_validated = any(line["step"] == steps_done and "validation_loss" in line for line in kept)
-        board = folder / "tensorboard"
-        with self._without_stopping(board):
-            self._board = tf.summary.create_file_writer(str(board))
+        errors = [line["validation_top1_error"] for line in kept if "validation_top1_error" in line]
+        self.lowest_error = min(errors, default=math.inf)  # of the validations so far, in percent
+        self.board = Board(folder / "tensorboard", self._without_stopping)
 
     def _replace(self, lines: LogLines, kept: list[dict[str, float]]) -> None:
         if lines.unreadable:
@@ -60,10 +60,7 @@ class TrainingLog:
         line = {"step": step} | {name: _short(value) for name, value in numbers.items()}
         self._pending += json.dumps(line).encode() + b"\n"
         self._write_pending()
-        if self._board:
-            with self._without_stopping("the log for TensorBoard"), self._board.as_default(step):
-                for name, value in numbers.items():
-                    tf.summary.scalar(name, value)
+        self.board.numbers(step, numbers)
 
     def _write_pending(self, *, sync: bool = False) -> None:
         with self._without_stopping(self.path), open(self.path, "ab", buffering=0) as file:
@@ -75,15 +72,11 @@ class TrainingLog:
     def sync(self) -> None:
         """Make the lines so far outlive a crash: call it before the checkpoint that continues them."""
         self._write_pending(sync=True)
-        if self._board:
-            with self._without_stopping("the log for TensorBoard"):
-                self._board.flush()
+        self.board.flush()
 
     def close(self) -> None:
         self.sync()
-        if self._board:
-            with self._without_stopping("the log for TensorBoard"):
-                self._board.close()
+        self.board.close()
 
     @contextlib.contextmanager
     def _without_stopping(self, what: object) -> Iterator[None]:
@@ -101,7 +94,7 @@ class NoLog(TrainingLog):
     """Of a host that leaves the writing to the chief, whose log says whether the last epoch `is_validated`."""
 
     def __init__(self, is_validated: bool):
-        self.is_validated, self.seconds_before = is_validated, 0.0
+        self.is_validated, self.seconds_before, self.lowest_error = is_validated, 0.0, math.inf
 
     def write(self, step: int, **numbers: float) -> None:
         pass

@@ -23,7 +23,13 @@ from resnet.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 
+OnStep = Callable[[int], None]
+
 LINE_SECONDS = 300.0  # between progress lines in a log file; each epoch has a line of its own
+
+
+def nothing(step: int) -> None:
+    """What happens where nobody asks for more."""
 
 
 @dataclass
@@ -40,12 +46,13 @@ class TrainingLoop:
     pulse: Pulse
     done: int  # steps so far
 
-    def run(self, batches: Iterator[Batch], on_epoch: Callable[[], None] = lambda: None) -> None:
+    def run(self, batches: Iterator[Batch], on_epoch: OnStep = nothing, on_best: OnStep = nothing) -> None:
         """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if it is interrupted.
 
-        `on_epoch` is called after each validation, when its line is in the log.
+        `on_epoch` is called after each validation, when its line is in the log; `on_best` before that where the error
+        is lower than ever, while the network has the weights that were validated. Both get the steps so far.
         """
-        self._on_epoch = on_epoch
+        self._on_epoch, self._on_best, self._lowest_error = on_epoch, on_best, self.log.lowest_error
         self._first = first = self.done
         last, at_epoch_end = self.schedule.steps, self.schedule.is_epoch_end(self.done)
         is_validation_due = at_epoch_end and not self.log.is_validated  # it was interrupted
@@ -124,11 +131,14 @@ class TrainingLoop:
             raise KeyboardInterrupt
         with self.step.averaged():
             metrics = self.validation(self.pulse.beat)
+            if metrics["top1_error"] < self._lowest_error:
+                self._lowest_error = metrics["top1_error"]
+                self._on_best(self.done)
         self._meter.write_validation(self.done, metrics)
         number, epoch = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(number, self.settings.epochs, epoch.loss, metrics))
         self._watch.look(number, epoch, self.done, metrics["top1_error"])
-        self._on_epoch()
+        self._on_epoch(self.done)
 
     def _is_checkpoint_due(self) -> bool:
         """Also after the very first step, so that a folder that cannot be written shows at once."""

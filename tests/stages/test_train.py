@@ -320,3 +320,14 @@ def test_the_opening_line_says_which_drops_of_the_learning_rate_come_too_late():
     assert "learning rate" not in opening([3, 5])
     assert "training ends before the learning rate drops after epoch 6" in opening([3, 6])
     assert "training ends before the learning rate drops after epochs 30, 60" in opening([5, 30, 60])
+
+
+def test_a_range_test_draws_the_losses_and_leaves_the_run_as_it_is(artifacts, tmp_path):
+    folder = artifacts / "runs" / "whole"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    out = tmp_path / "rates.svg"
+    arguments = command("find-learning-rate", artifacts, "--run=whole", "--steps=10", f"--out={out}")
+    done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+    assert f"find-learning-rate: {out}" in done.stdout
+    assert "learning rate</text>" in out.read_text()
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

@@ -89,9 +89,11 @@ class FakeTraining:
         fail_at: str = "",
         disk_is_full: bool = False,
         infinite_at: int | None = None,
+        errors: Sequence[float] = (24.36,) * 9,
     ):
         self.events: list[str] = []
-        self._infinite_at = infinite_at
+        self._infinite_at, self._errors = infinite_at, iter(errors)
+        self.best: list[int] = []
         self.has_averages = False
         self.logged_at_fetch: dict[int, int] = {}  # lines of the log, when a batch was asked for
         self.validated_at_news: list[int] = []  # lines of validation in the log, whenever there was news
@@ -108,7 +110,7 @@ class FakeTraining:
                 settings, schedule, FakeStep(self), self, self.checkpoints, log, self.meeting, pulse, done
             )
             self._log = log
-            loop.run(self.batches(range(done, schedule.steps)), on_epoch=self.note_log)
+            loop.run(self.batches(range(done, schedule.steps)), on_epoch=self.note_log, on_best=self.note_best)
 
     def batches(self, steps: range) -> Iterator[SimpleNamespace]:
         for step in steps:
@@ -125,15 +127,19 @@ class FakeTraining:
         self.note(f"step {batch}")
         return tf.constant([before + 1.0, 90.0, 50.0, math.inf if batch == self._infinite_at else 1.0])
 
+    def note_best(self, step: int) -> None:
+        assert self.has_averages  # the weights that were validated
+        self.best.append(step)
+
     def check(self) -> None:
         self.note("check")
 
     def __call__(self, on_batch) -> dict[str, float]:
         assert self.has_averages
         self.note(f"validation {1 + sum(event.startswith('validation') for event in self.events)}")
-        return validation(24.36, 7.46)
+        return validation(next(self._errors), 7.46)
 
-    def note_log(self) -> None:
+    def note_log(self, step: int) -> None:
         self.validated_at_news.append(self.lines_with("validation_loss"))
 
     def lines_with(self, number: str) -> int:
@@ -295,3 +301,14 @@ def test_gradients_that_are_not_finite_stop_training_at_their_step_and_nothing_o
     ) as caught:
         FakeTraining(tmp_path, infinite_at=step)
     assert caught.value.step == step + 1
+
+
+@pytest.mark.parametrize(("errors", "best"), [((30.0, 20.0), [5, 10]), ((20.0, 20.0), [5]), ((20.0, 30.0), [5])])
+def test_the_weights_of_an_epoch_with_a_lower_error_than_ever_are_the_best(tmp_path, errors, best):
+    assert FakeTraining(tmp_path, errors=errors).best == best
+
+
+def test_the_lowest_error_before_an_interruption_counts(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        FakeTraining(tmp_path, errors=(20.0,), interrupt_at="step 5")
+    assert FakeTraining(tmp_path, done=6, errors=(30.0,)).best == []

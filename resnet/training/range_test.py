@@ -1,0 +1,74 @@
+"""The range test of Smith 2017 (arXiv:1506.01186): a training whose learning rate rises until the loss does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from resnet.loader.loader import Batch
+from resnet.training.step import TrainStep
+
+MEMORY = 0.9  # of the moving mean of the loss
+DIVERGED = 2.0  # times the lowest loss so far: nothing more is to be learned
+SHARE = 0.1  # of the rate with the lowest loss, where training is usually steady
+
+
+class Point(NamedTuple):
+    """A step of the test."""
+
+    learning_rate: float
+    loss: float
+    smooth: float  # the moving mean, without the pull to zero of its beginning
+
+
+class Found(NamedTuple):
+    """What the test says. `suggested`: None where the loss did not fall."""
+
+    points: list[Point]
+    lowest: float | None  # the learning rate at which the loss was lowest
+    suggested: float | None
+
+
+def rates(first: float, last: float, steps: int) -> list[float]:
+    """Learning rates that rise by the same factor from step to step."""
+    return np.geomspace(first, last, steps).tolist()
+
+
+def range_test(
+    step: TrainStep, batches: Iterable[Batch], rates: list[float], on_step: Callable[[Point], None] = lambda point: None
+) -> Found:
+    """Train a step at each rate, until the loss has grown to DIVERGED times its lowest or is not finite. It changes the
+    network. `on_step` is called after each."""
+    points: list[Point] = []
+    for point in _followed(_losses(step, batches, rates)):
+        points.append(point)
+        on_step(point)
+        if not math.isfinite(point.loss) or point.smooth > DIVERGED * min(one.smooth for one in points):
+            break
+    finite = [point for point in points if math.isfinite(point.loss)]
+    if len(finite) < 2:
+        return Found(points, None, None)
+    lowest = min(finite, key=lambda point: point.smooth)
+    falls = lowest.smooth < finite[0].smooth and lowest is not finite[0]
+    return Found(points, lowest.learning_rate, _rounded(SHARE * lowest.learning_rate) if falls else None)
+
+
+def _losses(step: TrainStep, batches: Iterable[Batch], rates: list[float]) -> Iterator[tuple[float, float]]:
+    for batch, rate in zip(batches, rates, strict=True):
+        metrics = step.on(step.place(batch.images, batch.labels, batch.step), rate)
+        yield rate, float(metrics[step.metrics.index("loss")])
+
+
+def _followed(losses: Iterator[tuple[float, float]]) -> Iterator[Point]:
+    mean = weight = 0.0
+    for rate, loss in losses:
+        mean, weight = MEMORY * mean + (1 - MEMORY) * loss, MEMORY * weight + (1 - MEMORY)
+        yield Point(rate, loss, mean / weight)
+
+
+def _rounded(rate: float) -> float:
+    """To one digit: the test says no more."""
+    return float(f"{rate:.0e}")
