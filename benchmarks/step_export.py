@@ -43,7 +43,7 @@ def export_step(step: TrainStep, network: ResNet, task: StepTask, folder: Path, 
     tf.config.experimental.enable_tensor_float_32_execution(task.precision == "tensorfloat32")
     images, labels = made_batch(task.batch, task.size, task.classes)
     arguments = tf.constant(images), tf.constant(labels), tf.constant(LEARNING_RATE)
-    function = tf.function(step.on_all_devices, autograph=False, jit_compile=True)
+    function = tf.function(lambda *batch: step.on_all_devices(*batch), autograph=False, jit_compile=True)
     variables = named(function.get_concrete_function(*arguments), network, step.state)
     text = stablehlo_of(function, arguments)
     description = described(text, variables)

@@ -72,7 +72,7 @@ def test_the_description_agrees_with_the_module(step):
         ([2], "int32"),
         ([], "float32"),
     ]
-    assert results[step.metrics] == {"shape": [3], "dtype": "float32", "name": METRICS}
+    assert results[step.metrics] == {"shape": [4], "dtype": "float32", "name": METRICS}
     for result, argument in step.replaces.items():
         assert {key: arguments[argument][key] for key in ("name", "shape", "dtype")} == {
             key: results[result][key] for key in ("name", "shape", "dtype")

@@ -50,14 +50,6 @@ def test_interrupted_on_two_hosts_killed_on_two_and_ended_on_one_the_weights_are
     assert trial.validated("several") == trial.validated("alone")
 
 
-def test_two_hosts_with_two_devices_each_validate_and_train_as_one_device_does(trial):
-    """Undisturbed, so that each epoch is validated there."""
-    for code, said in ended(trial.on_hosts("undisturbed", 2, 2), 120):
-        assert code == 0, said
-    assert trial.weights("undisturbed") == trial.weights("alone")
-    assert trial.validated("undisturbed") == trial.validated("alone")
-
-
 def test_a_port_in_use_on_one_host_is_said_on_all_of_them(trial):
     here, there = free_loopback_cluster(2)
     with socket.create_server(("127.0.0.1", int(there.addresses[1].rpartition(":")[2]))):

@@ -16,10 +16,10 @@ from resnet.training.step import TrainStep
 REPLICAS, REPLICA_SIZE, STEPS = 12, 4, 2
 FEW = 4  # replicas, so that each of four devices has one
 WAYS = {  # by devices
-    1: ("fixed", "few", "together", "half", "lamb"),
-    2: ("fixed", "free", "half", "compiled", "lamb"),
+    1: ("fixed", "together", "half", "lamb"),
+    2: ("fixed", "free", "half", "compiled"),
     3: ("fixed",),
-    4: ("fixed", "few"),
+    4: ("fixed", "lamb"),
 }
 OTHER = {"optimizer": "lamb", "decay_kind": "lamb", "clip_norm": 1.0, "label_smoothing": 0.1, "average": 0.9}
 MIXER = Mixer(0.4, 1.0, seed=0, replicas=FEW)
@@ -37,7 +37,7 @@ def main(count: int, path: str) -> None:
     labels = random.integers(0, 10, REPLICAS * REPLICA_SIZE).astype(np.int32)
     results = one_by_one(images, labels) if count == 1 else {}
     for way in WAYS[count]:
-        count = FEW * REPLICA_SIZE if way in ("few", "half", "lamb") else len(images)
+        count = FEW * REPLICA_SIZE if way in ("half", "lamb") else len(images)
         found = trained(strategy, images[:count], labels[:count], way)
         results |= {f"{way}/{key}": value for key, value in found.items()}
     np.savez(path, **results)
