@@ -8,6 +8,7 @@ ecosystem; others are the fastest that an expert can assemble by hand from the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import contenders_as_shipped as as_shipped
@@ -15,6 +16,7 @@ import contenders_by_hand as by_hand
 from work import SEED, Work
 
 OURS, CEILING, AS_SHIPPED, BY_HAND = "this project", "ceiling", "as shipped", "assembled by hand"
+VARIANT = "variant"  # of this project or of another: other pixels, so it is in no ratio
 
 
 class Contender(NamedTuple):
@@ -24,7 +26,8 @@ class Contender(NamedTuple):
     kind: str
 
 
-def ours(work: Work) -> Iterator[Any]:
+def ours(work: Work, **settings: Any) -> Iterator[Any]:
+    """`settings`: further ones of [augmentation]."""
     from resnet.loader.loader import Loader
     from resnet.loader.sampler import TrainingSampler
     from resnet.loader.transforms import Augment
@@ -35,7 +38,7 @@ def ours(work: Work) -> Iterator[Any]:
     with Loader(
         records,
         TrainingSampler(len(records), work.batch, SEED),
-        [Augment.of(Augmentation(crop=work.crop, color=work.color), work.size)],
+        [Augment.of(Augmentation(crop=work.crop, color=work.color, **settings), work.size)],
         work.size,
         first_step=0,
         last_step=1 << 40,
@@ -80,6 +83,9 @@ CONTENDERS = {
     for contender in (
         Contender("this project", "resnet", ours, OURS),
         Contender("this project, one process", "resnet", ours_alone, CEILING),
+        Contender("this project, half decoding", "resnet", partial(ours, half_decoding=True), VARIANT),
+        Contender("this project, RandAugment", "resnet", partial(ours, policy="randaugment"), VARIANT),
+        Contender("this project, TrivialAugment", "resnet", partial(ours, policy="trivialaugment"), VARIANT),
         Contender("tf.data", "tensorflow", as_shipped.tf_data, AS_SHIPPED),
         Contender("tensorpack", "tensorpack", as_shipped.tensorpack, AS_SHIPPED),
         Contender("DALI on the CPU", "nvidia.dali", as_shipped.dali, AS_SHIPPED),
@@ -87,6 +93,7 @@ CONTENDERS = {
         Contender("PyTorch + torchvision", "torchvision", as_shipped.pytorch_torchvision, AS_SHIPPED),
         Contender("FFCV", "ffcv", as_shipped.ffcv, AS_SHIPPED),
         Contender("by hand: threads", "simplejpeg", by_hand.threads, BY_HAND),
+        Contender("by hand: threads, half decoding", "simplejpeg", by_hand.threads_at_half, VARIANT),
         Contender("tf.data, colour by hand", "tensorflow", by_hand.tf_data, BY_HAND),
         Contender("PyTorch + OpenCV, colour by hand", "torch", by_hand.pytorch, BY_HAND),
     )

@@ -31,8 +31,8 @@ LENT = 2  # batches that the consumer may be looking at: the one it got last, an
 class ImageWriter:
     """Writes images as the network sees them. Each thread or process needs its own."""
 
-    def __init__(self, work: Work):
-        self._size, self._color = work.size, work.color
+    def __init__(self, work: Work, half_decoding: bool = False):
+        self._size, self._color, self._half_decoding = work.size, work.color, half_decoding
         self._files = [str(path) for path in work.files]
         self._boxes, self._flips = work.boxes.tolist(), work.flips.tolist()
         self._draws = color_draws(work)
@@ -40,9 +40,16 @@ class ImageWriter:
 
     def write(self, image: int, out: np.ndarray) -> None:
         """Write an image to `out`, uint8 RGB [size, size, 3]."""
-        with open(self._files[image], "rb", buffering=0) as file:
-            pixels = simplejpeg.decode_jpeg(file.read(), "RGB")
         x, y, width, height = self._boxes[image]
+        with open(self._files[image], "rb", buffering=0) as file:
+            encoded = file.read()
+        if self._half_decoding and min(width, height) > 2 * self._size:
+            whole_height, whole_width, *_ = simplejpeg.decode_jpeg_header(encoded)
+            least = {"min_height": -(-whole_height // 2), "min_width": -(-whole_width // 2)}
+            pixels = simplejpeg.decode_jpeg(encoded, "RGB", **least)
+            x, y, width, height = x // 2, y // 2, width // 2, height // 2
+        else:
+            pixels = simplejpeg.decode_jpeg(encoded, "RGB")
         plain = self._plain if self._color else out
         interpolation = cv2.INTER_AREA if min(width, height) > 2 * self._size else cv2.INTER_LINEAR
         cv2.resize(
@@ -69,12 +76,12 @@ def shuffled(work: Work) -> Iterator[list[int]]:
         yield list(itertools.islice(epochs, work.batch))
 
 
-def threads(work: Work) -> Iterator[Any]:
+def threads(work: Work, half_decoding: bool = False) -> Iterator[Any]:
     """Threads of one process: decoding and OpenCV release the interpreter's lock."""
     cv2.setNumThreads(1)
     writers: SimpleQueue[ImageWriter] = SimpleQueue()
     for _ in range(work.workers):
-        writers.put(ImageWriter(work))
+        writers.put(ImageWriter(work, half_decoding))
     ring = [np.empty((work.batch, work.size, work.size, 3), np.uint8) for _ in range(AHEAD + LENT)]
     batches = zip(itertools.cycle(ring), shuffled(work), strict=False)
 
@@ -100,6 +107,11 @@ def threads(work: Work) -> Iterator[Any]:
                 job.result()
             in_work.append(begin())
             yield batch
+
+
+def threads_at_half(work: Work) -> Iterator[Any]:
+    """Likewise; crops of more than twice the network's size are decoded at half size."""
+    return threads(work, half_decoding=True)
 
 
 def tf_data(work: Work) -> Iterator[Any]:

@@ -59,14 +59,15 @@ def _check_memory(encoded: bytes) -> None:
     np.empty(min(width * height, MAX_PIXELS) * MEMORY_PER_PIXEL, np.uint8)
 
 
-def decode_strictly(encoded: bytes | bytearray) -> np.ndarray:
+def decode_strictly(encoded: bytes | bytearray, at_least: tuple[int, int] = (0, 0)) -> np.ndarray:
     """Decode a JPEG to RGB, uint8 [height, width, 3]: the same pixels as OpenCV's, a seventh faster.
 
+    `at_least`: height and width of what is needed; libjpeg then scales by the greatest eighth that is enough.
     Raises Unreadable for any error or warning of libjpeg-turbo, and for chroma subsampling that it has no name for;
     MemoryError.
     """
     try:
-        return simplejpeg.decode_jpeg(encoded, "RGB")
+        return simplejpeg.decode_jpeg(encoded, "RGB", min_height=at_least[0], min_width=at_least[1])
     except ValueError as error:
         if "Insufficient memory" in str(error):
             raise MemoryError(str(error)) from None

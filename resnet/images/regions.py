@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet.images.decoding import decode, decode_strictly
+from resnet.images.decoding import Unreadable, decode, decode_strictly
 from resnet.images.jpeg import EOI, SOI, Malformed
 from resnet.images.restart_index import RESTART_MARKERS, RestartIndex, read_index
 
@@ -50,6 +50,9 @@ class WholeImage:
         """The rectangle, RGB uint8 [height, width, 3]."""
         return self._pixels[box.y : box.y + box.height, box.x : box.x + box.width]
 
+    def region_at_half(self, box: Box) -> None:
+        """Nothing: it is decoded already."""
+
 
 class IndexedJpeg:
     """A JPEG with an index of its restart intervals, of which only those that a region needs are decoded."""
@@ -69,6 +72,21 @@ class IndexedJpeg:
         pixels = decode_strictly(self._splice(left, top, right, bottom, height))
         x, y = box.x - left * self._unit_width, box.y - top * self._unit_height
         return pixels[y : y + box.height, x : x + box.width]
+
+    def region_at_half(self, box: Box) -> np.ndarray:
+        """The rectangle at half its height and width, as libjpeg scales: from the low frequencies of each block. Its
+        edges are rounded outwards to even pixels. Raises Unreadable."""
+        left, top, right, bottom = self._cover(box)
+        height = min(box.y + box.height + SPARE, self.height) - top * self._unit_height
+        width = min(right * self._unit_width, self.width) - left * self._unit_width
+        half = -(-height // 2), -(-width // 2)
+        pixels = decode_strictly(self._splice(left, top, right, bottom, height), half)
+        if pixels.shape[:2] != half:
+            raise Unreadable(
+                f"libjpeg-turbo decodes {height} x {width} pixels to {pixels.shape[0]} x {pixels.shape[1]}"
+            )
+        x, y = box.x - left * self._unit_width, box.y - top * self._unit_height
+        return pixels[y // 2 : -(-(y + box.height) // 2), x // 2 : -(-(x + box.width) // 2)]
 
     def _cover(self, box: Box) -> tuple[int, int, int, int]:
         """The intervals to decode: first column and row, then the column and row after the last."""

@@ -150,6 +150,7 @@ class Augment:
     padding: int
     flip: bool
     color: bool
+    half_decoding: bool
     policy: str
     operations: int
     magnitude: float
@@ -172,7 +173,7 @@ class Augment:
         if self.crop == "pad":
             pad_and_crop(image, box, shift, plain)
         else:
-            resize(image, box, plain)
+            resize(image, box, plain, self.half_decoding)
         if is_flipped:
             cv2.flip(plain, 1, dst=plain)
         if self.policy != "none":
@@ -206,15 +207,20 @@ TRANSFORMS: dict[str, type[Transform]] = {
 }
 
 
-def resize(image: StoredImage, box: Box, out: np.ndarray) -> None:
+def resize(image: StoredImage, box: Box, out: np.ndarray, half_decoding: bool = False) -> None:
     """Scale a box of an image to the size of `out`.
 
     Down to half size, linear interpolation looks at every pixel of the source, as in Caffe, whose input the published
-    networks were trained on. Below that it would skip pixels, so the average over areas takes its place.
+    networks were trained on. Below that it would skip pixels, so the average over areas takes its place; or, with
+    `half_decoding`, the source is decoded at half its size, if it is a JPEG.
     """
-    height, width = out.shape[:2]
-    interpolation = cv2.INTER_AREA if min(box.width, box.height) > 2 * min(width, height) else cv2.INTER_LINEAR
-    cv2.resize(image.region(box), (width, height), dst=out, interpolation=interpolation)
+    (height, width), pixels = out.shape[:2], None
+    if half_decoding and box.width > 2 * width and box.height > 2 * height:
+        pixels = image.region_at_half(box)
+    if pixels is None:
+        pixels = image.region(box)
+    interpolation = cv2.INTER_AREA if min(pixels.shape[:2]) > 2 * min(width, height) else cv2.INTER_LINEAR
+    cv2.resize(pixels, (width, height), dst=out, interpolation=interpolation)
 
 
 def pad_and_crop(image: StoredImage, box: Box, shift: tuple[int, int], out: np.ndarray) -> None:

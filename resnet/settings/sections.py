@@ -148,6 +148,11 @@ class Augmentation(Section):
     color: bool = setting(
         True, "Random brightness, saturation, hue and contrast, as in TensorFlow's tf_cnn_benchmarks."
     )
+    half_decoding: bool = setting(
+        False,
+        "Decode a crop of more than twice the input's height and width at half its size: libjpeg then does less, and "
+        "pixels differ a little from those of a full decode.",
+    )
     policy: Literal["none", "randaugment", "trivialaugment"] = setting(
         "none",
         "Operations chosen at random. randaugment: several of one strength (Cubuk et al. 2020, in timm's variant "
