@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +13,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
-WIDTH, HEIGHT_OF_A_BAR, HEIGHT_OF_TEXT = 9.0, 0.34, 1.55  # inches of 100 pixels
+WIDTH, HEIGHT_OF_A_BAR, HEIGHT_OF_TITLE, HEIGHT_OF_TEXT = 9.0, 0.3, 0.3, 1.25  # inches of 100 pixels
+CROPS = {"scale": "He et al.'s crops", "area": "crops of 8 to 100 %"}
 FILL = {OURS: "#d9480f", BY_HAND: "#f4b183", AS_SHIPPED: "#8da2b8"}
 TEXT, MUTED = "#1f2328", "#59636e"
 
 
-def draw(report: dict[str, Any], path: Path) -> None:
-    """Write the chart of a report of `input_pipeline.py`."""
+def draw(reports: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the chart of reports of `input_pipeline.py`: a row of panels for each."""
     mpl.rcParams.update({"font.family": "DejaVu Sans", "font.size": 10, "text.color": TEXT, "svg.hashsalt": "chart"})
-    results = {
-        kind: {name: figure for name, figure in figures.items() if figure["kind"] in FILL}
-        for kind, figures in report["results"].items()
-    }
-    names = in_sequence(results)
-    height = HEIGHT_OF_TEXT + HEIGHT_OF_A_BAR * len(names)
-    figure, panels = plt.subplots(1, len(results), figsize=(WIDTH, height), sharex=True, sharey=True, squeeze=False)
-    for axes, (kind, figures) in zip(panels[0], results.items(), strict=True):
-        draw_panel(axes, kind, figures, names)
-    fastest = max(max(one["rounds"]) for figures in results.values() for one in figures.values())
-    panels[0, 0].set_xlim(0, 1.2 * fastest)  # room for the numbers
-    figure.subplots_adjust(left=0.295, right=0.985, top=1 - 0.87 / height, bottom=0.62 / height, wspace=0.04)
-    size, about = report["about"]["size"], report["about"]
-    figure.text(
-        0.02, 1 - 0.3 / height, f"Input pipelines: images/s at {size}×{size}", size=14, weight="bold", va="center"
+    rows = [(report["about"], compared(report)) for report in reports]
+    names = in_sequence([results for _, results in rows])
+    columns = max(len(results) for _, results in rows)
+    heights = [HEIGHT_OF_TITLE + HEIGHT_OF_A_BAR * len(names)] * len(rows)
+    height = sum(heights) + HEIGHT_OF_TEXT
+    figure, panels = plt.subplots(len(rows), columns, figsize=(WIDTH, height), sharex=True, sharey=True, squeeze=False)
+    for axes_of_row, (about, results) in zip(panels, rows, strict=True):
+        for axes in axes_of_row[len(results) :]:
+            axes.set_visible(False)
+        for axes, (kind, figures) in zip(axes_of_row, results.items(), strict=False):
+            draw_panel(axes, f"{CROPS[about['crop']]}, {about['size']}×{about['size']}, {kind}", figures, names)
+    all_figures = [one for _, results in rows for figures in results.values() for one in figures.values()]
+    panels[0, 0].set_xlim(0, 1.2 * max(max(one["rounds"]) for one in all_figures))  # room for the numbers
+    figure.subplots_adjust(
+        left=0.295, right=0.985, top=1 - 0.87 / height, bottom=0.62 / height, wspace=0.04, hspace=0.14
     )
-    figure.text(0.02, 0.3 / height, caption(about), size=8, color=MUTED, va="center", linespacing=1.4)
-    present = {one["kind"] for figures in results.values() for one in figures.values()}
+    figure.text(0.02, 1 - 0.3 / height, "Input pipelines: images/s", size=14, weight="bold", va="center")
+    figure.text(0.02, 0.3 / height, caption(rows[0][0]), size=8, color=MUTED, va="center", linespacing=1.4)
+    present = {one["kind"] for one in all_figures}
     handles = [Patch(color=fill, label=kind) for kind, fill in FILL.items() if kind in present]
     figure.legend(
         handles=handles, ncols=3, frameon=False, fontsize=9, loc="center right", bbox_to_anchor=(0.98, 1 - 0.3 / height)
@@ -47,10 +50,18 @@ def draw(report: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def in_sequence(results: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
-    """This project first, then the fastest, by the last panel that has them."""
+def compared(report: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The figures that are drawn: not ceilings, and not variants with other pixels."""
+    return {
+        kind: {name: figure for name, figure in figures.items() if figure["kind"] in FILL}
+        for kind, figures in report["results"].items()
+    }
+
+
+def in_sequence(rows: Sequence[dict[str, dict[str, dict[str, Any]]]]) -> list[str]:
+    """This project first, then the fastest, by the last panel of the first row that has them."""
     rates: dict[str, tuple[bool, float]] = {}
-    for figures in results.values():
+    for figures in (figures for results in reversed(rows) for figures in results.values()):
         rates |= {name: (figure["kind"] == OURS, figure["rate"]) for name, figure in figures.items()}
     return sorted(rates, key=lambda name: rates[name], reverse=True)
 
@@ -77,7 +88,7 @@ def draw_panel(axes: Axes, kind: str, figures: dict[str, dict[str, Any]], names:
         )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_title(kind, size=11, loc="left", pad=5, color=TEXT)
+    axes.set_title(kind, size=10, loc="left", pad=5, color=TEXT)
     axes.patch.set_visible(False)
     axes.tick_params(axis="y", length=0, labelcolor=TEXT)
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
@@ -86,10 +97,9 @@ def draw_panel(axes: Axes, kind: str, figures: dict[str, dict[str, Any]], names:
 
 
 def caption(about: dict[str, Any]) -> str:
-    crops = {"scale": "crops of ImageNet's recipe", "area": "random resized crops (8 to 100 % of the area)"}
     return (
         f"{about['cores']} cores of {about['cpu']}; {about['workers']} workers, batches of {about['batch']}; "
-        f"{about['images']:,} JPEGs of {about['kilobytes_an_image']} KB, {crops[about['crop']]}.\n"
+        f"{about['images']:,} JPEGs of {about['kilobytes_an_image']} KB.\n"
         f"Bars: median of {about['rounds']} rounds of {about['seconds']:g} s, taken in turn. "
         "Whiskers: the slowest and the fastest round."
     )

@@ -1,7 +1,7 @@
 """Images a second of this project's input pipeline beside others', on the same files, in one run, alternating.
 
     python benchmarks/input_pipeline.py [--peers DIR] [--images DIR] [--workers 2] [--crop area] [--json FILE]
-    python benchmarks/input_pipeline.py --from-json FILE --chart FILE.svg      draw earlier results
+    python benchmarks/input_pipeline.py --from-json FILE ... --chart FILE.svg  draw earlier results
     python benchmarks/input_pipeline.py --check [--peers DIR]                  compare pixels first
 
 Measures what is installed, here or in a folder of packages (--peers). Each pipeline has processes of its own, which
@@ -35,7 +35,7 @@ Results = dict[str, Figures]  # by the names in COLORS
 def main() -> None:
     options = _options()
     if options.from_json:
-        report = json.loads(Path(options.from_json).read_text(encoding="utf-8"))
+        reports = [json.loads(Path(path).read_text(encoding="utf-8")) for path in options.from_json]
     else:
         with tempfile.TemporaryDirectory(prefix="input-pipeline-") as folder:
             prepared = prepare(
@@ -43,14 +43,15 @@ def main() -> None:
             )
             kinds = COLORS if options.color == "both" else [options.color]
             results = {COLORS[kind]: measure(folder, options, kind == "yes") for kind in kinds}
-        report = {"about": about(options, prepared), "results": results}
-    print_table(report)
+        reports = [{"about": about(options, prepared), "results": results}]
+    for report in reports:
+        print_table(report)
     if options.json:
-        Path(options.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        Path(options.json).write_text(json.dumps(reports[0], indent=1), encoding="utf-8")
     if options.chart:
         from chart import draw
 
-        draw(report, Path(options.chart))
+        draw(reports, Path(options.chart))
 
 
 def measure(folder: str, options: argparse.Namespace, color: bool) -> Figures:
@@ -170,7 +171,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="print how far the pixels are from this project's")
     parser.add_argument("--json", help="write the results to this file too")
     parser.add_argument("--chart", help="draw the results to this file (.svg or .png)")
-    parser.add_argument("--from-json", help="take the results from this file, and measure nothing")
+    parser.add_argument("--from-json", nargs="+", help="take the results from these files, and measure nothing")
     return parser.parse_args()
 
 

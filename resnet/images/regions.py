@@ -19,13 +19,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet.images.decoding import Unreadable, decode, decode_strictly
+from resnet.images.decoding import decode, decode_strictly
 from resnet.images.jpeg import EOI, SOI, Malformed
 from resnet.images.restart_index import RESTART_MARKERS, RestartIndex, read_index
 
 # libjpeg interpolates chroma of half the resolution between neighbours ("fancy upsampling"), so a pixel may depend on
 # the chroma of the pixel next to it, but on none further away.
 SPARE = 1
+# libjpeg scales by eighths, and is asked for a size: of fewer pixels, another eighth would have as many as the half.
+SMALLEST_HALF = 8
 # libjpeg does not interpolate chroma that is at most 2 samples wide, so a piece at the right edge must be wider.
 NARROW = 2
 
@@ -73,18 +75,16 @@ class IndexedJpeg:
         x, y = box.x - left * self._unit_width, box.y - top * self._unit_height
         return pixels[y : y + box.height, x : x + box.width]
 
-    def region_at_half(self, box: Box) -> np.ndarray:
+    def region_at_half(self, box: Box) -> np.ndarray | None:
         """The rectangle at half its height and width, as libjpeg scales: from the low frequencies of each block. Its
-        edges are rounded outwards to even pixels. Raises Unreadable."""
+        edges are rounded outwards to even pixels. None of a few pixels only. Raises Unreadable."""
         left, top, right, bottom = self._cover(box)
         height = min(box.y + box.height + SPARE, self.height) - top * self._unit_height
         width = min(right * self._unit_width, self.width) - left * self._unit_width
         half = -(-height // 2), -(-width // 2)
+        if min(half) < SMALLEST_HALF:
+            return None
         pixels = decode_strictly(self._splice(left, top, right, bottom, height), half)
-        if pixels.shape[:2] != half:
-            raise Unreadable(
-                f"libjpeg-turbo decodes {height} x {width} pixels to {pixels.shape[0]} x {pixels.shape[1]}"
-            )
         x, y = box.x - left * self._unit_width, box.y - top * self._unit_height
         return pixels[y // 2 : -(-(y + box.height) // 2), x // 2 : -(-(x + box.width) // 2)]
 

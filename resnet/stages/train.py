@@ -9,9 +9,9 @@ import contextlib
 import logging
 import os
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +20,6 @@ from resnet.devices import (
     device_names,
     devices_in_words,
     gpu_memory,
-    has_tensor_float_32,
     make_strategy,
     peak_gpu_memory,
 )
@@ -35,12 +34,12 @@ from resnet.loader.batches import block, training_batches
 from resnet.loader.loader import Loader
 from resnet.loader.mixing import Mixer
 from resnet.loader.sampler import Share
-from resnet.model.network import ResNet, network_of
+from resnet.model.network import network_of
 from resnet.progress import be_silent
 from resnet.provenance import code_digest, provenance
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
-from resnet.settings import Training
+from resnet.stages.pieces import Pieces, explained, opening_line
 from resnet.training.checkpoints import Checkpoints, ChiefsCheckpoints
 from resnet.training.checks import look_at_memory, require_trainable
 from resnet.training.corrupt_records import CorruptRecords
@@ -52,7 +51,7 @@ from resnet.training.micro_batch import replicas_at_once
 from resnet.training.page_locking import page_locked
 from resnet.training.pulse import NotFinite, Pulse
 from resnet.training.schedule import Schedule
-from resnet.training.start import in_order, take_layers
+from resnet.training.start import take_layers
 from resnet.training.step import TrainStep
 from resnet.training.validation import Validation
 from resnet.weights.safetensors_files import digest_of, write_weights
@@ -68,16 +67,6 @@ ABORTS = (
 )
 BEST = "best.safetensors"  # the weights of the epoch with the lowest validation error
 BEGUN = "begun.json"  # in the stage's folder: see `resnet.ledger`
-
-
-class Pieces(NamedTuple):
-    """What a training consists of, on every host."""
-
-    records: ShardedRecords
-    strategy: tf.distribute.Strategy
-    network: ResNet
-    step: TrainStep
-    schedule: Schedule
 
 
 def main(run: Run, attempt: Attempt) -> None:
@@ -227,8 +216,8 @@ def train(
         Validation(run, predictor, meeting) as validation,
     ):
         checkpoints.corrupt = corrupt = CorruptRecords(loader, meeting, run.recipe.records.max_corrupt)
-        folder, limit = run.stage_folder("train"), 60 * run.machine.step_minutes
-        pulse = Pulse(step.metrics, folder, limit, meeting.request_stop)
+        stacks = run.stage_folder("train") / f"stalled-stacks{meeting.cluster.rank or ''}.txt"
+        pulse = Pulse(step.metrics, stacks, 60 * run.machine.step_minutes, meeting.request_stop)
         loop = TrainingLoop(run.recipe.training, schedule, step, validation, checkpoints, log, meeting, pulse, first)
         try:
             loop.run(corrupt.reported(), on_epoch, on_best)
@@ -247,30 +236,6 @@ def actions(run: Run, attempt: Attempt, pieces: Pieces, log: TrainingLog) -> tup
         write_weights(attempt.folder / BEST, pieces.network, pieces.records.classes)
 
     return on_epoch, on_best if run.recipe.training.keep_best else nothing
-
-
-def explained(error: NotFinite, run: Run, meeting: Meeting, checkpoints: Checkpoints) -> str:
-    """What to do about a step whose loss or gradients are not finite. The chief draws its images."""
-    saved = checkpoints.steps()
-    parts = [f"{error}.", f"The newest checkpoint is that of step {saved[-1]}." if saved else "There is no checkpoint."]
-    if meeting.cluster.is_chief:
-        parts.append(drawn(run, error.step, list(checkpoints.corrupt)))
-    parts.append("Lower training.learning_rate, or set training.clip_norm, and look at the images and labels.")
-    if run.recipe.training.precision == "float16":
-        parts.append("float16 ends at 65,504: try training.precision=bfloat16.")
-    return " ".join(parts)
-
-
-def drawn(run: Run, step: int, corrupt: Sequence[str]) -> str:
-    """Draw the images of a step, which counts from 1, beside the checkpoints; returns a sentence that says where."""
-    from resnet.report.batch_sheet import draw_batch  # here, because matplotlib takes a second to import
-
-    sheet = run.stage_folder("train") / f"not-finite-step-{step}.png"
-    try:
-        made = draw_batch(run.recipe, ShardedRecords(run.records, "train"), step - 1, sheet, corrupt=corrupt)
-    except (OSError, UserError) as error:
-        return f"Its images cannot be drawn: {error}."
-    return f"Its images: {made.sheet} shows {made.drawn} of {made.images}, {made.table} lists all."
 
 
 def batches_between(
@@ -328,44 +293,3 @@ def start(ledger: Ledger, pieces: Pieces, begun: Mapping[str, Any] | None = None
         print(textwrap.fill(f"train: {line}", 80, subsequent_indent="       "), flush=True)
     place = {"run": point.run} if point.run else {"file": str(point.file)}
     return place | {"sha256": source.sha256, "layout": source.layout, "taken": started.taken, "new": started.new}
-
-
-def opening_line(pieces: Pieces, hosts: int, first: int, lengthened_from: Sequence[int] = ()) -> str:
-    """What is about to be trained, on what, and from which step on. `lengthened_from`: the epochs that it had."""
-    network, settings = pieces.network, pieces.schedule.training
-    size, replicas, devices = settings.replica_batch_size, settings.replicas, device_names(pieces.strategy)
-    batch = f"{replicas} x {size}" if replicas > 1 else str(size)
-    epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
-    where = f"{len(devices)} x {devices[0]}" if len(devices) > 1 else devices[0]
-    where = f"{hosts} hosts with {where} each" if hosts > 1 else where
-    lines = [
-        f"ResNet-{network.depth}, {network.parameters:,} weights; {len(pieces.records):,} images, {epochs}",
-        ", ".join([f"{batch} images per step on {where}", *ways(settings, pieces.step)]),
-    ]
-    if network.frozen:
-        lines.append(f"frozen: {', '.join(in_order(network.frozen))}")
-    if unreached := [str(epoch) for epoch in settings.drops if epoch >= settings.epochs]:
-        epochs_named = f"{'epoch' if len(unreached) == 1 else 'epochs'} {', '.join(unreached)}"
-        lines.append(f"training ends before the learning rate drops after {epochs_named}")
-    if lengthened_from:
-        bits = "to the last bit" if settings.deterministic else "up to rounding"
-        before = " and ".join(map(str, lengthened_from))
-        lines += [
-            f"lengthened from {before} epochs: weights, losses and errors are those of",
-            f"{epochs} from the start, {bits}; times and attempts are not",
-        ]
-    if first:
-        lines.append(f"resuming from step {first:,}")
-    return "\n".join(f"train: {line}" for line in lines)
-
-
-def ways(settings: Training, step: TrainStep) -> list[str]:
-    """What is unusual about how the step computes, a few words each."""
-    found = {
-        settings.precision: settings.precision != "float32",
-        "float32 (tensorfloat32 is faster)": settings.precision == "float32" and has_tensor_float_32(),
-        f"{step.replicas_at_once} replicas in one pass": step.replicas_at_once > 1,
-        "compiled by XLA": settings.xla,
-        "not deterministic": not settings.deterministic,
-    }
-    return [words for words, is_so in found.items() if is_so]

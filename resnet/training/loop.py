@@ -63,17 +63,20 @@ class TrainingLoop:
         images = self.schedule.images
         self._meter = Meter(self.log, self.step.metrics, self.settings.batch_size, images, first, at_epoch_start)
         self._watch = Watch(self.validation.chance_error, self.validation.images, speaks=self.meeting.cluster.is_chief)
-        with (
-            Progress("training", last, "steps", done=first, line_seconds=LINE_SECONDS) as self._progress,
-            self.pulse,
-        ):
-            if is_validation_due:
-                self._validate()
-            self._train(self._meter.timed(batches))
-            if self.done < last:
-                self._save_unless_saved()
-                self.pulse.require_progress()
-                raise KeyboardInterrupt
+        try:
+            with (
+                Progress("training", last, "steps", done=first, line_seconds=LINE_SECONDS) as self._progress,
+                self.pulse,
+            ):
+                if is_validation_due:
+                    self._validate()
+                self._train(self._meter.timed(batches))
+                if self.done < last:
+                    self._save_unless_saved()
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            self.pulse.require_progress()  # it may be why training was asked to stop
+            raise
 
     def _train(self, batches: Iterator[Batch]) -> None:
         """Train on the batches, as long as there are some and the hosts go on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -72,15 +73,16 @@ class Meter:
             self._epoch_seconds += seconds
             self._epoch_waited += self._waited
         self._is_first_line = False
-        line = numbers | {
+        line = {name: value for name, value in numbers.items() if math.isfinite(value)} | {
             "learning_rate": learning_rate,
             "images_per_second": speed,
             "data_wait": self._waited / seconds,
             "seconds": self._before + now,
         }
-        self._log.write(step, epoch=step * self._batch_size / self._images, **line)
-        self._epoch_sum += numbers["loss"] * len(self._metrics)
-        self._epoch_steps += len(self._metrics)
+        if "loss" in line:  # otherwise float16 has skipped all steps
+            self._log.write(step, epoch=step * self._batch_size / self._images, **line)
+            self._epoch_sum += numbers["loss"] * len(self._metrics)
+            self._epoch_steps += len(self._metrics)
         self._step = step
         self._restart()
         errors = f"error {numbers['top1_error']:.1f} %, top-5 {numbers['top5_error']:.1f} %"

@@ -29,7 +29,6 @@ from resnet.progress import send_to_parent, time_text
 
 logger = logging.getLogger(__name__)
 
-STACKS = "stalled-stacks.txt"
 GRACE_SECONDS = 60.0
 LOOK_SECONDS = 1.0  # between two looks at the clock
 
@@ -43,10 +42,10 @@ class NotFinite(UserError):
 
 
 class Pulse:
-    """A context manager. `names`: of what the steps return. `folder`: for the stacks. `limit`: seconds; 0: none."""
+    """A context manager. `names`: of what the steps return. `stacks`: a file for them. `limit`: seconds; 0: none."""
 
-    def __init__(self, names: Sequence[str], folder: Path, limit: float, on_stall: Callable[[], None]):
-        self._names, self._folder, self._limit, self._on_stall = names, folder, limit, on_stall
+    def __init__(self, names: Sequence[str], stacks: Path, limit: float, on_stall: Callable[[], None]):
+        self._names, self._stacks, self._limit, self._on_stall = names, stacks, limit, on_stall
         self._reader = ThreadPoolExecutor(1, "pulse")
         self._newest: Future[None] | None = None
         self._found: NotFinite | None = None
@@ -107,11 +106,10 @@ class Pulse:
                 return
 
     def _stall(self) -> None:
-        stacks = self._folder / STACKS
-        with contextlib.suppress(OSError), open(stacks, "w", encoding="utf-8") as file:
+        with contextlib.suppress(OSError), open(self._stacks, "w", encoding="utf-8") as file:
             faulthandler.dump_traceback(file, all_threads=True)
         self._stalled = (
-            f"no step ended within {time_text(self._limit)}; {stacks} says what each thread was doing. The same "
+            f"no step ended within {time_text(self._limit)}; {self._stacks} says what each thread was doing. The same "
             "command continues from the newest checkpoint (the limit is step_minutes in luigi.cfg)"
         )
         logger.warning("%s", self._stalled)

@@ -96,6 +96,41 @@ def test_any_crop_of_a_photograph_has_the_pixels_of_a_full_decode():
             np.testing.assert_array_equal(image.region(box), whole[y : y + box.height, x : x + box.width])
 
 
+@given(encoded=jpegs(), data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_rectangle_at_half_size_is_that_of_the_whole_image_at_half_size(encoded, data):
+    """With its edges rounded outwards to even pixels."""
+    image = open_image(insert_restarts(encoded))
+    if not isinstance(image, IndexedJpeg):
+        return
+    width, height = image.width, image.height
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    box = Box(x, y, data.draw(st.integers(1, width - x)), data.draw(st.integers(1, height - y)))
+    found = image.region_at_half(box)
+    if found is None:
+        assert min(box.width, box.height) < 2 * regions.SMALLEST_HALF
+        return
+    whole = decode_strictly(encoded, (-(-height // 2), -(-width // 2)))
+    assert whole.shape[:2] == (-(-height // 2), -(-width // 2))
+    right, bottom = -(-(box.x + box.width) // 2), -(-(box.y + box.height) // 2)
+    expected = whole[box.y // 2 : bottom, box.x // 2 : right]
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_photograph_at_half_size_is_near_its_average_over_areas():
+    for encoded in (jpeg(pixels) for pixels in photographs(4)):
+        image = open_image(insert_restarts(encoded))
+        whole = Box(0, 0, image.width // 2 * 2, image.height // 2 * 2)
+        found = image.region_at_half(whole).astype(int)
+        averaged = cv2.resize(image.region(whole), found.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(found - averaged).mean() < 2
+
+
+def test_an_image_that_is_decoded_already_has_nothing_at_half_size():
+    assert WholeImage(np.zeros((8, 8, 3), np.uint8)).region_at_half(Box(0, 0, 8, 8)) is None
+
+
 def test_a_crop_decodes_little_more_than_itself(monkeypatch):
     encoded = insert_restarts(jpeg(picture(480, 480, 0, 0.3)))
     sizes = []

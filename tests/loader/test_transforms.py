@@ -3,10 +3,11 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
-from sample_images import jpeg
+from sample_images import jpeg, photographs
 
 from resnet.images.decoding import decode, png
-from resnet.images.regions import Box, WholeImage
+from resnet.images.regions import Box, IndexedJpeg, WholeImage, open_image
+from resnet.images.restarts import insert_restarts
 from resnet.loader import color
 from resnet.loader.random_streams import AUGMENTATION, DRAWS, draws
 from resnet.loader.transforms import Augment, CenterCrop, Framing, resize, show
@@ -150,3 +151,20 @@ def test_the_framing_says_which_box_is_shown_where_and_whether_mirrored(crop):
 def test_the_frame_of_a_moved_image_reaches_beyond_it_in_its_own_pixels():
     assert Framing(Box(10, 20, 64, 64), (2, -3), True).frame(32) == (6, 26, 64, 64)
     assert Framing(Box(10, 20, 50, 40), (0, 0), False).frame(32) == (10, 20, 50, 40)
+
+
+@pytest.mark.parametrize(("size", "is_half"), [(40, True), (60, False)])
+def test_a_crop_of_more_than_twice_the_size_can_be_decoded_at_half_of_it(size, is_half, monkeypatch):
+    """A square crop of 100 pixels: 2.5 times 40, and 1.7 times 60."""
+    image = open_image(insert_restarts(jpeg(photographs(1)[0])))
+    assert isinstance(image, IndexedJpeg)
+    box, asked = Box(3, 5, 100, 100), []
+    whole = IndexedJpeg.region_at_half
+    monkeypatch.setattr(IndexedJpeg, "region_at_half", lambda image, box: asked.append(box) or whole(image, box))
+    plain, halved = np.empty((2, size, size, 3), np.uint8)
+    resize(image, box, plain)
+    assert asked == []
+    resize(image, box, halved, half_decoding=True)
+    assert asked == ([box] if is_half else [])
+    difference = np.abs(plain.astype(int) - halved).mean()
+    assert (0 < difference < 4) if is_half else difference == 0

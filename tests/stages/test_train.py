@@ -303,7 +303,7 @@ def test_the_opening_line_says_which_drops_of_the_learning_rate_come_too_late():
 
     from resnet.model.network import ResNet
     from resnet.settings import Training
-    from resnet.stages.train import Pieces, opening_line
+    from resnet.stages.pieces import Pieces, opening_line
     from resnet.training.schedule import Schedule
 
     def opening(drops: list[int]) -> str:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from resnet.errors import UserError
+from resnet.errors import Stalled, UserError
 from resnet.hosts.meeting import Alone
 from resnet.settings import Training
 from resnet.training.gradients import GRADIENT_NORM, METRICS
@@ -105,7 +105,7 @@ class FakeTraining:
         schedule = Schedule(settings, images=20)
         folder.mkdir(exist_ok=True)
         with TrainingLog(folder, done) as log:
-            pulse = Pulse(FakeStep.metrics, folder, 0, self.meeting.request_stop)
+            pulse = Pulse(FakeStep.metrics, folder / "stacks.txt", 0, self.meeting.request_stop)
             loop = TrainingLoop(
                 settings, schedule, FakeStep(self), self, self.checkpoints, log, self.meeting, pulse, done
             )
@@ -312,3 +312,9 @@ def test_the_lowest_error_before_an_interruption_counts(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         FakeTraining(tmp_path, errors=(20.0,), interrupt_at="step 5")
     assert FakeTraining(tmp_path, done=6, errors=(30.0,)).best == []
+
+
+def test_a_training_that_stops_because_nothing_ends_has_saved_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(Pulse, "require_progress", lambda pulse: (_ for _ in ()).throw(Stalled("no step ended")))
+    with pytest.raises(Stalled):
+        FakeTraining(tmp_path, interrupt_at="step 5")

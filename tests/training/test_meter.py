@@ -84,3 +84,11 @@ def test_an_epoch_is_summed_up_without_the_first_line_of_an_attempt(tmp_path, mo
     assert epoch.images_per_second == 8
     assert (epoch.loss, epoch.data_wait) == (1.5, 0)
     assert meter.end_epoch() == (None, None, None)
+
+
+def test_of_steps_that_were_all_skipped_with_an_infinite_loss_there_is_no_line(tmp_path):
+    with TrainingLog(tmp_path, 0) as log:
+        meter = Meter(log, (*METRICS, GRADIENT_NORM, *OF_LOSS_SCALE), 4, 20, 0, at_epoch_start=True)
+        meter.add(tf.constant([np.inf, 90, 50, np.nan, 64.0, 1]))
+        meter.write(1, learning_rate=0.1)
+    assert read_log(tmp_path / "log.jsonl") == []

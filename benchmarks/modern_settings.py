@@ -1,0 +1,67 @@
+"""What the settings of newer recipes are worth on small data: errors with and without them, with several seeds each.
+
+    python benchmarks/modern_settings.py PHOTOGRAPH ...                     all tasks, 3 seeds
+    python benchmarks/modern_settings.py --tasks fashion-mnist --override training.epochs=6
+    python benchmarks/modern_settings.py --arms plain "cosine" --tasks photographs PHOTOGRAPH ...
+
+An arm is a list of settings, which are added to the task's recipe. The same seed stands for the same initial weights
+and the same sampling order in all arms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import time
+from pathlib import Path
+
+from machine import machine
+from small_trainings import TASKS, prepare, spread, train
+
+COSINE = ["training.schedule=cosine", "training.warmup_epochs=1"]
+SMOOTH = [*COSINE, "training.label_smoothing=0.1", "training.decayed=all but norms"]
+AVERAGED = [*SMOOTH, "training.average=0.95", "training.zero_last_scale=true"]
+ARMS = {
+    "plain": [],
+    "cosine": COSINE,
+    "cosine, smoothing": SMOOTH,
+    "modern": AVERAGED,
+    "modern, mixup": [*AVERAGED, "augmentation.mixup=0.2"],
+    "modern, CutMix and mixup": [*AVERAGED, "augmentation.mixup=0.2", "augmentation.cutmix=1.0"],
+    "modern, erasing": [*AVERAGED, "augmentation.erasing=0.25"],
+    "modern, TrivialAugment": [*AVERAGED, "augmentation.policy=trivialaugment"],
+    "half decoding": ["augmentation.half_decoding=true"],
+}
+
+
+def main() -> None:
+    options, facts = _options(), machine()
+    print(f"{facts['cores']} cores of {facts['cpu']}, Python {facts['python']}, load {facts['load']:.1f}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="modern-settings-") as folder:
+        root = Path(folder)
+        prepare(root, options.tasks, options.photographs)
+        for task, arm in itertools.product(options.tasks, options.arms):
+            errors = []
+            for seed in range(1, options.seeds + 1):
+                start = time.perf_counter()
+                name = f"{task}-{list(ARMS).index(arm)}-{seed}"
+                top1, _ = train(root, task, name, [*options.override, *ARMS[arm], f"training.seed={seed}"])
+                errors.append(top1)
+                seconds = time.perf_counter() - start
+                print(f"  {task}, {arm}, seed {seed}: {top1:.2f} % error after {seconds:.0f} s", flush=True)
+            print(f"{task}, {arm}: {spread(errors)}", flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", type=Path, nargs="*")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, metavar="ARM", default=["plain", "modern, mixup"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--override", action="append", default=[], help="of all recipes")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Trainings that a CPU finishes in minutes, to compare settings by the error that they end with."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from fine_tuning import PRETRAINING, SMALL, photographs_of, write_images
+
+from resnet.run import Run
+from resnet.stages import run_stage
+
+TASKS = ("digits", "fashion-mnist", "photographs")
+CROPS = 100, 40  # of each photograph, for training and for validation
+
+
+def prepare(root: Path, tasks: Sequence[str], photographs: Sequence[Path]) -> None:
+    """Write what the tasks need: crops of three photographs and those given, each a class."""
+    if "photographs" in tasks:
+        write_images(root / "images", photographs_of(photographs), *CROPS)
+
+
+def train(root: Path, task: str, name: str, settings: Sequence[str]) -> tuple[float, int]:
+    """Run every stage up to Evaluate; returns the top-1 error in percent, and how many steps were skipped.
+
+    Digits and Fashion-MNIST: the recipes of that name. Photographs: a ResNet-18 from scratch on crops of 64x64.
+    """
+    if task == "photographs":
+        run = Run.of(
+            "imagefolder", [*SMALL, *PRETRAINING, *settings], name=name, artifacts=root / task, data=root / "images"
+        )
+    else:
+        run = Run.of(task, settings, name=name, artifacts=root / task)
+    for stage in ("convert", "train", "batchnorm", "evaluate"):
+        run_stage(stage, run)
+    metrics = json.loads((run.stage_folder("evaluate") / "metrics.json").read_text())
+    lines = map(json.loads, (run.stage_folder("train") / "log.jsonl").read_text().splitlines())
+    return metrics["views"]["1-crop"]["top1_error"], int(sum(line.get("skipped_steps", 0) for line in lines))
+
+
+def spread(errors: Sequence[float]) -> str:
+    """Mean and standard deviation, for people."""
+    deviation = f"standard deviation {statistics.stdev(errors):.2f}" if len(errors) > 1 else "one seed"
+    return f"mean {statistics.mean(errors):.2f} % error, {deviation}"
