@@ -78,8 +78,8 @@ class IndexedJpeg:
     def region_at_half(self, box: Box) -> np.ndarray | None:
         """The rectangle at half its height and width, as libjpeg scales: from the low frequencies of each block. Its
         edges are rounded outwards to even pixels. None of a few pixels only. Raises Unreadable."""
-        left, top, right, bottom = self._cover(box)
-        height = min(box.y + box.height + SPARE, self.height) - top * self._unit_height
+        left, top, right, bottom = self._cover(box, scale=2)
+        height = min(box.y + box.height + 2 * SPARE, self.height) - top * self._unit_height
         width = min(right * self._unit_width, self.width) - left * self._unit_width
         half = -(-height // 2), -(-width // 2)
         if min(half) < SMALLEST_HALF:
@@ -88,13 +88,14 @@ class IndexedJpeg:
         x, y = box.x - left * self._unit_width, box.y - top * self._unit_height
         return pixels[y // 2 : -(-(y + box.height) // 2), x // 2 : -(-(x + box.width) // 2)]
 
-    def _cover(self, box: Box) -> tuple[int, int, int, int]:
-        """The intervals to decode: first column and row, then the column and row after the last."""
-        width, height = self._unit_width, self._unit_height
-        left, top = max(box.x - SPARE, 0) // width, max(box.y - SPARE, 0) // height
-        right = min(-(-(box.x + box.width + SPARE) // width), self._columns)
-        bottom = min(-(-(box.y + box.height + SPARE) // height), self._rows)
-        if left and self.width - left * width <= self._narrow:
+    def _cover(self, box: Box, scale: int = 1) -> tuple[int, int, int, int]:
+        """The intervals to decode: first column and row, then the column and row after the last. `scale`: how many
+        pixels of the image become one."""
+        width, height, spare = self._unit_width, self._unit_height, scale * SPARE
+        left, top = max(box.x - spare, 0) // width, max(box.y - spare, 0) // height
+        right = min(-(-(box.x + box.width + spare) // width), self._columns)
+        bottom = min(-(-(box.y + box.height + spare) // height), self._rows)
+        if left and self.width - left * width <= scale * self._narrow:
             left -= 1
         return left, top, right, bottom
 

@@ -112,7 +112,7 @@ class Pulse:
             f"no step ended within {time_text(self._limit)}; {self._stacks} says what each thread was doing. The same "
             "command continues from the newest checkpoint (the limit is step_minutes in luigi.cfg)"
         )
-        logger.warning("%s", self._stalled)
+        logger.warning("no step ended within %s: training saves and stops, if it can", time_text(self._limit))
         self._on_stall()
         if self._ended.wait(GRACE_SECONDS):
             return

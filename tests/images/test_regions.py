@@ -119,7 +119,7 @@ def test_any_rectangle_at_half_size_is_that_of_the_whole_image_at_half_size(enco
 
 
 def test_a_photograph_at_half_size_is_near_its_average_over_areas():
-    for encoded in (jpeg(pixels) for pixels in photographs(4)):
+    for encoded, _ in photographs(4):
         image = open_image(insert_restarts(encoded))
         whole = Box(0, 0, image.width // 2 * 2, image.height // 2 * 2)
         found = image.region_at_half(whole).astype(int)

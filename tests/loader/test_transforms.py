@@ -156,9 +156,9 @@ def test_the_frame_of_a_moved_image_reaches_beyond_it_in_its_own_pixels():
 @pytest.mark.parametrize(("size", "is_half"), [(40, True), (60, False)])
 def test_a_crop_of_more_than_twice_the_size_can_be_decoded_at_half_of_it(size, is_half, monkeypatch):
     """A square crop of 100 pixels: 2.5 times 40, and 1.7 times 60."""
-    image = open_image(insert_restarts(jpeg(photographs(1)[0])))
+    image = open_image(insert_restarts(photographs(1)[0][0]))
     assert isinstance(image, IndexedJpeg)
-    box, asked = Box(3, 5, 100, 100), []
+    box, asked = Box(2, 4, 100, 100), []
     whole = IndexedJpeg.region_at_half
     monkeypatch.setattr(IndexedJpeg, "region_at_half", lambda image, box: asked.append(box) or whole(image, box))
     plain, halved = np.empty((2, size, size, 3), np.uint8)
@@ -167,4 +167,4 @@ def test_a_crop_of_more_than_twice_the_size_can_be_decoded_at_half_of_it(size, i
     resize(image, box, halved, half_decoding=True)
     assert asked == ([box] if is_half else [])
     difference = np.abs(plain.astype(int) - halved).mean()
-    assert (0 < difference < 4) if is_half else difference == 0
+    assert (0 < difference < 5) if is_half else difference == 0
