@@ -12,6 +12,7 @@ from resnet.errors import UserError
 from resnet.files import atomic
 from resnet.hosts.meeting import Alone
 from resnet.ledger import Ledger
+from resnet.ledger.locking import reading
 from resnet.loader.batches import training_batches
 from resnet.progress import Progress
 from resnet.stages import ledger_of, without_keras, without_startup_notes
@@ -32,7 +33,9 @@ def main(options: argparse.Namespace) -> None:
     ledger = ledger_of(run)
     ledger.require_inputs("train")
     out = drawing_path(options.out or f"{run.name}-learning-rates.svg")
-    found = tested(ledger, options.steps)
+    with reading(ledger, ["convert"]):
+        ledger.require_inputs("train")  # again: they may have been made again meanwhile
+        found = tested(ledger, options.steps)
     drawing = drawn(found)
     with atomic(out, "w") as file:
         file.write(drawing)

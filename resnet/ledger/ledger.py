@@ -166,7 +166,8 @@ class Ledger:
 
     def require_start(self) -> None:
         """Raise UserError where a training is still to begin and there is nothing that it can start from."""
-        if (start := self.starting_point) and not self.matches("train", self.record("train") or self.begun("train")):
+        earlier = self.record("train") or self.begun("train")
+        if (start := self.starting_point) and not self.matches("train", earlier) and not lengthened_from(self, earlier):
             start.require()
 
     def _digests_of_stages(self, stage: str) -> dict[str, str | None]:

@@ -89,6 +89,7 @@ def solarize_add(pixels: np.ndarray, added: float, fill: Colour) -> np.ndarray:
 
 
 def invert(pixels: np.ndarray, strength: float, fill: Colour) -> np.ndarray:
+    """Each value becomes 255 minus itself."""
     return cv2.bitwise_not(pixels)
 
 
@@ -113,6 +114,7 @@ def equalize(pixels: np.ndarray, strength: float, fill: Colour) -> np.ndarray:
 
 
 def identity(pixels: np.ndarray, strength: float, fill: Colour) -> np.ndarray:
+    """No change."""
     return pixels
 
 

@@ -29,10 +29,12 @@ class Choice(NamedTuple):
 
 
 def times(most: float) -> Strength:
+    """In proportion to the magnitude."""
     return lambda magnitude: magnitude * most
 
 
 def factor(most: float) -> Strength:
+    """Around 1, and at least 0.1."""
     return lambda magnitude: max(1 + magnitude * most, 0.1)
 
 
@@ -54,7 +56,8 @@ RAND_AUGMENT = (
     Choice(operations.translate_x, times(0.45)),
     Choice(operations.translate_y, times(0.45)),
 )
-# Müller and Hutter 2021, the wide space, with torchvision's magnitudes.
+# Müller and Hutter 2021, the wide space, with torchvision's magnitudes. (It moves images by up to 32 pixels whatever
+# their size; here it is the same part of any size.)
 MAGNITUDES = 31
 TRIVIAL_AUGMENT = (
     Choice(operations.identity, times(0), is_signed=False),
@@ -73,7 +76,8 @@ TRIVIAL_AUGMENT = (
     Choice(operations.equalize, times(0), is_signed=False),
 )
 
-ERASED_AREA = (0.02, 0.33)  # of the image, and the ratio of width to height: Zhong et al. 2020
+# Zhong et al. 2020, with torchvision's area, as a fraction of the image, ratio of width to height, and number of tries.
+ERASED_AREA = (0.02, 0.33)
 ERASED_RATIO = (0.3, 3.3)
 ERASING_TRIES = 10
 
@@ -81,7 +85,8 @@ ERASING_TRIES = 10
 def rand_augment(
     pixels: np.ndarray, draw: Sequence[float], count: int, magnitude: float, deviation: float
 ) -> np.ndarray:
-    """`count` operations, one after the other, each chosen at random and left out half of the time, as in timm.
+    """`count` operations, one after the other, each chosen at random and left out half of the time, as in timm (which
+    also draws whether to interpolate linearly or by cubics).
 
     `magnitude`: 0 to 10, to which each operation adds a normal deviate of this `deviation`.
     """

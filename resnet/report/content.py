@@ -98,7 +98,8 @@ def _course(results: Results) -> Course | None:
         return None
     recipe = results.run.recipe
     is_mixed = bool(recipe.augmentation.mixup or recipe.augmentation.cutmix)
-    return course_of(results.log, recipe.training, results.log_has_changed, is_mixed)
+    has_best = "best.safetensors" in results.stages["train"]["outputs"]
+    return course_of(results.log, recipe.training, results.log_has_changed, is_mixed, has_best)
 
 
 def as_json(content: Content) -> str:

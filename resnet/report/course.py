@@ -43,7 +43,7 @@ class Curve:
 
 
 def course_of(
-    log: LogLines, training: Training, log_has_changed: bool, are_images_mixed: bool = False
+    log: LogLines, training: Training, log_has_changed: bool, are_images_mixed: bool = False, has_best: bool = False
 ) -> Course | None:
     """None of a log without a line about training."""
     lines = [line for line in log if "loss" in line]
@@ -62,7 +62,7 @@ def course_of(
         slowest_wait=max(later) if later else None,
         unreadable_lines=log.unreadable,
         log_has_changed=log_has_changed,
-        sentences=_sentences(epochs, drops, are_images_mixed, training.keep_best),
+        sentences=_sentences(epochs, drops, are_images_mixed, has_best),
     )
 
 

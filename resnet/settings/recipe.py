@@ -65,6 +65,8 @@ class Recipe(Section):
             raise ValueError(
                 f"augmentation.scale_min ({self.augmentation.scale_min}) is less than model.image_size ({size})"
             )
+        if (self.augmentation.mixup or self.augmentation.cutmix) and self.training.replica_batch_size == 1:
+            raise ValueError("mixup and cutmix mix images of a replica: training.replica_batch_size must be 2 at least")
         if (first := self.training.first_image_size) > size:
             raise ValueError(f"training.first_image_size ({first}) is greater than model.image_size ({size})")
         if self.augmentation.crop == "pad" and self.augmentation.padding >= size:

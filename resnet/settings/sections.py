@@ -164,7 +164,11 @@ class Augmentation(Section):
         0.5, "randaugment: standard deviation of the strength, which is drawn for each operation.", "tenths", ge=0
     )
     erasing: float = setting(
-        0.0, "Probability that a random rectangle is covered (Zhong et al. 2020).", "fraction", ge=0, le=1
+        0.0,
+        "Probability that a random rectangle is covered (Zhong et al. 2020, as in torchvision).",
+        "fraction",
+        ge=0,
+        le=1,
     )
     mixup: float = setting(
         0.0,
@@ -331,6 +335,13 @@ class Training(Section):
         if (self.decay_kind == "lamb") != (self.optimizer == "lamb"):
             kinds = "lamb" if self.optimizer == "lamb" else "coupled or decoupled"
             raise ValueError(f'decay_kind: with optimizer = "{self.optimizer}" it is {kinds}')
+        if self.first_image_size and self.growing_epochs > self.epochs:
+            raise ValueError(
+                f"growing_epochs ({self.growing_epochs}) is more than epochs ({self.epochs}): images would never have "
+                "model.image_size"
+            )
+        if self.binary_threshold and self.loss != "binary":
+            raise ValueError('binary_threshold needs loss = "binary"')
         if self.binary_threshold and self.label_smoothing:
             raise ValueError("binary_threshold leaves nothing of label_smoothing: set one of them to 0")
         if self.freeze and not self.start_from:

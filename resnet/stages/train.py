@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -69,6 +70,17 @@ BEST = "best.safetensors"  # the weights of the epoch with the lowest validation
 BEGUN = "begun.json"  # in the stage's folder: see `resnet.ledger`
 
 
+class Actions(NamedTuple):
+    """What else happens: see `TrainingLoop.run`."""
+
+    on_epoch: OnStep = nothing
+    on_best: OnStep = nothing
+    lowest_error: float = math.inf
+
+
+NOTHING_ELSE = Actions()
+
+
 def main(run: Run, attempt: Attempt) -> None:
     """Build the pieces, train, and write the weights. Of several hosts, the chief does this."""
     with met(attempt.ledger) as meeting:
@@ -88,7 +100,7 @@ def main(run: Run, attempt: Attempt) -> None:
             if not first:
                 log.board.settings(run.recipe, run.name)
                 log.board.augmented(run.recipe, pieces.records)
-            train(run, meeting, pieces, checkpoints, log, first, *actions(run, attempt, pieces, log))
+            train(run, meeting, pieces, checkpoints, log, first, actions(run, attempt, pieces, log))
         finish(attempt, pieces, checkpoints, meeting.cluster.hosts)
         meeting.from_chief("finished")
 
@@ -203,8 +215,7 @@ def train(
     checkpoints: Checkpoints,
     log: TrainingLog,
     first: int,
-    on_epoch: OnStep = nothing,
-    on_best: OnStep = nothing,
+    actions: Actions = NOTHING_ELSE,
 ) -> None:
     """Train from the first step on, to the end of the schedule."""
     records, strategy, network, step, schedule = pieces
@@ -220,22 +231,28 @@ def train(
         pulse = Pulse(step.metrics, stacks, 60 * run.machine.step_minutes, meeting.request_stop)
         loop = TrainingLoop(run.recipe.training, schedule, step, validation, checkpoints, log, meeting, pulse, first)
         try:
-            loop.run(corrupt.reported(), on_epoch, on_best)
+            loop.run(corrupt.reported(), *actions)
         except NotFinite as error:
             raise UserError(explained(error, run, meeting, checkpoints)) from None
 
 
-def actions(run: Run, attempt: Attempt, pieces: Pieces, log: TrainingLog) -> tuple[OnStep, OnStep]:
-    """What the chief does after each epoch, and where the validation error is lower than ever."""
+def actions(run: Run, attempt: Attempt, pieces: Pieces, log: TrainingLog) -> Actions:
+    """What the chief does. The best weights are those since the first that were kept, should that be asked for late."""
+    best = attempt.folder / BEST
 
     def on_epoch(step: int) -> None:
         log.board.weights(step, pieces.network.named_variables())
         attempt.on_news()
 
     def on_best(step: int) -> None:
-        write_weights(attempt.folder / BEST, pieces.network, pieces.records.classes)
+        try:
+            write_weights(best, pieces.network, pieces.records.classes)
+        except OSError as error:
+            logger.warning("%s cannot be written (%s); training goes on", best, error.strerror)
 
-    return on_epoch, on_best if run.recipe.training.keep_best else nothing
+    if not run.recipe.training.keep_best:
+        return Actions(on_epoch)
+    return Actions(on_epoch, on_best, log.lowest_error if best.exists() else math.inf)
 
 
 def batches_between(
@@ -253,13 +270,15 @@ def finish(attempt: Attempt, pieces: Pieces, checkpoints: Checkpoints, hosts: in
     with pieces.step.averaged():
         weights = write_weights(attempt.folder / "weights.safetensors", network, pieces.records.classes)
     log, best = attempt.folder / "log.jsonl", attempt.folder / BEST
+    if not attempt.ledger.run.recipe.training.keep_best:
+        best.unlink(missing_ok=True)  # of a time when it was asked for
     facts: dict[str, Any] = {"started_from": checkpoints.started_from} if checkpoints.started_from else {}
     facts |= {"hosts": hosts} if hosts > 1 else {}
     at_once = pieces.step.replicas_at_once
     facts |= {"replicas_at_once": at_once} if at_once > 1 else {}
     attempt.finish(
         [weights],
-        byproducts=[path for path in (log, best) if path.exists()],  # a full disk may have had no room for the log
+        byproducts=[path for path in (log, best) if path.exists()],  # a full disk may have had no room for them
         gpu_memory=peak_gpu_memory(),
         devices=device_names(pieces.strategy) * hosts,
         seeds={"training.seed": attempt.ledger.run.recipe.training.seed},

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import summary_v2 as hyper_parameters
 
+from resnet.errors import UserError
 from resnet.loader.replay import shown_in_batch
 from resnet.records.shards import ShardedRecords
 from resnet.settings import Recipe
@@ -32,6 +33,7 @@ class Board:
             self._writer = tf.summary.create_file_writer(str(folder))
 
     def numbers(self, step: int, numbers: Mapping[str, float]) -> None:
+        """What a line of the log says."""
         with self._writing(step):
             for name, value in numbers.items():
                 tf.summary.scalar(name, value)
@@ -49,8 +51,12 @@ class Board:
 
     def augmented(self, recipe: Recipe, records: ShardedRecords) -> None:
         """The first images of the first batch, as the network sees them."""
+        try:
+            pixels = sheet(recipe, records)
+        except UserError:  # which the loader meets too, and says
+            return
         with self._writing(0):
-            tf.summary.image("augmented", sheet(recipe, records)[None])
+            tf.summary.image("augmented", pixels[None])
 
     def weights(self, step: int, variables: Mapping[str, tf.Variable]) -> None:
         """The distribution of each layer's weights."""

@@ -57,7 +57,7 @@ class TrainingLog:
 
     def write(self, step: int, **numbers: float) -> None:
         """Append a line, and the same numbers for TensorBoard."""
-        line = {"step": step} | {name: _short(value) for name, value in numbers.items()}
+        line = {"step": step} | {name: short(value) for name, value in numbers.items()}
         self._pending += json.dumps(line).encode() + b"\n"
         self._write_pending()
         self.board.numbers(step, numbers)
@@ -94,7 +94,7 @@ class NoLog(TrainingLog):
     """Of a host that leaves the writing to the chief, whose log says whether the last epoch `is_validated`."""
 
     def __init__(self, is_validated: bool):
-        self.is_validated, self.seconds_before, self.lowest_error = is_validated, 0.0, math.inf
+        self.is_validated, self.seconds_before = is_validated, 0.0
 
     def write(self, step: int, **numbers: float) -> None:
         pass
@@ -113,5 +113,6 @@ def _reason(error: OSError | tf.errors.OpError) -> str:
     return error.message.split("}} ")[-1].split(" [Op:")[0].split("\n")[0]
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """A number as the log has it."""
     return float(f"{value:.6g}")

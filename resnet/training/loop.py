@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from resnet.progress import Progress
 from resnet.settings import Training
 from resnet.training.checkpoints import Checkpoints
 from resnet.training.feed import Feed
-from resnet.training.log import TrainingLog
+from resnet.training.log import TrainingLog, short
 from resnet.training.meter import Meter
 from resnet.training.pulse import Pulse
 from resnet.training.schedule import Schedule
@@ -46,13 +47,20 @@ class TrainingLoop:
     pulse: Pulse
     done: int  # steps so far
 
-    def run(self, batches: Iterator[Batch], on_epoch: OnStep = nothing, on_best: OnStep = nothing) -> None:
+    def run(
+        self,
+        batches: Iterator[Batch],
+        on_epoch: OnStep = nothing,
+        on_best: OnStep = nothing,
+        lowest_error: float = math.inf,
+    ) -> None:
         """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if it is interrupted.
 
         `on_epoch` is called after each validation, when its line is in the log; `on_best` before that where the error
-        is lower than ever, while the network has the weights that were validated. Both get the steps so far.
+        is lower than `lowest_error` and than ever since, while the network has the weights that were validated. Both
+        get the steps so far.
         """
-        self._on_epoch, self._on_best, self._lowest_error = on_epoch, on_best, self.log.lowest_error
+        self._on_epoch, self._on_best, self._lowest_error = on_epoch, on_best, lowest_error
         self._first = first = self.done
         last, at_epoch_end = self.schedule.steps, self.schedule.is_epoch_end(self.done)
         is_validation_due = at_epoch_end and not self.log.is_validated  # it was interrupted
@@ -134,8 +142,8 @@ class TrainingLoop:
             raise KeyboardInterrupt
         with self.step.averaged():
             metrics = self.validation(self.pulse.beat)
-            if metrics["top1_error"] < self._lowest_error:
-                self._lowest_error = metrics["top1_error"]
+            if (error := short(metrics["top1_error"])) < self._lowest_error:
+                self._lowest_error = error
                 self._on_best(self.done)
         self._meter.write_validation(self.done, metrics)
         number, epoch = self.schedule.epochs_done(self.done), self._meter.end_epoch()

@@ -2,7 +2,7 @@
 
 What it promises:
 - the first step whose loss or gradients are not finite is known as soon as the device has done it, by its number;
-  in float16, a step that was skipped because its gradients overflowed is none;
+  in float16, one that was skipped because its gradients overflowed does not count;
 - where nothing ends within `limit` seconds, the stacks of all threads are written to a file and `on_stall` is called,
   so that training saves and stops if it still can. If it cannot, the process ends after GRACE_SECONDS, by itself, with
   EXIT_STALLED: the same command continues from the newest checkpoint. A process that was suspended is not stalled.
@@ -106,16 +106,20 @@ class Pulse:
                 return
 
     def _stall(self) -> None:
-        with contextlib.suppress(OSError), open(self._stacks, "w", encoding="utf-8") as file:
-            faulthandler.dump_traceback(file, all_threads=True)
         self._stalled = (
             f"no step ended within {time_text(self._limit)}; {self._stacks} says what each thread was doing. The same "
             "command continues from the newest checkpoint (the limit is step_minutes in luigi.cfg)"
         )
-        logger.warning("no step ended within %s: training saves and stops, if it can", time_text(self._limit))
         self._on_stall()
+        # From a thread of its own: the disk may be what hangs.
+        threading.Thread(target=self._write_stacks, name="stacks", daemon=True).start()
         if self._ended.wait(GRACE_SECONDS):
             return
         if not send_to_parent(error=self._stalled):
             print(f"error: {self._stalled}", file=sys.stderr, flush=True)
         os._exit(EXIT_STALLED)
+
+    def _write_stacks(self) -> None:
+        logger.warning("no step ended within %s: training saves and stops, if it can", time_text(self._limit))
+        with contextlib.suppress(OSError), open(self._stacks, "w", encoding="utf-8") as file:
+            faulthandler.dump_traceback(file, all_threads=True)

@@ -65,7 +65,7 @@ def test_an_error_of_opencv_about_memory_is_a_memory_error(monkeypatch):
 
 
 def test_a_memory_error_of_the_strict_decoder_is_passed_on(monkeypatch):
-    def fails(*_):
+    def fails(*_, **__):
         raise MemoryError("no room")
 
     monkeypatch.setattr("simplejpeg.decode_jpeg", fails)

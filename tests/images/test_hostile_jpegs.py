@@ -139,7 +139,7 @@ def test_a_jpeg_that_declares_too_many_pixels_is_unreadable():
 
 
 def test_a_jpeg_that_does_not_fit_into_memory_raises_memory_error(monkeypatch):
-    def decode_jpeg(*arguments: object) -> np.ndarray:
+    def decode_jpeg(*arguments: object, **options: object) -> np.ndarray:
         raise MemoryError("3 GB")
 
     monkeypatch.setattr("simplejpeg.decode_jpeg", decode_jpeg)

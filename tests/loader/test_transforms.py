@@ -9,7 +9,7 @@ from resnet.images.decoding import decode, png
 from resnet.images.regions import Box, IndexedJpeg, WholeImage, open_image
 from resnet.images.restarts import insert_restarts
 from resnet.loader import color
-from resnet.loader.random_streams import AUGMENTATION, DRAWS, draws
+from resnet.loader.random_streams import AUGMENTATION, DRAWS, POLICY, draws
 from resnet.loader.transforms import Augment, CenterCrop, Framing, resize, show
 from resnet.loader.views import X, Y
 from resnet.settings import Augmentation
@@ -168,3 +168,15 @@ def test_a_crop_of_more_than_twice_the_size_can_be_decoded_at_half_of_it(size, i
     assert asked == ([box] if is_half else [])
     difference = np.abs(plain.astype(int) - halved).mean()
     assert (0 < difference < 5) if is_half else difference == 0
+
+
+@pytest.mark.parametrize("policy", ["randaugment", "trivialaugment"])
+def test_a_policy_whose_operations_change_nothing_leaves_crop_flip_and_colour_as_they_were(policy, monkeypatch):
+    monkeypatch.setattr("resnet.loader.policies._done", lambda choice, magnitude, sign, pixels, fill: pixels)
+    settings = {"crop": "area", "flip": True, "color": True}
+    for position in range(5):
+        plain, changed = np.empty((2, 32, 32, 3), np.uint8)
+        drawn = [draws(0, 0, position, 1, stream).tolist()[0] for stream in (AUGMENTATION, POLICY)]
+        augment(**settings)(WholeImage(PHOTO), drawn[:1], plain)
+        augment(**settings, policy=policy)(WholeImage(PHOTO), drawn, changed)
+        np.testing.assert_array_equal(changed, plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -51,6 +52,9 @@ def test_where_no_step_ends_the_stacks_are_written_and_training_is_asked_to_stop
         assert asked.wait(30)
     with pytest.raises(Stalled, match=r"no step ended within 0 s; .*stacks.txt says what each thread was doing"):
         steps.require_progress()
+    steps._clock.join()
+    for thread in [one for one in threading.enumerate() if one.name == "stacks"]:
+        thread.join()
     assert "test_where_no_step_ends" in (tmp_path / "stacks.txt").read_text()
 
 
@@ -58,18 +62,33 @@ def test_whatever_ends_in_time_keeps_it_going(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(pulse_module.time, "monotonic", lambda: now[0])
     steps = pulse(tmp_path, limit=10.0, on_stall=lambda: pytest.fail("it was not stalled"))
-    looks = iter([6.0, 12.0, 18.0])
+    looks = iter([4.0, 8.0, 12.0, 16.0])
 
     def wait(seconds: float) -> bool:
-        """Six seconds pass, of which something ends in the middle."""
         now[0] = next(looks, math.inf)
-        steps.beat()
+        if now[0] == 8.0:
+            steps.beat()
         return now[0] == math.inf
 
     monkeypatch.setattr(steps._ended, "wait", wait)
     steps.beat()
     steps._watch_clock()
     steps.require_progress()
+
+
+def test_without_anything_that_ends_the_same_time_is_too_long(tmp_path, monkeypatch):
+    now, looks, asked = [0.0], iter([4.0, 8.0, 12.0, 16.0]), []
+    monkeypatch.setattr(pulse_module.time, "monotonic", lambda: now[0])
+    steps = pulse(tmp_path, limit=10.0, on_stall=lambda: asked.append(now[0]))
+
+    def wait(seconds: float) -> bool:
+        now[0] = next(looks, math.inf)
+        return now[0] == math.inf or bool(asked)
+
+    monkeypatch.setattr(steps._ended, "wait", wait)
+    steps.beat()
+    steps._watch_clock()
+    assert asked == [12.0]
 
 
 def test_a_process_that_was_suspended_is_not_stalled(tmp_path, monkeypatch):
@@ -87,6 +106,13 @@ def test_a_process_that_was_suspended_is_not_stalled(tmp_path, monkeypatch):
     steps.require_progress()
 
 
+def test_a_disk_that_hangs_does_not_keep_the_process_alive(tmp_path):
+    """Nobody reads the pipe in the place of the file for the stacks."""
+    os.mkfifo(tmp_path / "stacks.txt")
+    arguments = [sys.executable, "-c", STUCK, str(tmp_path / "stacks.txt")]
+    assert subprocess.run(arguments, capture_output=True, timeout=60).returncode == EXIT_STALLED
+
+
 STUCK = """
 import sys, time
 from pathlib import Path
@@ -98,7 +124,9 @@ with pulse.Pulse((), Path(sys.argv[1]), 0.1, lambda: None):
 
 
 def test_a_process_that_cannot_stop_by_itself_is_ended_with_a_code_that_means_try_again(tmp_path):
-    ended = subprocess.run([sys.executable, "-c", STUCK, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", STUCK, str(tmp_path / "stacks.txt")], capture_output=True, text=True, timeout=60
+    )
     assert ended.returncode == EXIT_STALLED == 75
     assert "error: no step ended within 0 s" in ended.stderr
     assert "The same command continues from the newest checkpoint" in ended.stderr
