@@ -44,7 +44,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def drawing_path(name: str) -> Path:
-    """Where the drawing goes. Raises UserError for a name that is no SVG's, or a folder that is not there."""
+    """Where the drawing goes. Raises UserError for a name without .svg, or a folder that is not there."""
     path = Path(name).expanduser().absolute()
     if path.suffix.lower() != ".svg":
         raise UserError(f"--out {name}: the drawing is an SVG file, so its name must end in .svg")

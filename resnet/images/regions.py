@@ -77,7 +77,7 @@ class IndexedJpeg:
 
     def region_at_half(self, box: Box) -> np.ndarray | None:
         """The rectangle at half its height and width, as libjpeg scales: from the low frequencies of each block. Its
-        edges are rounded outwards to even pixels. None of a few pixels only. Raises Unreadable."""
+        edges are rounded outwards to even pixels. None where it has only a few pixels. Raises Unreadable."""
         left, top, right, bottom = self._cover(box, scale=2)
         height = min(box.y + box.height + 2 * SPARE, self.height) - top * self._unit_height
         width = min(right * self._unit_width, self.width) - left * self._unit_width
