@@ -32,14 +32,6 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 1 + len(os.sched_getaffinity(0))
 
 
-LONGEST = ("test_hosts.py", "test_replicas.py", "test_train.py", "test_full_run.py", "test_existing_work.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest begin first, so that none is left alone at the end (with --no-loadscope-reorder)."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def signals_as_in_a_terminal() -> None:
     """What is started in the background or by nohup has SIGINT or SIGHUP ignored, and so has all that it starts."""
