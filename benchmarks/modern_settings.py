@@ -11,13 +11,11 @@ and the same sampling order in all arms.
 from __future__ import annotations
 
 import argparse
-import itertools
 import tempfile
-import time
 from pathlib import Path
 
 from machine import machine
-from small_trainings import TASKS, prepare, spread, train
+from small_trainings import TASKS, compare, prepare
 
 COSINE = ["training.schedule=cosine", "training.warmup_epochs=1"]
 SMOOTH = [*COSINE, "training.label_smoothing=0.1", "training.decayed=all but norms"]
@@ -41,16 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="modern-settings-") as folder:
         root = Path(folder)
         prepare(root, options.tasks, options.photographs)
-        for task, arm in itertools.product(options.tasks, options.arms):
-            errors = []
-            for seed in range(1, options.seeds + 1):
-                start = time.perf_counter()
-                name = f"{task}-{list(ARMS).index(arm)}-{seed}"
-                top1, _ = train(root, task, name, [*options.override, *ARMS[arm], f"training.seed={seed}"])
-                errors.append(top1)
-                seconds = time.perf_counter() - start
-                print(f"  {task}, {arm}, seed {seed}: {top1:.2f} % error after {seconds:.0f} s", flush=True)
-            print(f"{task}, {arm}: {spread(errors)}", flush=True)
+        compare(root, options.tasks, {arm: ARMS[arm] for arm in options.arms}, options.seeds, options.override)
 
 
 def _options() -> argparse.Namespace:

@@ -10,16 +10,12 @@ ResNet-18 is trained from scratch on crops of 64x64.
 from __future__ import annotations
 
 import argparse
-import itertools
 import tempfile
-import time
 from pathlib import Path
 
 from machine import machine
-from small_trainings import TASKS, prepare, spread, train
+from small_trainings import TASKS, compare, prepare
 from train_step import PRECISIONS
-
-from resnet.errors import UserError
 
 
 def main() -> None:
@@ -28,24 +24,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="precisions-") as folder:
         root = Path(folder)
         prepare(root, options.tasks, options.photographs)
-        for task, precision in itertools.product(options.tasks, options.precisions):
-            errors = []
-            for seed in range(1, options.seeds + 1):
-                settings = [f"training.precision={precision}", f"training.seed={seed}", *options.override]
-                start = time.perf_counter()
-                try:
-                    top1, skipped = train(root, task, f"{task}-{precision}-{seed}", settings)
-                except UserError as error:
-                    print(f"  {task}, {precision}, seed {seed} FAILED: {error}", flush=True)
-                    continue
-                errors.append(top1)
-                print(
-                    f"  {task}, {precision}, seed {seed}: {top1:.2f} % error after {time.perf_counter() - start:.0f} s"
-                    f"{f', {skipped} steps skipped' if precision == 'float16' else ''}",
-                    flush=True,
-                )
-            if errors:
-                print(f"{task}, {precision}: {spread(errors)}", flush=True)
+        arms = {precision: [f"training.precision={precision}"] for precision in options.precisions}
+        compare(root, options.tasks, arms, options.seeds, options.override)
 
 
 def _options() -> argparse.Namespace:

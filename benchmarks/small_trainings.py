@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fine_tuning import PRETRAINING, SMALL, photographs_of, write_images
 
+from resnet.errors import UserError
 from resnet.run import Run
 from resnet.stages import run_stage
 
@@ -38,6 +41,27 @@ def train(root: Path, task: str, name: str, settings: Sequence[str]) -> tuple[fl
     metrics = json.loads((run.stage_folder("evaluate") / "metrics.json").read_text())
     lines = map(json.loads, (run.stage_folder("train") / "log.jsonl").read_text().splitlines())
     return metrics["views"]["1-crop"]["top1_error"], int(sum(line.get("skipped_steps", 0) for line in lines))
+
+
+def compare(
+    root: Path, tasks: Sequence[str], arms: Mapping[str, Sequence[str]], seeds: int, settings: Sequence[str] = ()
+) -> None:
+    """Train each task with each arm's settings, and those of all, with so many seeds; print the errors."""
+    for task, (number, arm) in itertools.product(tasks, enumerate(arms)):
+        errors = []
+        for seed in range(1, seeds + 1):
+            start = time.perf_counter()
+            try:
+                own = [*settings, *arms[arm], f"training.seed={seed}"]
+                top1, skipped = train(root, task, f"{task}-{number}-{seed}", own)
+            except UserError as error:
+                print(f"  {task}, {arm}, seed {seed} FAILED: {error}", flush=True)
+                continue
+            errors.append(top1)
+            seconds, skips = time.perf_counter() - start, f", {skipped} steps skipped" if skipped else ""
+            print(f"  {task}, {arm}, seed {seed}: {top1:.2f} % error after {seconds:.0f} s{skips}", flush=True)
+        if errors:
+            print(f"{task}, {arm}: {spread(errors)}", flush=True)
 
 
 def spread(errors: Sequence[float]) -> str:

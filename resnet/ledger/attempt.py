@@ -61,12 +61,13 @@ class Attempt:
         if earlier:
             self._continue(earlier)
             displacing.displace_files(self.ledger, self._stage, earlier, find_changed(), "the images have changed")
-        if earlier and epochs:
+        if earlier and epochs and "end" in earlier:  # one that was only interrupted has nothing that was longer once
             self.begun["lengthened_from"] = [*earlier.get("lengthened_from", []), epochs]
-            self._set_aside(earlier, epochs)
         self.begun["attempt_start"] = _now()
         self.number = self.begun["attempts"]
         write_state(self.folder / "begun.json", self.begun)
+        if earlier and epochs:
+            self._set_aside(earlier, epochs)  # now that begun.json says what goes on
         (self.folder / "stage.json").unlink(missing_ok=True)
         (self.folder / displacing.STALE).unlink(missing_ok=True)
         if self._stage != "convert" or not self._run.stored_recipe.exists():

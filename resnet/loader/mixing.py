@@ -20,8 +20,6 @@ from resnet.loader.random_streams import MIXING, philox
 from resnet.loader.sampler import ALL, Share
 from resnet.settings import Recipe
 
-NUMBERS = 5  # of a mix
-
 
 @dataclass(frozen=True)
 class Mixer:
@@ -42,7 +40,7 @@ class Mixer:
         return cls(augmentation.mixup, augmentation.cutmix, training.seed, training.replicas, share)
 
     def __call__(self, step: int, size: int) -> np.ndarray:
-        """The mix of each replica, for images of `size` pixels: float32 [replicas, NUMBERS]."""
+        """The mix of each replica, for images of `size` pixels: float32 [replicas, 5]."""
         return np.array([self._mix(step, replica, size) for replica in self.share.rows(self.replicas)], np.float32)
 
     def _mix(self, step: int, replica: int, size: int) -> tuple[float, ...]:

@@ -66,6 +66,7 @@ ABORTS = (
     tf.errors.DeadlineExceededError,
     tf.errors.UnavailableError,
 )
+DRAWING_SECONDS = 120.0  # that the chief may take to draw a batch
 BEST = "best.safetensors"  # the weights of the epoch with the lowest validation error
 BEGUN = "begun.json"  # in the stage's folder: see `resnet.ledger`
 
@@ -97,8 +98,8 @@ def main(run: Run, attempt: Attempt) -> None:
             if meeting.cluster.hosts > 1:
                 meeting.from_chief([first, log.is_validated, sha256(attempt.folder / BEGUN)])
                 agree_on_state(meeting, checkpoints)
+            log.board.settings(run.recipe, run.name)
             if not first:
-                log.board.settings(run.recipe, run.name)
                 log.board.augmented(run.recipe, pieces.records)
             train(run, meeting, pieces, checkpoints, log, first, actions(run, attempt, pieces, log))
         finish(attempt, pieces, checkpoints, meeting.cluster.hosts)
@@ -186,7 +187,7 @@ def facts_of(ledger: Ledger, cluster: Cluster) -> dict[str, str]:
 def build(run: Run, meeting: Meeting) -> Pieces:
     """The recipe's network and training step, on the devices of the hosts."""
     records, training = ShardedRecords(run.records, "train"), run.recipe.training
-    require_trainable(records, ShardedRecords(run.records, "validation"), training)
+    require_trainable(records, ShardedRecords(run.records, "validation"), training, meeting.cluster.is_chief)
     training.require_even_shares(meeting.cluster.hosts)
     weights = class_weights(training, records.index["label"], len(records.classes))
     require_own_port(meeting.cluster)
@@ -202,7 +203,8 @@ def build(run: Run, meeting: Meeting) -> Pieces:
         network = network_of(run.recipe, len(records.classes))
         devices, wanted = strategy.num_replicas_in_sync, run.machine.replicas_at_once
         at_once = replicas_at_once(network, run.recipe.model.image_size, training, devices, gpu_memory, wanted)
-        look_at_memory(network, run.recipe.model.image_size, training, at_once, devices, gpu_memory())
+        if meeting.cluster.is_chief:
+            look_at_memory(network, run.recipe.model.image_size, training, at_once, devices, gpu_memory())
         mixer = Mixer.of(run.recipe, Share(meeting.cluster.rank, meeting.cluster.hosts))
         step = TrainStep(network, strategy, training, at_once, weights, mixer)
     return Pieces(records, strategy, network, step, Schedule(training, len(records)))
@@ -233,7 +235,9 @@ def train(
         try:
             loop.run(corrupt.reported(), *actions)
         except NotFinite as error:
-            raise UserError(explained(error, run, meeting, checkpoints)) from None
+            # The others wait for the chief, which draws: it would be ended if they left before.
+            said_by_chief = "" if meeting.cluster.is_chief else meeting.verdict(DRAWING_SECONDS)
+            raise UserError(said_by_chief or explained(error, run, meeting, checkpoints)) from None
 
 
 def actions(run: Run, attempt: Attempt, pieces: Pieces, log: TrainingLog) -> Actions:

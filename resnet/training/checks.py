@@ -21,8 +21,11 @@ MOST_BYTES_OF_PIXEL = 10_000  # of activations for each pixel of the input; ResN
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-def require_trainable(records: ShardedRecords, validation: ShardedRecords, training: Training) -> None:
-    """Raise UserError where a split has no images, or fewer than a batch; say which classes cannot be learned.
+def require_trainable(
+    records: ShardedRecords, validation: ShardedRecords, training: Training, speaks: bool = True
+) -> None:
+    """Raise UserError where a split has no images, or fewer than a batch; say which classes cannot be learned, unless
+    another host `speaks`.
 
     That labels are within the classes is looked at whenever records are opened.
     """
@@ -36,6 +39,8 @@ def require_trainable(records: ShardedRecords, validation: ShardedRecords, train
         )
     counts = np.bincount(records.index["label"], minlength=len(records.classes))
     wanted = np.bincount(validation.index["label"], minlength=len(records.classes))
+    if not speaks:
+        return
     if missing := [records.classes[label][1] for label in np.flatnonzero((counts == 0) & (wanted > 0))]:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
         logger.warning(
@@ -52,13 +57,13 @@ def look_at_memory(network: ResNet, image_size: int, training: Training, at_once
     sharing = 1 if gpu else devices
     if sharing * images * image_size**2 * MOST_BYTES_OF_PIXEL < available:
         return  # as nearly always: no graph need be made
-    state, activations = bytes_of_state(network), images * bytes_of_image(network, image_size)
+    state, activations = bytes_of_state(network, training), images * bytes_of_image(network, image_size)
     needed = sharing * (state + activations)
     if needed <= available:
         return
     logger.warning(
-        "a step needs about %.1f GB (%.1f GB for weights, momentum and gradients, %.1f GB for what %d images leave for "
-        "the backward pass%s), and the %s has %.1f GB: lower training.replica_batch_size, which changes the batch-norm "
+        "a step needs about %.1f GB (%.1f GB for weights, gradients and the optimizer, %.1f GB for what %d images leave "
+        "for the backward pass%s), and the %s has %.1f GB: lower training.replica_batch_size, which changes the batch-norm "
         "statistics, or set training.precision=bfloat16",
         needed / 1e9,
         state / 1e9,

@@ -41,14 +41,15 @@ def replicas_at_once(
         )
     if wanted or training.deterministic or replicas == 1 or not (available := memory()):
         return wanted or 1
-    room = USABLE * available - bytes_of_state(network)
+    room = USABLE * available - bytes_of_state(network, training)
     of_replica = training.replica_batch_size * bytes_of_image(network, image_size)
     return max((count for count in possible if count * of_replica <= room), default=1)
 
 
-def bytes_of_state(network: ResNet) -> int:
-    """Weights, momentum and gradients."""
-    return 3 * 4 * network.parameters
+def bytes_of_state(network: ResNet, training: Training) -> int:
+    """Weights, gradients, what the optimizer remembers of each weight, and their average."""
+    copies = 2 + (2 if training.optimizer == "lamb" else 1) + (1 if training.average else 0)
+    return copies * 4 * network.parameters
 
 
 def bytes_of_image(network: ResNet, image_size: int) -> int:

@@ -18,9 +18,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -41,13 +42,24 @@ class NotFinite(UserError):
         self.step = step
 
 
+class _Step(NamedTuple):
+    """A step that is running, or done."""
+
+    number: int  # counts from 1
+    learning_rate: float
+    metrics: tf.Tensor
+    is_read: threading.Event
+
+
 class Pulse:
     """A context manager. `names`: of what the steps return. `stacks`: a file for them. `limit`: seconds; 0: none."""
 
     def __init__(self, names: Sequence[str], stacks: Path, limit: float, on_stall: Callable[[], None]):
         self._names, self._stacks, self._limit, self._on_stall = names, stacks, limit, on_stall
-        self._reader = ThreadPoolExecutor(1, "pulse")
-        self._newest: Future[None] | None = None
+        self._steps: SimpleQueue[_Step | None] = SimpleQueue()
+        self._newest: _Step | None = None
+        # A daemon: it may wait for a device that never answers, and the process must end all the same.
+        self._reader = threading.Thread(target=self._read, name="pulse", daemon=True)
         self._found: NotFinite | None = None
         self._stalled = ""
         self._ended = threading.Event()
@@ -55,13 +67,14 @@ class Pulse:
 
     def __enter__(self) -> Pulse:
         self.beat()
+        self._reader.start()
         if self._limit:
             self._clock.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._steps.put(None)
 
     def beat(self) -> None:
         """Something has come to its end."""
@@ -69,13 +82,13 @@ class Pulse:
 
     def follow(self, step: int, learning_rate: float, metrics: tf.Tensor) -> None:
         """Look at what a step has found, when it is done. `step` counts from 1."""
-        self._newest = self._reader.submit(self._look, step, learning_rate, metrics)
+        self._newest = _Step(step, learning_rate, metrics, threading.Event())
+        self._steps.put(self._newest)
 
     def require_finite(self, *, all_steps: bool = False) -> None:
         """Raise NotFinite for what is known so far; with `all_steps`, wait for the steps that are not done yet."""
         if all_steps and self._newest:
-            with contextlib.suppress(tf.errors.OpError):  # whoever reads the step's results meets it too
-                self._newest.result()
+            self._newest.is_read.wait()
         if self._found:
             raise self._found
 
@@ -84,9 +97,15 @@ class Pulse:
         if self._stalled:
             raise Stalled(self._stalled)
 
-    def _look(self, step: int, learning_rate: float, metrics: tf.Tensor) -> None:
-        values = dict(zip(self._names, metrics.numpy().tolist(), strict=True))
-        self.beat()
+    def _read(self) -> None:
+        while step := self._steps.get():
+            with contextlib.suppress(tf.errors.OpError):  # whoever reads the step's results meets it too
+                values = dict(zip(self._names, step.metrics.numpy().tolist(), strict=True))
+                self.beat()
+                self._look(step.number, step.learning_rate, values)
+            step.is_read.set()
+
+    def _look(self, step: int, learning_rate: float, values: Mapping[str, float]) -> None:
         if self._found or values.get("skipped_steps"):
             return
         if not math.isfinite(values["loss"]):

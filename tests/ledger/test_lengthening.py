@@ -49,12 +49,32 @@ def test_an_interrupted_lengthening_goes_on_and_may_be_lengthened_again(short):
     longer = changed(short, "training.epochs=30")
     begin(longer, "train")
     assert begin(longer, "train").begun["lengthened_from"] == [20]
+    finish(longer, "train")
     assert begin(changed(short, "training.epochs=40"), "train").begun["lengthened_from"] == [20, 30]
 
 
-def test_a_process_that_ends_while_the_result_moves_away_can_lengthen_again(short):
-    (short.run.stage_folder("train") / "stage.json").unlink()
-    assert begin(changed(short, "training.epochs=30"), "train").begun["lengthened_from"] == [20]
+def test_a_process_that_ends_before_the_result_has_moved_away_can_lengthen_again(short, monkeypatch):
+    longer = changed(short, "training.epochs=30")
+
+    def killed(*_) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("resnet.ledger.displacing.move", killed)
+        with pytest.raises(SystemExit):
+            begin(longer, "train")
+    assert begin(longer, "train").begun["lengthened_from"] == [20]
+    assert not (short.run.stage_folder("train") / "stage.json").exists()
+    assert begin(longer, "train").begun["lengthened_from"] == [20]
+
+
+def test_an_interrupted_training_goes_on_with_more_epochs_and_was_never_shorter(short):
+    folder = short.run.stage_folder("train")
+    (folder / "stage.json").unlink()
+    attempt = begin(changed(short, "training.epochs=30"), "train")
+    assert "lengthened_from" not in attempt.begun
+    assert attempt.begun["attempts"] == 2
+    assert (folder / "checkpoints" / "step-00000100.safetensors").exists()
 
 
 def test_the_drops_after_its_end_may_change(short):

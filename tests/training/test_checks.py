@@ -54,13 +54,16 @@ def test_nothing_is_said_where_every_class_can_be_learned(caplog):
 def test_classes_without_a_training_image_are_named(caplog):
     require_trainable(Records(*[1] * 8), ALL, EIGHT)
     assert caplog.messages == ["no training image shows a, c, d, which validation asks for: they cannot be learned"]
+    caplog.clear()
+    require_trainable(Records(*[1] * 8), ALL, EIGHT, speaks=False)
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(("gpu", "devices", "factor"), [(True, 2, 1), (False, 2, 2), (False, 1, 1)])
 def test_a_step_that_needs_more_memory_than_there_is_is_said(gpu, devices, factor, monkeypatch, caplog):
     """A GPU has memory of its own; the devices of a CPU share it."""
     network = ResNet(20, 10)
-    needed = factor * (bytes_of_state(network) + 2 * 8 * bytes_of_image(network, 16))
+    needed = factor * (bytes_of_state(network, EIGHT) + 2 * 8 * bytes_of_image(network, 16))
     for missing in (0, 1):
         monkeypatch.setattr(checks, "bytes_of_machine", lambda missing=missing: needed - missing)
         look_at_memory(network, 16, EIGHT, 2, devices, (needed - missing) if gpu else 0)

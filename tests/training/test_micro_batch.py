@@ -21,7 +21,7 @@ def network() -> ResNet:
 
 
 def memory_for(network: ResNet, images: float) -> Callable[[], int]:
-    return lambda: int((bytes_of_state(network) + images * bytes_of_image(network, 16)) / 0.8)
+    return lambda: int((bytes_of_state(network, FREE) + images * bytes_of_image(network, 16)) / 0.8)
 
 
 @pytest.mark.parametrize(("images", "expected"), [(1, 1), (8.5, 1), (16.5, 2), (46, 4), (48.5, 6), (1000, 12)])
@@ -59,3 +59,11 @@ def test_an_image_takes_what_all_operations_on_it_leave():
 
     of_pixels, of_sums = 3, 2  # a cast, a product and a ReLU; the sum, and the function's result
     assert bytes_of_image(network, 16) == 4 * (of_pixels * 16 * 16 * 3 + of_sums)
+
+
+def test_lamb_and_an_average_remember_more_of_each_weight(network):
+    sizes = [
+        bytes_of_state(network, Training(**changes)) // (4 * network.parameters)
+        for changes in ({}, {"optimizer": "lamb", "decay_kind": "lamb"}, {"average": 0.9})
+    ]
+    assert sizes == [3, 4, 4]
