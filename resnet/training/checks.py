@@ -62,9 +62,9 @@ def look_at_memory(network: ResNet, image_size: int, training: Training, at_once
     if needed <= available:
         return
     logger.warning(
-        "a step needs about %.1f GB (%.1f GB for weights, gradients and the optimizer, %.1f GB for what %d images leave "
-        "for the backward pass%s), and the %s has %.1f GB: lower training.replica_batch_size, which changes the batch-norm "
-        "statistics, or set training.precision=bfloat16",
+        "a step needs about %.1f GB (%.1f GB for weights, gradients and the optimizer, %.1f GB for what %d images "
+        "leave for the backward pass%s), and the %s has %.1f GB: lower training.replica_batch_size, which changes the "
+        "batch-norm statistics, or set training.precision=bfloat16",
         needed / 1e9,
         state / 1e9,
         activations / 1e9,
