@@ -9,7 +9,8 @@ from resnet.images.decoding import decode, png
 from resnet.images.regions import Box, IndexedJpeg, WholeImage, open_image
 from resnet.images.restarts import insert_restarts
 from resnet.loader import color
-from resnet.loader.random_streams import AUGMENTATION, DRAWS, POLICY, draws
+from resnet.loader.policies import erase
+from resnet.loader.random_streams import AUGMENTATION, DRAWS, ERASING, POLICY, draws
 from resnet.loader.transforms import Augment, CenterCrop, Framing, resize, show
 from resnet.loader.views import X, Y
 from resnet.settings import Augmentation
@@ -180,3 +181,12 @@ def test_a_policy_whose_operations_change_nothing_leaves_crop_flip_and_colour_as
         augment(**settings)(WholeImage(PHOTO), drawn[:1], plain)
         augment(**settings, policy=policy)(WholeImage(PHOTO), drawn, changed)
         np.testing.assert_array_equal(changed, plain)
+
+
+def test_a_rectangle_is_erased_by_the_numbers_of_its_own_stream():
+    plain, covered = np.empty((2, 32, 32, 3), np.uint8)
+    drawn = [draws(0, 0, 3, 1, stream).tolist()[0] for stream in (AUGMENTATION, ERASING)]
+    augment(crop="area")(WholeImage(PHOTO), drawn[:1], plain)
+    augment(crop="area", erasing=1.0)(WholeImage(PHOTO), drawn, covered)
+    erase(plain, drawn[1], 1.0)
+    np.testing.assert_array_equal(covered, plain)
