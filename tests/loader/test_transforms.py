@@ -190,3 +190,16 @@ def test_a_rectangle_is_erased_by_the_numbers_of_its_own_stream():
     augment(crop="area", erasing=1.0)(WholeImage(PHOTO), drawn, covered)
     erase(plain, drawn[1], 1.0)
     np.testing.assert_array_equal(covered, plain)
+
+
+def test_a_smaller_pad_crop_shows_the_same_in_fewer_pixels():
+    square = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    for draw in draws(0, 0, 0, 20, AUGMENTATION):
+        whole, small = np.empty((32, 32, 3), np.uint8), np.empty((16, 16, 3), np.uint8)
+        transform = augment(32, crop="pad", padding=4)
+        transform(WholeImage(square), [draw], whole)
+        transform(WholeImage(square), [draw], small)
+        dx, dy = transform.framing(32, 32, 32, draw).shift
+        if dx % 2 == dy % 2 == 0:  # whole pixels of the small one too
+            averaged = whole.reshape(16, 2, 16, 2, 3).mean((1, 3))
+            assert np.abs(averaged - small).max() <= 1
