@@ -112,10 +112,12 @@ def _uri(image: np.ndarray) -> str:
 
 
 def seen_in_training(run: Run, names: Sequence[str]) -> Gallery:
-    """The first training images, exactly as the network gets them, but for mixup and CutMix. `names`: those of the classes, by label."""
+    """The first training images, exactly as the network gets them, but for mixup and CutMix. `names`: those of the
+    classes, by label."""
     records = ShardedRecords(run.records, "train")
     most = min(SEEN, max(SEEN_PIXELS // run.recipe.model.image_size**2, 1))
-    images, labels = [], []
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     steps = -(-most // run.recipe.training.batch_size)
     with training_batches(run.recipe, records, workers=1, first_step=0, last_step=steps) as loader:
         for batch in loader:

@@ -154,12 +154,15 @@ def test_the_frame_of_a_moved_image_reaches_beyond_it_in_its_own_pixels():
     assert Framing(Box(10, 20, 50, 40), (0, 0), False).frame(32) == (10, 20, 50, 40)
 
 
-@pytest.mark.parametrize(("size", "is_half"), [(40, True), (60, False)])
-def test_a_crop_of_more_than_twice_the_size_can_be_decoded_at_half_of_it(size, is_half, monkeypatch):
-    """A square crop of 100 pixels: 2.5 times 40, and 1.7 times 60."""
+@pytest.mark.parametrize(
+    ("size", "width", "height", "is_half"),
+    [(40, 100, 100, True), (60, 100, 100, False), (40, 70, 100, False), (40, 100, 70, False)],
+)
+def test_a_crop_of_more_than_twice_the_size_can_be_decoded_at_half_of_it(size, width, height, is_half, monkeypatch):
+    """100 pixels are 2.5 times 40, and 1.7 times 60; 70 are less than twice 40."""
     image = open_image(insert_restarts(photographs(1)[0][0]))
     assert isinstance(image, IndexedJpeg)
-    box, asked = Box(2, 4, 100, 100), []
+    box, asked = Box(2, 4, width, height), []
     whole = IndexedJpeg.region_at_half
     monkeypatch.setattr(IndexedJpeg, "region_at_half", lambda image, box: asked.append(box) or whole(image, box))
     plain, halved = np.empty((2, size, size, 3), np.uint8)

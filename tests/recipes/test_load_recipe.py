@@ -214,3 +214,11 @@ def test_one_value_for_a_list_is_shown_as_the_list_to_write():
         """such as ["10-crop"], but is '10-crop'"""
     )
     assert "such as" not in recipe_error("imagenet-resnet50", "training.epochs=many")
+
+
+def test_images_grow_evenly_in_whole_steps_until_they_are_as_large_as_the_networks_input():
+    growing = ["training.first_image_size=128", "training.growing_epochs=30", "training.growing_pixels=32"]
+    recipe = load_recipe("imagenet-resnet50", growing)[1]
+    sizes = [recipe.training_size(epoch) for epoch in (0, 9, 10, 19, 20, 29, 30, 119)]
+    assert sizes == [128, 128, 160, 160, 192, 192, 224, 224]
+    assert load_recipe("imagenet-resnet50")[1].training_size(0) == 224
