@@ -119,3 +119,19 @@ def test_it_is_said_why_a_training_cannot_be_lengthened(tmp_path, gone, why):
         (folder / "checkpoints" / "step-00000100.safetensors").write_text("state")
     with pytest.raises(UserError, match=why):
         require_discardable(ledger_in(tmp_path, *settings, "training.epochs=30"), "train")
+
+
+def test_a_fine_tuning_is_lengthened_although_the_weights_that_it_started_from_are_gone(tmp_path):
+    source = tmp_path / "source.safetensors"
+    source.write_text("trained weights")
+    settings = (*SHORT, f"training.start_from={source}")
+    ledger = ledger_in(tmp_path, *settings, recipe="finetune", data=tmp_path)
+    finish(ledger, "train")
+    checkpoints = ledger.run.stage_folder("train") / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "step-00000100.safetensors").write_text("state")
+    source.unlink()
+    ledger_in(tmp_path, *settings, "training.epochs=30", recipe="finetune", data=tmp_path).require_start()
+    other = ledger_in(tmp_path, *settings, "training.learning_rate=0.5", recipe="finetune", data=tmp_path)
+    with pytest.raises(UserError, match="cannot be read"):
+        other.require_start()
