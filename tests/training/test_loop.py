@@ -304,6 +304,7 @@ def test_gradients_that_are_not_finite_stop_training_at_their_step_and_nothing_o
     training = FakeTraining.__new__(FakeTraining)
     with pytest.raises(NotFinite, match=rf"the gradients became inf in step {step + 1}, at the learning rate 0\.1"):
         training.__init__(tmp_path, infinite_at=step)
+    assert training.events[-1] == f"step {step}"
     assert training.checkpoints == saved
 
 
