@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +15,32 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
 WIDTH, HEIGHT_OF_A_BAR, HEIGHT_OF_TITLE, HEIGHT_OF_TEXT = 9.0, 0.3, 0.3, 1.25  # inches of 100 pixels
+COLUMNS = 2
 CROPS = {"scale": "He et al.'s crops", "area": "crops of 8 to 100 %"}
 FILL = {OURS: "#d9480f", BY_HAND: "#f4b183", AS_SHIPPED: "#8da2b8"}
+Figures = dict[str, dict[str, Any]]  # of the pipelines, by name
+
 TEXT, MUTED = "#1f2328", "#59636e"
 
 
 def draw(reports: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the chart of reports of `input_pipeline.py`: a row of panels for each."""
+    """Write the chart of reports of `input_pipeline.py`: a panel for each table's column, in rows of COLUMNS."""
     mpl.rcParams.update({"font.family": "DejaVu Sans", "font.size": 10, "text.color": TEXT, "svg.hashsalt": "chart"})
-    rows = [(report["about"], compared(report)) for report in reports]
-    names = in_sequence([results for _, results in rows])
-    columns = max(len(results) for _, results in rows)
-    heights = [HEIGHT_OF_TITLE + HEIGHT_OF_A_BAR * len(names)] * len(rows)
-    height = sum(heights) + HEIGHT_OF_TEXT
-    figure, panels = plt.subplots(len(rows), columns, figsize=(WIDTH, height), sharex=True, sharey=True, squeeze=False)
-    for axes_of_row, (about, results) in zip(panels, rows, strict=True):
-        for axes in axes_of_row[len(results) :]:
-            axes.set_visible(False)
-        for axes, (kind, figures) in zip(axes_of_row, results.items(), strict=False):
-            draw_panel(axes, f"{CROPS[about['crop']]}, {about['size']}×{about['size']}, {kind}", figures, names)
-    all_figures = [one for _, results in rows for figures in results.values() for one in figures.values()]
-    panels[0, 0].set_xlim(0, 1.2 * max(max(one["rounds"]) for one in all_figures))  # room for the numbers
+    panels = dict(panel for report in reports for panel in panels_of(report))
+    names = in_sequence(list(panels.values()))
+    rows, columns = -(-len(panels) // COLUMNS), min(len(panels), COLUMNS)
+    height = rows * (HEIGHT_OF_TITLE + HEIGHT_OF_A_BAR * len(names)) + HEIGHT_OF_TEXT
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, height), sharex=True, sharey=True, squeeze=False)
+    for axes, (title, figures) in itertools.zip_longest(grid.flat, panels.items(), fillvalue=("", {})):
+        axes.set_visible(bool(figures))
+        draw_panel(axes, title, figures, names)
+    all_figures = [figure for figures in panels.values() for figure in figures.values()]
+    grid[0, 0].set_xlim(0, 1.2 * max(max(one["rounds"]) for one in all_figures))  # room for the numbers
     figure.subplots_adjust(
         left=0.295, right=0.985, top=1 - 0.87 / height, bottom=0.62 / height, wspace=0.04, hspace=0.14
     )
     figure.text(0.02, 1 - 0.3 / height, "Input pipelines: images/s", size=14, weight="bold", va="center")
-    figure.text(0.02, 0.3 / height, caption(rows[0][0]), size=8, color=MUTED, va="center", linespacing=1.4)
+    figure.text(0.02, 0.3 / height, caption(reports[0]["about"]), size=8, color=MUTED, va="center", linespacing=1.4)
     present = {one["kind"] for one in all_figures}
     handles = [Patch(color=fill, label=kind) for kind, fill in FILL.items() if kind in present]
     figure.legend(
@@ -50,23 +51,23 @@ def draw(reports: Sequence[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def compared(report: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """The figures that are drawn: not ceilings, and not variants with other pixels."""
-    return {
-        kind: {name: figure for name, figure in figures.items() if figure["kind"] in FILL}
-        for kind, figures in report["results"].items()
-    }
+def panels_of(report: dict[str, Any]) -> Iterator[tuple[str, Figures]]:
+    """Titles, and the figures that are drawn: not ceilings, and not variants with other pixels."""
+    about = report["about"]
+    for kind, figures in report["results"].items():
+        title = f"{CROPS[about['crop']]}, {about['size']}×{about['size']}, {kind}"
+        yield title, {name: figure for name, figure in figures.items() if figure["kind"] in FILL}
 
 
-def in_sequence(rows: Sequence[dict[str, dict[str, dict[str, Any]]]]) -> list[str]:
-    """This project first, then the fastest, by the last panel of the first row that has them."""
+def in_sequence(panels: Sequence[Figures]) -> list[str]:
+    """This project first, then the fastest, by the first panel that has them."""
     rates: dict[str, tuple[bool, float]] = {}
-    for figures in (figures for results in reversed(rows) for figures in results.values()):
+    for figures in reversed(panels):
         rates |= {name: (figure["kind"] == OURS, figure["rate"]) for name, figure in figures.items()}
     return sorted(rates, key=lambda name: rates[name], reverse=True)
 
 
-def draw_panel(axes: Axes, kind: str, figures: dict[str, dict[str, Any]], names: list[str]) -> None:
+def draw_panel(axes: Axes, title: str, figures: Figures, names: list[str]) -> None:
     """A bar for each pipeline, with whiskers from its slowest to its fastest round."""
     for row, name in enumerate(names):
         if name not in figures:
@@ -88,7 +89,7 @@ def draw_panel(axes: Axes, kind: str, figures: dict[str, dict[str, Any]], names:
         )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_title(kind, size=10, loc="left", pad=5, color=TEXT)
+    axes.set_title(title, size=10, loc="left", pad=5, color=TEXT)
     axes.patch.set_visible(False)
     axes.tick_params(axis="y", length=0, labelcolor=TEXT)
     axes.tick_params(axis="x", bottom=False, labelbottom=False)

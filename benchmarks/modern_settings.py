@@ -1,8 +1,9 @@
 """What the settings of newer recipes are worth on small data: errors with and without them, with several seeds each.
 
-    python benchmarks/modern_settings.py PHOTOGRAPH ...                     all tasks, 3 seeds
+    python benchmarks/modern_settings.py PHOTOGRAPH ...                     three tasks, 3 seeds
     python benchmarks/modern_settings.py --tasks fashion-mnist --override training.epochs=6
     python benchmarks/modern_settings.py --arms plain "cosine" --tasks photographs PHOTOGRAPH ...
+    python benchmarks/modern_settings.py --tasks folder --data FOLDER       of `benchmarks/cifar10.py`, for example
 
 An arm is a list of settings, which are added to the task's recipe. The same seed stands for the same initial weights
 and the same sampling order in all arms.
@@ -15,11 +16,12 @@ import tempfile
 from pathlib import Path
 
 from machine import machine
-from small_trainings import TASKS, compare, prepare
+from small_trainings import FOLDER, TASKS, compare, prepare
 
 COSINE = ["training.schedule=cosine", "training.warmup_epochs=1"]
 SMOOTH = [*COSINE, "training.label_smoothing=0.1", "training.decayed=all but norms"]
 AVERAGED = [*SMOOTH, "training.average=0.95", "training.zero_last_scale=true"]
+MORE_DECAY = [*AVERAGED, "training.weight_decay=5e-4"]
 ARMS = {
     "plain": [],
     "cosine": COSINE,
@@ -27,6 +29,10 @@ ARMS = {
     "modern": AVERAGED,
     "modern, mixup": [*AVERAGED, "augmentation.mixup=0.2"],
     "modern, CutMix and mixup": [*AVERAGED, "augmentation.mixup=0.2", "augmentation.cutmix=1.0"],
+    "modern, more decay": MORE_DECAY,
+    "modern, more decay, mixup": [*MORE_DECAY, "augmentation.mixup=0.2"],
+    "modern, more decay, CutMix and mixup": [*MORE_DECAY, "augmentation.mixup=0.2", "augmentation.cutmix=1.0"],
+    "modern, more decay, TrivialAugment": [*MORE_DECAY, "augmentation.policy=trivialaugment"],
     "modern, erasing": [*AVERAGED, "augmentation.erasing=0.25"],
     "modern, TrivialAugment": [*AVERAGED, "augmentation.policy=trivialaugment"],
     "half decoding": ["augmentation.half_decoding=true"],
@@ -38,14 +44,15 @@ def main() -> None:
     print(f"{facts['cores']} cores of {facts['cpu']}, Python {facts['python']}, load {facts['load']:.1f}", flush=True)
     with tempfile.TemporaryDirectory(prefix="modern-settings-") as folder:
         root = Path(folder)
-        prepare(root, options.tasks, options.photographs)
+        prepare(root, options.tasks, options.photographs, options.data)
         compare(root, options.tasks, {arm: ARMS[arm] for arm in options.arms}, options.seeds, options.override)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path, nargs="*")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--tasks", nargs="+", choices=(*TASKS, FOLDER), default=TASKS)
+    parser.add_argument("--data", type=Path, help="a folder of images, for the task 'folder'")
     parser.add_argument("--arms", nargs="+", choices=ARMS, metavar="ARM", default=["plain", "modern, mixup"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--override", action="append", default=[], help="of all recipes")

@@ -16,21 +16,30 @@ from resnet.run import Run
 from resnet.stages import run_stage
 
 TASKS = ("digits", "fashion-mnist", "photographs")
+FOLDER = "folder"  # a further one, on images of one's own
+SIZE_64 = ("model.image_size=64", "evaluation.shorter_side=64")  # of a ResNet-18, for images of a few dozen pixels
 CROPS = 100, 40  # of each photograph, for training and for validation
 
 
-def prepare(root: Path, tasks: Sequence[str], photographs: Sequence[Path]) -> None:
-    """Write what the tasks need: crops of three photographs and those given, each a class."""
+def prepare(root: Path, tasks: Sequence[str], photographs: Sequence[Path], data: Path | None = None) -> None:
+    """Write what the tasks need: crops of three photographs and those given, each a class; a link to other images."""
     if "photographs" in tasks:
         write_images(root / "images", photographs_of(photographs), *CROPS)
+    if FOLDER in tasks:
+        if data is None:
+            raise SystemExit(f"error: the task '{FOLDER}' needs images: --data FOLDER")
+        (root / "data").symlink_to(data.resolve())
 
 
 def train(root: Path, task: str, name: str, settings: Sequence[str]) -> tuple[float, int]:
     """Run every stage up to Evaluate; returns the top-1 error in percent, and how many steps were skipped.
 
-    Digits and Fashion-MNIST: the recipes of that name. Photographs: a ResNet-18 from scratch on crops of 64x64.
+    Digits and Fashion-MNIST: the recipes of that name. Photographs and images of a folder: `imagefolder`'s ResNet-18
+    from scratch at 64x64 pixels, for 8 epochs of photographs and for the recipe's of a folder.
     """
-    if task == "photographs":
+    if task == FOLDER:
+        run = Run.of("imagefolder", [*SIZE_64, *settings], name=name, artifacts=root / task, data=root / "data")
+    elif task == "photographs":
         run = Run.of(
             "imagefolder", [*SMALL, *PRETRAINING, *settings], name=name, artifacts=root / task, data=root / "images"
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,12 +40,13 @@ from resnet.provenance import code_digest, provenance
 from resnet.records.shards import ShardedRecords
 from resnet.run import Run
 from resnet.stages.pieces import Pieces, explained, opening_line
+from resnet.training.best_weights import BestWeights
 from resnet.training.checkpoints import Checkpoints, ChiefsCheckpoints
 from resnet.training.checks import look_at_memory, require_trainable
 from resnet.training.corrupt_records import CorruptRecords
 from resnet.training.interruption import Interruption
 from resnet.training.log import NoLog, TrainingLog
-from resnet.training.loop import OnStep, TrainingLoop, nothing
+from resnet.training.loop import OnStep, OnValidation, TrainingLoop, nothing
 from resnet.training.losses import class_weights
 from resnet.training.micro_batch import replicas_at_once
 from resnet.training.page_locking import page_locked
@@ -75,8 +75,7 @@ class Actions(NamedTuple):
     """What else happens: see `TrainingLoop.run`."""
 
     on_epoch: OnStep = nothing
-    on_best: OnStep = nothing
-    lowest_error: float = math.inf
+    on_validation: OnValidation = nothing
 
 
 NOTHING_ELSE = Actions()
@@ -241,22 +240,15 @@ def train(
 
 
 def actions(run: Run, attempt: Attempt, pieces: Pieces, log: TrainingLog) -> Actions:
-    """What the chief does. The best weights are those since the first that were kept, should that be asked for late."""
-    best = attempt.folder / BEST
+    """What the chief does."""
 
     def on_epoch(step: int) -> None:
         log.board.weights(step, pieces.network.named_variables())
         attempt.on_news()
 
-    def on_best(step: int) -> None:
-        try:
-            write_weights(best, pieces.network, pieces.records.classes)
-        except OSError as error:
-            logger.warning("%s cannot be written (%s); training goes on", best, error.strerror)
-
     if not run.recipe.training.keep_best:
         return Actions(on_epoch)
-    return Actions(on_epoch, on_best, log.lowest_error if best.exists() else math.inf)
+    return Actions(on_epoch, BestWeights(attempt.folder / BEST, pieces.network, pieces.records.classes).offer)
 
 
 def batches_between(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,8 +38,6 @@ class TrainingLog:
             self._replace(lines, kept)
         self.seconds_before = kept[-1]["seconds"] if kept else 0.0
         self.is_validated = any(line["step"] == steps_done and "validation_loss" in line for line in kept)
-        errors = [line["validation_top1_error"] for line in kept if "validation_top1_error" in line]
-        self.lowest_error = min(errors, default=math.inf)  # of the validations so far, in percent
         self.board = Board(folder / "tensorboard", self._without_stopping)
 
     def _replace(self, lines: LogLines, kept: list[dict[str, float]]) -> None:

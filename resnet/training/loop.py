@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from resnet.progress import Progress
 from resnet.settings import Training
 from resnet.training.checkpoints import Checkpoints
 from resnet.training.feed import Feed
-from resnet.training.log import TrainingLog, short
+from resnet.training.log import TrainingLog
 from resnet.training.meter import Meter
 from resnet.training.pulse import Pulse
 from resnet.training.schedule import Schedule
@@ -25,11 +24,12 @@ from resnet.training.watch import Watch
 logger = logging.getLogger(__name__)
 
 OnStep = Callable[[int], None]
+OnValidation = Callable[[int, float], None]
 
 LINE_SECONDS = 300.0  # between progress lines in a log file; each epoch has a line of its own
 
 
-def nothing(step: int) -> None:
+def nothing(*_: object) -> None:
     """What happens where nobody asks for more."""
 
 
@@ -47,20 +47,13 @@ class TrainingLoop:
     pulse: Pulse
     done: int  # steps so far
 
-    def run(
-        self,
-        batches: Iterator[Batch],
-        on_epoch: OnStep = nothing,
-        on_best: OnStep = nothing,
-        lowest_error: float = math.inf,
-    ) -> None:
+    def run(self, batches: Iterator[Batch], on_epoch: OnStep = nothing, on_validation: OnValidation = nothing) -> None:
         """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if it is interrupted.
 
-        `on_epoch` is called after each validation, when its line is in the log; `on_best` before that where the error
-        is lower than `lowest_error` and than ever since, while the network has the weights that were validated. Both
-        get the steps so far.
+        `on_epoch` is called after each validation, when its line is in the log; `on_validation` before that, while the
+        network has the weights that were validated, also with their top-1 error in percent. Both get the steps so far.
         """
-        self._on_epoch, self._on_best, self._lowest_error = on_epoch, on_best, lowest_error
+        self._on_epoch, self._on_validation = on_epoch, on_validation
         self._first = first = self.done
         last, at_epoch_end = self.schedule.steps, self.schedule.is_epoch_end(self.done)
         is_validation_due = at_epoch_end and not self.log.is_validated  # it was interrupted
@@ -142,9 +135,7 @@ class TrainingLoop:
             raise KeyboardInterrupt
         with self.step.averaged():
             metrics = self.validation(self.pulse.beat)
-            if (error := short(metrics["top1_error"])) < self._lowest_error:
-                self._lowest_error = error
-                self._on_best(self.done)
+            self._on_validation(self.done, metrics["top1_error"])
         self._meter.write_validation(self.done, metrics)
         number, epoch = self.schedule.epochs_done(self.done), self._meter.end_epoch()
         logger.info("%s", epoch_line(number, self.settings.epochs, epoch.loss, metrics))

@@ -93,7 +93,7 @@ class FakeTraining:
     ):
         self.events: list[str] = []
         self._infinite_at, self._errors = infinite_at, iter(errors)
-        self.best: list[int] = []
+        self.offered: list[tuple[int, float]] = []
         self.has_averages = False
         self.logged_at_fetch: dict[int, int] = {}  # lines of the log, when a batch was asked for
         self.validated_at_news: list[int] = []  # lines of validation in the log, whenever there was news
@@ -113,8 +113,7 @@ class FakeTraining:
             loop.run(
                 self.batches(range(done, schedule.steps)),
                 on_epoch=self.note_log,
-                on_best=self.note_best,
-                lowest_error=log.lowest_error,
+                on_validation=self.note_validation,
             )
 
     def batches(self, steps: range) -> Iterator[SimpleNamespace]:
@@ -132,9 +131,9 @@ class FakeTraining:
         self.note(f"step {batch}")
         return tf.constant([before + 1.0, 90.0, 50.0, math.inf if batch == self._infinite_at else 1.0])
 
-    def note_best(self, step: int) -> None:
+    def note_validation(self, step: int, error: float) -> None:
         assert self.has_averages  # the weights that were validated
-        self.best.append(step)
+        self.offered.append((step, error))
 
     def check(self) -> None:
         self.note("check")
@@ -308,17 +307,8 @@ def test_gradients_that_are_not_finite_stop_training_at_their_step_and_nothing_o
     assert training.checkpoints == saved
 
 
-@pytest.mark.parametrize(("errors", "best"), [((30.0, 20.0), [5, 10]), ((20.0, 20.0), [5]), ((20.0, 30.0), [5])])
-def test_the_weights_of_an_epoch_with_a_lower_error_than_ever_are_the_best(tmp_path, errors, best):
-    assert FakeTraining(tmp_path, errors=errors).best == best
-
-
-@pytest.mark.parametrize("error", [30.0, 20.0, 100 * 4 / 359])
-def test_the_lowest_error_before_an_interruption_counts(tmp_path, error):
-    """Also where the log has fewer digits of it."""
-    with pytest.raises(KeyboardInterrupt):
-        FakeTraining(tmp_path, errors=(min(error, 20.0),), interrupt_at="step 5")
-    assert FakeTraining(tmp_path, done=6, errors=(error,)).best == []
+def test_the_weights_that_were_validated_are_offered_with_their_error(tmp_path):
+    assert FakeTraining(tmp_path, errors=(30.0, 100 * 4 / 359)).offered == [(5, 30.0), (10, 100 * 4 / 359)]
 
 
 def test_a_training_that_stops_because_nothing_ends_has_saved_and_says_so(tmp_path, monkeypatch):

@@ -1,0 +1,34 @@
+"""Keeps the weights of the epoch with the lowest validation error, in a file that says which epoch that was."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnet.model.network import ResNet
+from resnet.weights.safetensors_files import write_weights
+from resnet.weights.safetensors_header import read_facts
+
+logger = logging.getLogger(__name__)
+
+ERROR = "validation_top1_error"  # in the facts of the file, in percent, as in the log
+
+
+class BestWeights:
+    """Replaces the file whenever an error is lower than the one that the file gives, also of an earlier attempt."""
+
+    def __init__(self, path: Path, network: ResNet, classes: Sequence[tuple[str, str]]):
+        self.path, self._network, self._classes = path, network, classes
+        self._lowest: float = read_facts(path).get(ERROR, math.inf)
+
+    def offer(self, step: int, error: float) -> None:
+        """Keep the network's weights if their error, in percent, is lower. A full disk does not stop training."""
+        if error >= self._lowest:
+            return
+        try:
+            write_weights(self.path, self._network, self._classes, step=step, **{ERROR: error})
+            self._lowest = error
+        except OSError as problem:
+            logger.warning("%s cannot be written (%s); training goes on", self.path, problem.strerror)
