@@ -189,7 +189,7 @@ def evaluated(photographs, picture, run_on, tmp_path_factory) -> Run:
         (root / "data" / "train" / folder.name).mkdir(parents=True)
         shutil.copy(folder / "0.jpg", root / "data" / "train" / folder.name)
     (root / "data" / "val").symlink_to(photographs)
-    small = ("model.depth=20", "model.image_size=24", "training.batch_size=16", "training.replica_batch_size=16")
+    small = ("model.depth=8", "model.image_size=24", "training.batch_size=16", "training.replica_batch_size=16")
     run = run_on(root / "data", root / "artifacts", *small)
     run_stage("convert", run)
     classes = read_classes(run.records)

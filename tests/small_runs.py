@@ -1,7 +1,7 @@
 """Settings of a run on photographs that takes seconds."""
 
 SMALL = (
-    "model.depth=20",
+    "model.depth=8",
     "model.image_size=16",
     "evaluation.shorter_side=20",
     "records.train_shards=2",

@@ -111,8 +111,10 @@ class Records(Section):
 class Model(Section):
     """The network."""
 
-    depth: Literal[18, 34, 50, 101, 152, 20, 32, 44, 56, 110] = setting(
-        50, "Layers with weights: 18 to 152 as for ImageNet, 20 to 110 (6n+2) as for CIFAR-10.", "layers"
+    depth: Literal[18, 34, 50, 101, 152, 8, 14, 20, 32, 44, 56, 110] = setting(
+        50,
+        "Layers with weights: 18 to 152 as for ImageNet, 8 to 110 (6n+2) as for CIFAR-10, published from 20 on.",
+        "layers",
     )
     image_size: int = setting(224, "Height and width of the network's input.", "pixels", ge=8)
     stride_in: Literal["1x1", "3x3"] = setting(

@@ -33,6 +33,7 @@ SETTINGS = (
     "training.epochs=2",
     "training.drop_epochs=[1]",
     "training.checkpoint_steps=4",
+    "model.depth=8",
     "model.image_size=16",
     "evaluation.shorter_side=16",
     "augmentation.padding=2",

@@ -21,7 +21,7 @@ from resnet.run import Machine, Run
 
 MADE = {  # depth of the network: the records that it sees, and the views, each with training's batch sizes
     50: ("many", {"1-crop": (1, 7, 256), "10-crop": (7,)}),  # here one image and several differ in the last bits
-    18: ("few", {"multi-scale": (7,)}),  # each device sees one image at a time, so any network will do
+    8: ("few", {"multi-scale": (7,)}),  # each device sees one image at a time, so any network will do
 }
 CLASSES = [(f"class{label}", "") for label in range(10)]
 

@@ -85,7 +85,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(run):
     assert all(source.startswith(("data:image/png;base64,", "data:image/webp;base64,")) for source in sources)
     assert (run / "report/figures/augmented.png").read_bytes().startswith(b"\x89PNG")
     assert (run / "report/figures/error.svg").read_text().startswith("<?xml")
-    assert "ResNet-20 on" in page
+    assert "ResNet-8 on" in page
 
 
 def test_the_links_of_the_report_lead_to_files_beside_it(run):

@@ -140,6 +140,7 @@ def test_one_host_of_a_real_training_is_the_chief_and_writes(luigi, tmp_path, mo
     (tmp_path / "luigi.cfg").write_text("[hosts]\nlauncher = local\ncount = 2\n")
     monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
     settings = [
+        "model.depth=8",
         "dataset.validation_fraction=0.9",
         "training.batch_size=32",
         "training.replica_batch_size=16",

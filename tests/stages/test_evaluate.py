@@ -31,7 +31,7 @@ DIGITS = list("0123456789")
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory) -> Ledger:
     """A digits run whose evaluation is done; training only wrote initial weights."""
-    overrides = ["model.image_size=16", "evaluation.shorter_side=20", "training.batch_size=20"]
+    overrides = ["model.depth=8", "model.image_size=16", "evaluation.shorter_side=20", "training.batch_size=20"]
     overrides += ["training.replica_batch_size=20", "batchnorm.batches=3", "evaluation.statistics_curve=true"]
     overrides.append('evaluation.views=["1-crop", "10-crop"]')
     artifacts = tmp_path_factory.mktemp("artifacts")

@@ -45,7 +45,7 @@ def artifacts(converted, run_in, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tuning") / "artifacts"
     shutil.copytree(converted.artifacts, folder)
     ledger = ledger_of(run_in(folder, settings=PLAIN, name="source"))
-    network, random = ResNet(20, 2, seed=3), np.random.default_rng(0)
+    network, random = ResNet(8, 2, seed=3), np.random.default_rng(0)
     for norm in network.norms:
         norm.mean.assign(random.normal(0, 0.1, norm.mean.shape))
         norm.variance.assign(random.uniform(0.5, 1.5, norm.variance.shape))

@@ -27,6 +27,7 @@ from resnet.weights.safetensors_files import read_tensors
 from resnet.weights.safetensors_header import read_facts
 
 OVERRIDES = (
+    "model.depth=8",
     "model.image_size=16",
     "evaluation.shorter_side=16",
     "training.epochs=3",
@@ -177,7 +178,7 @@ def test_statistics_are_averaged_over_images_mixed_as_in_training(photo_records,
 
 def test_stage_json_says_what_was_trained_and_what_it_took(artifacts):
     record = json.loads((artifacts / "runs/whole/train/stage.json").read_text())
-    assert record["parameters"] == 272_474  # of ResNet-20 for 10 classes
+    assert record["parameters"] == 78_042  # of ResNet-8 for 10 classes
     assert record["peak_memory"]["process"] > record["peak_memory"]["largest_worker"] > 20_000_000
 
 
@@ -247,7 +248,7 @@ def test_training_does_not_begin_on_a_full_disk(artifacts, monkeypatch, capsys):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**6))
     assert main(command("train", artifacts, "--run=full")[3:]) == 1
     message = capsys.readouterr().err
-    assert message.startswith("error: training needs 10 MB for checkpoints and weights in ")
+    assert message.startswith("error: training needs 3 MB for checkpoints and weights in ")
     assert "its disk has 1 MB free" in message
 
 

@@ -19,7 +19,7 @@ CLASSES = [("cat", "cat"), ("dog", "dog")]
 
 @pytest.fixture(scope="module")
 def network() -> ResNet:
-    return ResNet(20, 2)
+    return ResNet(8, 2)
 
 
 @pytest.fixture

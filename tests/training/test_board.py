@@ -15,6 +15,7 @@ from resnet.recipes import load_recipe
 from resnet.training.board import SHEET, Board, sheet
 
 SETTINGS = [
+    "model.depth=8",
     "model.image_size=16",
     "evaluation.shorter_side=16",
     "training.batch_size=16",
@@ -45,11 +46,11 @@ def test_the_settings_are_hyper_parameters(tmp_path):
 
 
 def test_each_layers_weights_are_a_histogram_and_its_statistics_are_not(tmp_path):
-    network, writer = ResNet(20, 10), board(tmp_path)
+    network, writer = ResNet(8, 10), board(tmp_path)
     writer.weights(7, network.named_variables())
     writer.close()
     tags = events(tmp_path).Tags()["tensors"]
-    assert len(tags) == sum(name.endswith("kernel") for name in network.named_variables()) > 20
+    assert len(tags) == sum(name.endswith("kernel") for name in network.named_variables()) > 9
     assert {"stem/conv/kernel", "classifier/kernel"} <= set(tags)
 
 

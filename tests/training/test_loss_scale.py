@@ -46,7 +46,7 @@ def test_the_scale_doubles_after_many_steps_without_overflow_up_to_a_limit(scale
 @pytest.fixture(scope="module")
 def step() -> TrainStep:
     with STRATEGY.scope():
-        network = ResNet(20, 10, precision="float16")
+        network = ResNet(8, 10, precision="float16")
         return TrainStep(network, STRATEGY, Training(batch_size=8, replica_batch_size=8, precision="float16"))
 
 

@@ -17,7 +17,7 @@ FREE = Training(batch_size=96, replica_batch_size=8, deterministic=False)  # 12 
 
 @pytest.fixture(scope="module")
 def network() -> ResNet:
-    return ResNet(20, 10)
+    return ResNet(8, 10)
 
 
 def memory_for(network: ResNet, images: float) -> Callable[[], int]:
@@ -49,7 +49,7 @@ def test_what_luigi_cfg_says_is_taken_or_refused(network):
 
 
 def test_half_the_bits_of_activations_take_about_half_the_memory(network):
-    share = bytes_of_image(ResNet(20, 10, precision="bfloat16"), 32) / bytes_of_image(network, 32)
+    share = bytes_of_image(ResNet(8, 10, precision="bfloat16"), 32) / bytes_of_image(network, 32)
     assert 0.45 < share < 0.6
 
 

@@ -21,7 +21,7 @@ BACKBONE = ["stem", "stage1", "stage2", "stage3"]
 @pytest.fixture(scope="module")
 def trained() -> ResNet:
     """A network whose every number is its own, statistics included."""
-    network = ResNet(20, len(PETS), seed=1)
+    network = ResNet(8, len(PETS), seed=1)
     random = np.random.default_rng(0)
     for variable in network.variables:
         variable.assign(random.uniform(0.5, 1.5, variable.shape).astype(np.float32))
@@ -48,7 +48,7 @@ def taken(network: ResNet, trained: ResNet) -> set[str]:
 )
 def test_a_network_for_the_same_classes_takes_every_layer(trained, tmp_path, theirs, ours, reason):
     source = read_source(write_weights(tmp_path / "weights.safetensors", trained, theirs))
-    network = ResNet(20, len(ours))
+    network = ResNet(8, len(ours))
     assert take_layers(source, network, ours) == ([*BACKBONE, "classifier"], [], reason)
     assert taken(network, trained) == {*BACKBONE, "classifier"}
 
@@ -63,7 +63,7 @@ def test_a_network_for_the_same_classes_takes_every_layer(trained, tmp_path, the
 )
 def test_a_network_for_other_classes_keeps_a_new_classifier(trained, tmp_path, ours, reason):
     source = read_source(write_weights(tmp_path / "weights.safetensors", trained, PETS))
-    network, new = ResNet(20, len(ours)), ResNet(20, len(ours))
+    network, new = ResNet(8, len(ours)), ResNet(8, len(ours))
     assert take_layers(source, network, ours) == (BACKBONE, ["classifier"], reason)
     for name in ("classifier/kernel", "classifier/bias"):
         assert np.array_equal(network.named_variables()[name], new.named_variables()[name])
@@ -86,7 +86,7 @@ class Tuning:
     def __init__(self):
         self.strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
         with self.strategy.scope():
-            self.network = ResNet(20, 8)
+            self.network = ResNet(8, 8)
             self.step = TrainStep(self.network, self.strategy, Training(batch_size=16, replica_batch_size=16))
         self.changing = [*self.network.variables, *self.step.state.values()]
         self._initial = [variable.numpy() for variable in self.changing]

@@ -22,7 +22,7 @@ def steps() -> dict:
     training = Training(batch_size=8, replica_batch_size=8, weight_decay=0.01)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     with strategy.scope():
-        network = ResNet(20, 10)
+        network = ResNet(8, 10)
         step = TrainStep(network, strategy, training)
     seen = {"training": training, "gradients": [], "weights": [], "statistics": []}
 
@@ -64,7 +64,7 @@ def test_a_step_moves_the_weights_by_the_clipped_gradients():
     for clip_norm in (0.0, 0.1):
         strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
         with strategy.scope():
-            network = ResNet(20, 10)
+            network = ResNet(8, 10)
             training = Training(batch_size=8, replica_batch_size=8, weight_decay=0.0, clip_norm=clip_norm)
             step = TrainStep(network, strategy, training)
         before = [variable.numpy() for variable in network.trainable_variables]
@@ -109,7 +109,7 @@ def test_frozen_layers_keep_every_bit_and_have_no_momentum():
     training = Training(batch_size=8, replica_batch_size=8, start_from="weights.pth", freeze=["stem", "stage1"])
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     with strategy.scope():
-        network = ResNet(20, 10, frozen=training.freeze)
+        network = ResNet(8, 10, frozen=training.freeze)
         step = TrainStep(network, strategy, training)
     before = {name: variable.numpy() for name, variable in network.named_variables().items()}
     for _ in range(2):
@@ -127,7 +127,7 @@ def test_a_device_without_enough_memory_is_one_message(moment, monkeypatch):
 
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     with strategy.scope():
-        step = TrainStep(ResNet(20, 10), strategy, Training(batch_size=8, replica_batch_size=8))
+        step = TrainStep(ResNet(8, 10), strategy, Training(batch_size=8, replica_batch_size=8))
     if moment == "place":
         monkeypatch.setattr("resnet.training.step.share", refuse)
     else:
