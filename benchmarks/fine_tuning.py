@@ -60,15 +60,17 @@ def main() -> None:
             print(f"    from scratch {shown(scratch)}")
 
 
-def write_images(root: Path, photographs: dict[str, np.ndarray], train: int, validation: int) -> None:
-    """A folder for `--data`: that many crops of each photograph for either split, as PNG files."""
+def write_images(
+    root: Path, photographs: dict[str, np.ndarray], train: int, validation: int, suffix: str = ".png"
+) -> None:
+    """A folder for `--data`: that many crops of each photograph for either split, as files of this kind."""
     random = np.random.default_rng(0)
     for name, pixels in photographs.items():
         for first, (split, count) in enumerate((("train", train), ("val", validation))):
             (root / split / name).mkdir(parents=True)
             for i in range(count):
                 crop = crop_of(pixels, 2 * int(random.integers(STRIPS // 2)) + first, random)
-                cv2.imwrite(str(root / split / name / f"{i:04d}.png"), crop)
+                cv2.imwrite(str(root / split / name / f"{i:04d}{suffix}"), crop)
 
 
 def crop_of(pixels: np.ndarray, strip: int, random: np.random.Generator) -> np.ndarray:

@@ -44,7 +44,7 @@ def main() -> None:
     print(f"{facts['cores']} cores of {facts['cpu']}, Python {facts['python']}, load {facts['load']:.1f}", flush=True)
     with tempfile.TemporaryDirectory(prefix="modern-settings-") as folder:
         root = Path(folder)
-        prepare(root, options.tasks, options.photographs, options.data)
+        prepare(root, options.tasks, options.photographs, options.data, suffix=".jpg")  # for half decoding
         compare(root, options.tasks, {arm: ARMS[arm] for arm in options.arms}, options.seeds, options.override)
 
 

@@ -21,10 +21,13 @@ SIZE_64 = ("model.image_size=64", "evaluation.shorter_side=64")  # of a ResNet-1
 CROPS = 100, 40  # of each photograph, for training and for validation
 
 
-def prepare(root: Path, tasks: Sequence[str], photographs: Sequence[Path], data: Path | None = None) -> None:
-    """Write what the tasks need: crops of three photographs and those given, each a class; a link to other images."""
+def prepare(
+    root: Path, tasks: Sequence[str], photographs: Sequence[Path], data: Path | None = None, suffix: str = ".png"
+) -> None:
+    """Write what the tasks need: crops of three photographs and those given, each a class, as files of the kind
+    `suffix`; a link to other images."""
     if "photographs" in tasks:
-        write_images(root / "images", photographs_of(photographs), *CROPS)
+        write_images(root / "images", photographs_of(photographs), *CROPS, suffix)
     if FOLDER in tasks:
         if data is None:
             raise SystemExit(f"error: the task '{FOLDER}' needs images: --data FOLDER")

@@ -15,6 +15,7 @@ from resnet.files import make_folder
 
 logger = logging.getLogger(__name__)
 
+LOCK = ".lock"  # in a folder that is or was locked
 LOG_WAIT_SECONDS = 2.0  # seconds of waiting for another process
 
 
@@ -26,7 +27,7 @@ def locked(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator
     that it waits. Then raises LockedElsewhere, with the process id of the one that has the exclusive lock.
     """
     make_folder(folder)
-    path = folder / ".lock"
+    path = folder / LOCK
     try:
         mode = os.O_RDONLY if shared else os.O_RDWR  # this user may only be able to read the records
         descriptor = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -53,7 +54,7 @@ def is_locked(folder: Path) -> bool:
     this only of folders that are locked with a `wait`. False where it cannot be found out.
     """
     try:
-        descriptor = _open_existing(folder / ".lock")
+        descriptor = _open_existing(folder / LOCK)
     except OSError:
         return False
     try:

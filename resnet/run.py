@@ -216,7 +216,8 @@ class _Stored:
                 return ""
         except UserError:  # the overrides fit this run's recipe, and not a new run's
             pass
-        return f"run {self.folder.name} goes on with its own recipe, {self.recipe}"
+        changed = f", and {', '.join(overrides)}" if overrides else ""
+        return f"run {self.folder.name} goes on with its own recipe, {self.recipe}{changed}"
 
 
 def is_weights_file(start_from: str) -> bool:

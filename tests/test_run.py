@@ -58,8 +58,9 @@ def test_a_run_that_exists_goes_on_with_its_own_recipe_and_data_where_none_are_g
 
 
 def test_overrides_change_the_stored_recipe(stored, tmp_path):
-    changed = Run.of(overrides=["batchnorm.batches=3"], name="mine", artifacts=tmp_path).recipe
-    assert (changed.batchnorm.batches, changed.training.epochs) == (3, 3)
+    changed = Run.of(overrides=["batchnorm.batches=3"], name="mine", artifacts=tmp_path)
+    assert (changed.recipe.batchnorm.batches, changed.recipe.training.epochs) == (3, 3)
+    assert changed.note.endswith("/runs/mine/recipe.toml, and batchnorm.batches=3")
 
 
 def test_a_recipe_that_is_given_counts_and_the_data_folder_stays(stored, tmp_path):
@@ -105,7 +106,7 @@ def test_a_stored_setting_that_does_not_exist_any_more_is_left_out_with_a_warnin
 
 
 def test_a_stored_recipe_with_another_byte_is_not_used_unless_it_is_given(stored, tmp_path):
-    stored.stored_recipe.write_text(stored.stored_recipe.read_text().replace("epochs = 3", "epochs = 2"))
+    stored.stored_recipe.write_text(stored.stored_recipe.read_text().replace("\nepochs = 3", "\nepochs = 2"))
     with pytest.raises(UserError, match=r"recipe\.toml is corrupt .* give `luigi` a recipe: this one with --recipe"):
         Run.of(name="mine", artifacts=tmp_path)
     assert Run.of(str(stored.stored_recipe), name="mine", artifacts=tmp_path).recipe.training.epochs == 2

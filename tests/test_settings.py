@@ -22,7 +22,10 @@ COUPLED = {
     "training.batch_size",
     "training.replica_batch_size",
     "training.warmup_epochs",
+    "training.average_steps",
     "training.first_image_size",
+    "training.growing_epochs",
+    "training.growing_pixels",
 }
 
 
@@ -284,14 +287,35 @@ def test_hosts_that_can_share_the_replicas_are_not_refused():
     [
         (["training.warmup_epochs=5", "training.epochs=5"], r"warmup_epochs \(5\) must be fewer than epochs \(5\)"),
         (["training.warmup_epochs=31"], "drop_epochs: 30 is within the warm-up of 31 epochs"),
-        (["training.final_learning_rate=0.2"], r"final_learning_rate \(0.2\) is greater than learning_rate \(0.1\)"),
-        (["training.optimizer=lamb"], 'decay_kind: with optimizer = "lamb" it is lamb'),
-        (["training.decay_kind=lamb"], 'decay_kind: with optimizer = "sgd" it is coupled or decoupled'),
+        (
+            ["training.schedule=cosine", "training.final_learning_rate=0.2"],
+            r"final_learning_rate \(0.2\) is greater than learning_rate \(0.1\)",
+        ),
+        (["training.optimizer=lamb"], 'decay_kind is "coupled": set it to "lamb", which optimizer = "lamb" needs'),
+        (["training.decay_kind=lamb"], 'decay_kind is "lamb": set it to "coupled" or "decoupled"'),
     ],
 )
 def test_settings_of_the_optimizer_that_do_not_go_together_are_refused(wrong, message):
     with pytest.raises(UserError, match=message):
         load_recipe("imagenet-resnet50", wrong)
+
+
+@pytest.mark.parametrize(
+    ("setting", "needed"),
+    [
+        ("warmup_factor=0.1", ["warmup_epochs=1"]),
+        ("final_learning_rate=0.001", ["schedule=cosine"]),
+        ("binary_threshold=0.2", ["loss=binary"]),
+        ("average_steps=5", ["average=0.9"]),
+        ("growing_epochs=5", ["first_image_size=128"]),
+        ("growing_pixels=8", ["first_image_size=128"]),
+    ],
+)
+def test_a_setting_that_has_no_effect_is_refused_with_the_one_that_it_needs(setting, needed):
+    message = rf"{setting.partition('=')[0]} has no effect without {needed[0].partition('=')[0]}"
+    with pytest.raises(UserError, match=message):
+        load_recipe("imagenet-resnet50", [f"training.{setting}"])
+    load_recipe("imagenet-resnet50", [f"training.{one}" for one in (setting, *needed)])
 
 
 def test_a_cosine_has_no_drops_and_may_warm_up_beyond_them():
@@ -306,9 +330,10 @@ def test_a_cosine_has_no_drops_and_may_warm_up_beyond_them():
             "[1,2,-3]",
             r"^recipe \S+ with training\.class_weights=\[1,2,-3\]: training\.class_weights\.2: it should be greater",
         ),
-        ("even", "training.class_weights: it should be 'none' or 'balanced', but is 'even'"),
+        ("even", "training.class_weights: it should be 'none' or 'balanced', or a list, but is 'even'$"),
     ],
 )
 def test_a_setting_of_two_forms_is_refused_by_the_form_that_it_has(value, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         load_recipe("digits", [f"training.class_weights={value}"])
+    assert len(str(caught.value).splitlines()) == 1

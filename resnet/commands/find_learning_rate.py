@@ -36,7 +36,7 @@ def main(options: argparse.Namespace) -> None:
     with reading(ledger, ["convert"]):
         ledger.require_inputs("train")  # again: they may have been made again meanwhile
         found = tested(ledger, options.steps)
-    drawing = drawn(found)
+    drawing = drawn(found, run.name)
     with atomic(out, "w") as file:
         file.write(drawing)
     print(f"find-learning-rate: {sentence(found)}")
@@ -78,17 +78,18 @@ def sentence(found: Found) -> str:
     last = found.points[-1]
     if found.suggested is None:
         return (
-            f"the loss did not fall at any learning rate from {FIRST:g} to {last.learning_rate:.2g}: look at images "
-            "and labels (python -m resnet batch)"
+            f"the loss did not fall clearly at any learning rate from {FIRST:g} to {last.learning_rate:.2g}, so none "
+            "is suggested: try more --steps, and a recipe that changes images less; if that is no better, "
+            "look at images and labels (python -m resnet batch)"
         )
     return (
-        f"the loss was lowest at {found.lowest:.2g}; a tenth of that is usually steady: "
+        f"the loss was lowest at {found.lowest:.2g}; about a tenth of that is usually steady: "
         f"training.learning_rate={found.suggested:g}"
     )
 
 
-def drawn(found: Found) -> str:
-    """The losses over the learning rates, as an SVG file."""
+def drawn(found: Found, run: str) -> str:
+    """The losses over the learning rates of a test of this run, as an SVG file."""
     from resnet.report.drawing import BLUE, GREY, ORANGE, drawn  # matplotlib takes a second
 
     points = [point for point in found.points if math.isfinite(point.loss)]
@@ -96,10 +97,12 @@ def drawn(found: Found) -> str:
 
     def draw(axes: Axes) -> None:
         tried = [point.learning_rate for point in points]
-        axes.plot(tried, [point.loss for point in points], ".", color=GREY, markersize=3)
-        axes.plot(tried, [point.smooth for point in points], color=BLUE)
+        axes.plot(tried, [point.loss for point in points], ".", color=GREY, markersize=3, label="of a step")
+        axes.plot(tried, [point.smooth for point in points], color=BLUE, label="moving mean")
         if found.suggested is not None:
-            axes.axvline(found.suggested, color=ORANGE, linestyle="--")
+            axes.axvline(found.suggested, color=ORANGE, linestyle="--", label=f"suggested: {found.suggested:g}")
+        axes.set_title(f"Range test of {run}", loc="left", parse_math=False)
+        axes.legend(loc="upper left")
         axes.set_xscale("log")
         axes.set_ylim(0, 2 * max(points[0].loss, lowest) if points else 1)
         axes.set_xlabel("learning rate")

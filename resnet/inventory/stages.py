@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from enum import Enum
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from resnet.errors import UserError
 from resnet.ledger.displacing import STALE
 from resnet.ledger.state_files import read_state
-from resnet.locks import is_locked
+from resnet.locks import LOCK, is_locked
 
 
 class State(str, Enum):
@@ -64,11 +65,21 @@ def read_stage(folder: Path) -> StageFacts:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted; none in one that is missing. Raises OSError for one that cannot be listed."""
+    """The folders in a folder that something has come of, sorted; none in one that is missing.
+
+    A stage that ends before it begins leaves a folder with its lock. Raises OSError for one that cannot be listed.
+    """
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not _has_only_a_lock(path))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _has_only_a_lock(folder: Path) -> bool:
+    try:
+        return os.listdir(folder) == [LOCK]
+    except OSError:  # that is a problem, which reading it will show
+        return False
 
 
 def number_at(record: Any, *keys: str) -> float | None:

@@ -16,6 +16,7 @@ from resnet.files import LEFTOVER, make_folder
 from resnet.ledger.ledger import Ledger
 from resnet.ledger.lengthening import lengthened_from, why_not_lengthened
 from resnet.ledger.state_files import read_state
+from resnet.locks import LOCK
 from resnet.progress import time_text
 from resnet.run import run_options
 from resnet.stage_table import STAGES, chain
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 GUARDED_SECONDS = 60.0
 NONE = -1.0  # seconds of work that may be displaced
 STALE = "stale.txt"  # beside a stage.json whose stage must run again
-NO_WORK = {".lock", "begun.json", "stage.json", STALE}
+NO_WORK = {LOCK, "begun.json", "stage.json", STALE}
 
 
 def require_discardable(ledger: Ledger, stage: str) -> None:
@@ -82,7 +83,7 @@ def require_displaceable(
 
 def _entries(folder: Path) -> list[Path]:
     """What a stage, or anybody, has left in its folder."""
-    return [entry for entry in sorted(folder.iterdir()) if entry.name != ".lock"]  # this very process has that one
+    return [entry for entry in sorted(folder.iterdir()) if entry.name != LOCK]  # this very process has that one
 
 
 def displace_files(ledger: Ledger, stage: str, earlier: dict[str, Any], files: Sequence[Path], why: str) -> None:
@@ -205,7 +206,7 @@ def _mark_downstream(ledger: Ledger, stage: str, earlier: dict[str, Any] | None,
         "They belong to what is there, not to what is beside this folder. Run the stage again to replace them.\n"
     )
     for folder, _ in _downstream(ledger, stage, (earlier or {}).get("digest")):
-        if (folder / "stage.json").exists():
+        if (folder / "stage.json").exists() and not (folder / STALE).exists():
             try:
                 (folder / STALE).write_text(text, encoding="utf-8", errors="surrogateescape")
                 logger.info("%s is stale: it depends on %s", folder, stage)

@@ -13,7 +13,7 @@ from resnet.checked_json import Corrupt
 from resnet.errors import UserError
 from resnet.files import sha256
 from resnet.ledger import starting_point
-from resnet.ledger.lengthening import lengthened_from
+from resnet.ledger.lengthening import lengthened_from, why_not_lengthened
 from resnet.ledger.starting_point import StartingPoint
 from resnet.ledger.state_files import read_state
 from resnet.run import Run
@@ -86,6 +86,8 @@ class Ledger:
         stale = ", ".join(differences[:SHOWN]) + more
         if stage == "convert" and not stale:
             stale = self._what_changed(done)
+        if stage == "train" and (why := why_not_lengthened(self, done)):
+            stale += f"; {why}, so it begins again"
         return stale or _missing_or_changed(self.run.stage_folder(stage), done["outputs"])
 
     def _why_unfinished(self, stage: str) -> str:
@@ -229,7 +231,9 @@ class Ledger:
             if needed == "convert" and self.record("convert")
             else ""
         )
-        raise UserError(f"{stage} depends on {needed}, which is incomplete: {reason}. Run {needed} first.{shared}")
+        task = STAGES[needed].title
+        first = f"Run it first: luigi --module pipeline {task}, with --local-scheduler and the same options."
+        raise UserError(f"{stage} depends on {needed}, which is incomplete: {reason}. {first}{shared}")
 
     def verify_inputs(self, stage: str) -> None:
         """Raise UserError, naming the file, where a stage would read a byte that is not as it was written.

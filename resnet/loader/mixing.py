@@ -55,6 +55,11 @@ class Mixer:
         return 1, *edges
 
 
+def is_cutmix(mix: np.ndarray) -> bool:
+    """Whether a mix is CutMix's, and not mixup's."""
+    return bool(mix[0] == 1)
+
+
 def kept(mix: np.ndarray, size: int) -> np.ndarray:
     """How much of itself an image keeps at each pixel: float32 [size, size]."""
     share, top, left, bottom, right = mix

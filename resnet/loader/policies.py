@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from resnet.images.regions import Box
 from resnet.loader import operations
 from resnet.loader.operations import Colour, Operation
 
@@ -26,6 +27,17 @@ class Choice(NamedTuple):
     operation: Operation
     strength: Strength
     is_signed: bool = True  # whether the magnitude may be negative
+
+
+class Change(NamedTuple):
+    """An operation that an image gets."""
+
+    operation: Operation
+    strength: float
+    fill: Colour  # where nothing of the image is left
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return self.operation(pixels, self.strength, self.fill)
 
 
 def times(most: float) -> Strength:
@@ -82,47 +94,52 @@ ERASED_RATIO = (0.3, 3.3)
 ERASING_TRIES = 10
 
 
-def rand_augment(
-    pixels: np.ndarray, draw: Sequence[float], count: int, magnitude: float, deviation: float
-) -> np.ndarray:
+def rand_augment(draw: Sequence[float], count: int, magnitude: float, deviation: float) -> list[Change]:
     """`count` operations, one after the other, each chosen at random and left out half of the time, as in timm (which
     also draws whether to interpolate linearly or by cubics).
 
     `magnitude`: 0 to 10, to which each operation adds a normal deviate of this `deviation`.
     """
+    changes = []
     for which, is_done, sign, deviate in zip(*(iter(draw[: 4 * count]),) * 4, strict=True):
         if is_done < 0.5:
             strength = magnitude + deviation * NormalDist().inv_cdf(max(deviate, 2.0**-54))
             choice = RAND_AUGMENT[int(which * len(RAND_AUGMENT))]
-            pixels = _done(choice, min(max(strength, 0.0), 10.0) / 10, sign, pixels, IMAGENET_MEAN)
-    return pixels
+            changes.append(_change(choice, min(max(strength, 0.0), 10.0) / 10, sign, IMAGENET_MEAN))
+    return changes
 
 
-def trivial_augment(pixels: np.ndarray, draw: Sequence[float]) -> np.ndarray:
+def trivial_augment(draw: Sequence[float]) -> list[Change]:
     """One operation, with any of the magnitudes."""
     which, magnitude, sign = draw[:3]
     choice = TRIVIAL_AUGMENT[int(which * len(TRIVIAL_AUGMENT))]
-    return _done(choice, int(magnitude * MAGNITUDES) / (MAGNITUDES - 1), sign, pixels, BLACK)
+    return [_change(choice, int(magnitude * MAGNITUDES) / (MAGNITUDES - 1), sign, BLACK)]
+
+
+def _change(choice: Choice, magnitude: float, sign: float, fill: Colour) -> Change:
+    """`sign`: a uniform number, which makes the magnitude negative half of the time, where it may be."""
+    signed = -magnitude if choice.is_signed and sign < 0.5 else magnitude
+    return Change(choice.operation, choice.strength(signed), fill)
 
 
 def erase(pixels: np.ndarray, draw: Sequence[float], probability: float) -> None:
     """Cover a random rectangle with ImageNet's mean colour, with this probability. It changes `pixels`."""
+    height, width = pixels.shape[:2]
+    if box := erased_box(height, width, draw, probability):
+        x, y, width, height = box
+        pixels[y : y + height, x : x + width] = IMAGENET_MEAN
+
+
+def erased_box(height: int, width: int, draw: Sequence[float], probability: float) -> Box | None:
+    """The rectangle that is erased from an image of this size; None for none."""
     happens, x, y, *tries = draw
     if happens >= probability:
-        return
-    height, width = pixels.shape[:2]
+        return None
     low, high = map(math.log, ERASED_RATIO)
     for area, ratio in zip(tries[0 : 2 * ERASING_TRIES : 2], tries[1 : 2 * ERASING_TRIES : 2], strict=True):
         target = height * width * (ERASED_AREA[0] + area * (ERASED_AREA[1] - ERASED_AREA[0]))
         aspect = math.exp(low + ratio * (high - low))
         w, h = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
         if w < width and h < height:
-            left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
-            pixels[top : top + h, left : left + w] = IMAGENET_MEAN
-            return
-
-
-def _done(choice: Choice, magnitude: float, sign: float, pixels: np.ndarray, fill: Colour) -> np.ndarray:
-    """`sign`: a uniform number, which makes the magnitude negative half of the time, where it may be."""
-    signed = -magnitude if choice.is_signed and sign < 0.5 else magnitude
-    return choice.operation(pixels, choice.strength(signed), fill)
+            return Box(int(x * (width - w + 1)), int(y * (height - h + 1)), w, h)
+    return None

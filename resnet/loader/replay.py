@@ -18,7 +18,7 @@ import numpy as np
 from resnet.errors import UserError
 from resnet.images.decoding import Unreadable
 from resnet.images.regions import StoredImage, open_image
-from resnet.loader.mixing import Mixer, kept
+from resnet.loader.mixing import Mixer, is_cutmix, kept
 from resnet.loader.random_streams import draws
 from resnet.loader.sampler import TrainingSampler
 from resnet.loader.transforms import Augment, Framing
@@ -43,8 +43,10 @@ class ShownImage(NamedTuple):
     image: StoredImage  # all of it
     framing: Framing
     pixels: np.ndarray  # as the network saw it, uint8 RGB [size, size, 3]
-    partner: int | None = None  # the row of the image that it is mixed with
+    changes: tuple[str, ...]  # by the policy and erasing, in words
     share: float = 1.0  # what its own label counts for
+    partner: ShownImage | None = None  # the image that it is mixed with
+    mixing: str = ""  # "mixup" or "CutMix"
 
 
 def shown_in_batch(
@@ -66,7 +68,8 @@ def shown_in_batch(
             share = kept(mix, len(one.pixels))
             blended = share[..., None] * one.pixels + (1 - share[..., None]) * partner.pixels
             pixels = np.rint(blended).astype(np.uint8)
-            yield one._replace(pixels=pixels, partner=partner.row, share=float(share.mean()))
+            mixing = "CutMix" if is_cutmix(mix) else "mixup"
+            yield one._replace(pixels=pixels, share=float(share.mean()), partner=partner, mixing=mixing)
 
 
 def _unmixed(recipe: Recipe, records: ShardedRecords, batch: int, corrupt: Sequence[str]) -> Iterator[ShownImage]:
@@ -91,6 +94,7 @@ def _unmixed(recipe: Recipe, records: ShardedRecords, batch: int, corrupt: Seque
                     image,
                     augment.framing(image.width, image.height, size, by_stream[0]),
                     pixels,
+                    tuple(augment.in_words(by_stream, size)),
                 )
                 row += 1
 

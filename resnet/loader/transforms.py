@@ -16,7 +16,7 @@ import numpy as np
 from resnet.images.regions import Box, StoredImage, open_image
 from resnet.loader.color import color_map
 from resnet.loader.pillow_resize import resize_and_crop, resize_box
-from resnet.loader.policies import erase, rand_augment, trivial_augment
+from resnet.loader.policies import Change, erase, erased_box, rand_augment, trivial_augment
 from resnet.loader.random_streams import AUGMENTATION, ERASING, POLICY
 from resnet.loader.views import LONGEST, area_box, center_box, corner_box, pad_shift, scale_box, scaled_size, whole_box
 
@@ -177,16 +177,26 @@ class Augment:
         if is_flipped:
             cv2.flip(plain, 1, dst=plain)
         if self.policy != "none":
-            plain[:] = self._by_policy(plain, by_stream[POLICY])
+            changed = plain
+            for change in self._changes(by_stream[POLICY]):
+                changed = change(changed)
+            plain[:] = changed
         if self.color:
             cv2.transform(plain, color_map(cv2.mean(plain)[:3], draw), dst=out)
         if self.erasing:
             erase(out, by_stream[ERASING], self.erasing)
 
-    def _by_policy(self, pixels: np.ndarray, draw: Sequence[float]) -> np.ndarray:
+    def _changes(self, draw: Sequence[float]) -> list[Change]:
         if self.policy == "trivialaugment":
-            return trivial_augment(pixels, draw)
-        return rand_augment(pixels, draw, self.operations, self.magnitude, self.magnitude_deviation)
+            return trivial_augment(draw)
+        return rand_augment(draw, self.operations, self.magnitude, self.magnitude_deviation)
+
+    def in_words(self, draws: Draws, size: int) -> list[str]:
+        """What the policy and erasing change of an image in an input of `size` pixels, one by one."""
+        by_stream = dict(zip(self.streams, draws, strict=True))
+        changes = self._changes(by_stream[POLICY]) if self.policy != "none" else []
+        is_erased = self.erasing and erased_box(size, size, by_stream[ERASING], self.erasing)
+        return [change.operation.__name__ for change in changes] + (["erased"] if is_erased else [])
 
     def framing(self, width: int, height: int, size: int, draw: Sequence[float]) -> Framing:
         """What is shown of an image of this width and height in an input of `size` pixels."""

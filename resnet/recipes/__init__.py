@@ -165,15 +165,15 @@ def _sentences(error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         parts = [str(part) for part in problem["loc"]]
         name = ".".join(part for part in parts if "[" not in part)  # pydantic's names of the forms that it may have
-        if (
-            len(name) < len(".".join(parts))
-            and problem["type"] == "literal_error"
-            and isinstance(problem["input"], list)
+        may_be_word_or_list = len(name) < len(".".join(parts))
+        if may_be_word_or_list and problem["type"] == (
+            "literal_error" if isinstance(problem["input"], list) else "list_type"
         ):
-            continue  # it has the form of a list: what is wrong with that is said
+            continue  # of a list, what is wrong with it is said; of anything else, which words there are
         if problem["type"] == "value_error":
             yield f"{name}: {problem['ctx']['error']}" if name else str(problem["ctx"]["error"])
         else:
             message = problem["msg"][0].lower() + problem["msg"][1:]
             form = f", such as [{json.dumps(problem['input'])}]" if problem["type"] == "list_type" else ""
+            form = ", or a list" if may_be_word_or_list and problem["type"] == "literal_error" else form
             yield f"{name}: {message.replace('input', 'it')}{form}, but is {problem['input']!r}"

@@ -44,8 +44,10 @@ TABLE = (
     "epoch",
     "position",
     "instead_of",
+    "changes",
+    "mixing",
     "mixed_with",
-    "share",
+    "own_share",
 )
 
 
@@ -94,13 +96,15 @@ def draw_batch(
 
 def _row(shown: ShownImage, records: ShardedRecords) -> Sequence[object]:
     """A row of the table. Labels are identifiers of classes; the frame is in pixels of the stored image; epochs count
-    from 1, places in the batch and in the epoch from 0."""
+    from 1, places in the batch and in the epoch from 0. An image has `own_share` of itself, and the rest of the one in
+    row `mixed_with`."""
     frame = [f"{value:g}" for value in shown.framing.frame(len(shown.pixels))]
     label = records.classes[shown.label][0]
     flipped, instead = int(shown.framing.is_flipped), _place(records, shown.instead_of)
     shard, offset = _place(records, shown.record).split(":")
     place = [shown.row, shown.filename, label, shard, offset, *frame, flipped, shown.epoch + 1, shown.position]
-    return [*place, instead, "" if shown.partner is None else shown.partner, f"{shown.share:.3g}"]
+    partner = "" if shown.partner is None else shown.partner.row
+    return [*place, instead, " ".join(shown.changes), shown.mixing, partner, f"{shown.share:.3g}"]
 
 
 def _place(records: ShardedRecords, record: int | None) -> str:
@@ -112,7 +116,7 @@ def _place(records: ShardedRecords, record: int | None) -> str:
 
 
 def _draw(images: Iterable[ShownImage], classes: Sequence[tuple[str, str]]) -> tuple[Image.Image, int]:
-    tiles = [_tile(shown, classes[shown.label][1]) for shown in images]
+    tiles = [_tile(shown, classes) for shown in images]
     width, height = tiles[0].size
     columns = min(COLUMNS, len(tiles))
     sheet = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * height), PAPER)
@@ -121,17 +125,32 @@ def _draw(images: Iterable[ShownImage], classes: Sequence[tuple[str, str]]) -> t
     return sheet, len(tiles)
 
 
-def _tile(shown: ShownImage, name: str) -> Image.Image:
+def _tile(shown: ShownImage, classes: Sequence[tuple[str, str]]) -> Image.Image:
     """An image as the network saw it, the whole image with the frame, and what there is to say."""
     tile = Image.new("RGB", (SIDE + WIDE + 3 * GAP, SIDE + LINES * LINE + 2 * GAP), PAPER)
     tile.paste(Image.fromarray(_scaled(shown.pixels, SIDE, SIDE)), (GAP, GAP))
     tile.paste(_whole(shown), (SIDE + 2 * GAP, GAP))
     pencil = ImageDraw.Draw(tile)
-    lines = (f"{shown.row}: {name}", shown.filename, _remark(shown))
+    lines = (f"{shown.row}: {_label(shown, classes)}", shown.filename, _remark(shown))
     for number, line in enumerate(lines):
         place = (GAP, SIDE + GAP + 2 + number * LINE)
         pencil.text(place, one_line(line, LETTERS), fill=FRAME if number == 2 else INK, font=_font())
     return tile
+
+
+def _label(shown: ShownImage, classes: Sequence[tuple[str, str]]) -> str:
+    """The name of the class; of a mixed image both, the greater share first."""
+    name = classes[shown.label][1]
+    if shown.partner is None or shown.share == 1:
+        return name
+    both = [(shown.share, name), (1 - shown.share, classes[shown.partner.label][1])]
+    return " + ".join(f"{_percent(share)} {name}" for share, name in sorted(both, key=lambda one: -one[0]))
+
+
+def _percent(share: float) -> str:
+    """Of a share that is neither nothing nor all."""
+    whole = round(100 * share)
+    return "<1 %" if whole == 0 else ">99 %" if whole == 100 else f"{whole} %"
 
 
 def _remark(shown: ShownImage) -> str:
@@ -140,11 +159,12 @@ def _remark(shown: ShownImage) -> str:
         parts.append("instead of a corrupt record")
     dx, dy = shown.framing.shift
     if dx or dy:
-        parts.append(f"moved {dx:+d}, {dy:+d} pixels")
+        parts.append(f"moved {dx:+d}, {dy:+d}")
     if shown.framing.is_flipped:
         parts.append("flipped")
+    parts += [change.replace("_", " ") for change in shown.changes]
     if shown.partner is not None and shown.share < 1:
-        parts.append(f"{100 * (1 - shown.share):.0f} % of image {shown.partner}")
+        parts.insert(0, f"{shown.mixing} with {shown.partner.row}")
     return ", ".join(parts)
 
 

@@ -136,7 +136,7 @@ def training_text(run: KnownRun) -> list[str]:
     epoch = min(training.epoch, epochs or training.epoch)
     took = time_text(training.seconds)
     if train.is_finished:
-        return [f"{epoch_text(epoch)} epochs in {took}"]
+        return [f"{epoch_text(epoch)} {'epoch' if epoch == 1 else 'epochs'} in {took}"]
     lines = [f"{epoch_text(epoch)} of {epochs or UNKNOWN} epochs in {took}"]
     if train.state is State.RUNNING and epochs and 0 < epoch < epochs:
         lines.append(f"about {time_text(training.seconds * (epochs / epoch - 1))} left")

@@ -319,6 +319,21 @@ class Training(Section):
     )
 
     @model_validator(mode="after")
+    def _none_is_without_effect(self) -> Training:
+        needs = {
+            "warmup_factor": (self.warmup_epochs > 0, "warmup_epochs"),
+            "final_learning_rate": (self.schedule == "cosine", 'schedule = "cosine"'),
+            "binary_threshold": (self.loss == "binary", 'loss = "binary"'),
+            "average_steps": (self.average > 0, "average"),
+            "growing_epochs": (self.first_image_size > 0, "first_image_size"),
+            "growing_pixels": (self.first_image_size > 0, "first_image_size"),
+        }
+        for name, (has_effect, need) in needs.items():
+            if not has_effect and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no effect without {need}: set {need} too, or leave {name} out")
+        return self
+
+    @model_validator(mode="after")
     def _replicas_share_the_batch_evenly(self) -> Training:
         if self.batch_size % self.replica_batch_size:
             raise ValueError(
@@ -335,15 +350,15 @@ class Training(Section):
                 f"final_learning_rate ({self.final_learning_rate}) is greater than learning_rate ({self.learning_rate})"
             )
         if (self.decay_kind == "lamb") != (self.optimizer == "lamb"):
-            kinds = "lamb" if self.optimizer == "lamb" else "coupled or decoupled"
-            raise ValueError(f'decay_kind: with optimizer = "{self.optimizer}" it is {kinds}')
+            kinds = '"lamb"' if self.optimizer == "lamb" else '"coupled" or "decoupled"'
+            raise ValueError(
+                f'decay_kind is "{self.decay_kind}": set it to {kinds}, which optimizer = "{self.optimizer}" needs'
+            )
         if self.first_image_size and self.growing_epochs > self.epochs:
             raise ValueError(
                 f"growing_epochs ({self.growing_epochs}) is more than epochs ({self.epochs}): images would never have "
                 "model.image_size"
             )
-        if self.binary_threshold and self.loss != "binary":
-            raise ValueError('binary_threshold needs loss = "binary"')
         if self.binary_threshold and self.label_smoothing:
             raise ValueError("binary_threshold leaves nothing of label_smoothing: set one of them to 0")
         if self.freeze and not self.start_from:

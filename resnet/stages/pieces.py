@@ -42,6 +42,7 @@ def opening_line(pieces: Pieces, hosts: int, first: int, lengthened_from: Sequen
     lines = [
         f"ResNet-{network.depth}, {network.parameters:,} weights; {len(pieces.records):,} images, {epochs}",
         ", ".join([f"{batch} images per step on {where}", *ways(settings, pieces.step)]),
+        learning_rates(settings),
     ]
     if network.frozen:
         lines.append(f"frozen: {', '.join(in_order(network.frozen))}")
@@ -58,6 +59,19 @@ def opening_line(pieces: Pieces, hosts: int, first: int, lengthened_from: Sequen
     if first:
         lines.append(f"resuming from step {first:,}")
     return "\n".join(f"train: {line}" for line in lines)
+
+
+def learning_rates(settings: Training) -> str:
+    """How the learning rate goes, as far as training does."""
+    drops = [str(epoch) for epoch in settings.drops if epoch < settings.epochs]
+    parts = [f"learning rate {settings.learning_rate:g}"]
+    if settings.warmup_epochs:
+        parts.append(f"{settings.warmup_epochs} {'epoch' if settings.warmup_epochs == 1 else 'epochs'} of warm-up")
+    if settings.schedule == "cosine":
+        parts.append(f"along a cosine to {settings.final_learning_rate:g}")
+    if drops:
+        parts.append(f"times {settings.drop_factor:g} after epoch {', '.join(drops)}")
+    return ", ".join(parts)
 
 
 def ways(settings: Training, step: TrainStep) -> list[str]:
@@ -78,7 +92,10 @@ def explained(error: NotFinite, run: Run, meeting: Meeting, checkpoints: Checkpo
     parts = [f"{error}.", f"The newest checkpoint is that of step {saved[-1]}." if saved else "There is no checkpoint."]
     if meeting.cluster.is_chief:
         parts.append(drawn(run, error.step, list(checkpoints.corrupt)))
-    parts.append("Lower training.learning_rate, or set training.clip_norm, and look at the images and labels.")
+    parts.append(
+        "Lower training.learning_rate or set training.clip_norm, with which training begins again; and look at the "
+        "images and labels, also of the steps before."
+    )
     if run.recipe.training.precision == "float16":
         parts.append("float16 ends at 65,504: try training.precision=bfloat16.")
     return " ".join(parts)
@@ -92,5 +109,5 @@ def drawn(run: Run, step: int, corrupt: Sequence[str]) -> str:
     try:
         made = draw_batch(run.recipe, ShardedRecords(run.records, "train"), step - 1, sheet, corrupt=corrupt)
     except (OSError, UserError) as error:
-        return f"Its images cannot be drawn: {error}."
-    return f"Its images: {made.sheet} shows {made.drawn} of {made.images}, {made.table} lists all."
+        return f"The images of step {step} cannot be drawn: {error}."
+    return f"The images of step {step}: {made.sheet} shows {made.drawn} of {made.images}, {made.table} lists all."

@@ -170,8 +170,9 @@ class TrainingLoop:
 
 
 def epoch_line(epoch: int, epochs: int, loss: float | None, validation: dict[str, float]) -> str:
-    """An epoch in a line of 80 columns. `loss` is the mean over its training batches; errors are in percent."""
-    training = f": loss {loss:.3f}" if loss is not None else ""
+    """An epoch in a line of 80 columns. `loss` is the mean over its training batches, None where training was resumed
+    within the epoch; errors are in percent."""
+    training = f": loss {loss:.3f}" if loss is not None else ", resumed"
     top1, top5 = validation["top1_error"], validation["top5_error"]
     scores = f"loss {validation['loss']:.3f}, error {top1:.2f} %, top-5 {top5:.2f} %"
     return f"epoch {epoch}/{epochs}{training}; validation: {scores}"

@@ -13,7 +13,9 @@ from resnet.training.step import TrainStep
 
 MEMORY = 0.9  # of the moving mean of the loss
 DIVERGED = 2.0  # times the lowest loss so far: nothing more is to be learned
-SHARE = 0.1  # of the rate with the lowest loss, where training is usually steady
+STEADY = 0.1  # of the rate with the lowest loss: there training is usually steady
+SETTLING = 10  # steps until the moving mean is one
+CLEAR = 2.0, 0.01  # standard deviations of the first losses, and their part, by which the loss must at least fall
 
 
 class Point(NamedTuple):
@@ -25,7 +27,7 @@ class Point(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the test says. `suggested`: None where the loss did not fall."""
+    """What the test says. `suggested`: None where the loss did not fall clearly."""
 
     points: list[Point]
     lowest: float | None  # the learning rate at which the loss was lowest
@@ -51,9 +53,17 @@ def range_test(
     finite = [point for point in points if math.isfinite(point.loss)]
     if len(finite) < 2:
         return Found(points, None, None)
-    lowest = min(finite, key=lambda point: point.smooth)
-    falls = lowest.smooth < finite[0].smooth and lowest is not finite[0]
-    return Found(points, lowest.learning_rate, _rounded(SHARE * lowest.learning_rate) if falls else None)
+    lowest = min(finite[min(SETTLING, len(finite) // 2) :], key=lambda point: point.smooth)
+    suggested = _rounded(STEADY * lowest.learning_rate)
+    is_found = _falls_clearly(finite, lowest.smooth) and suggested >= rates[0]
+    return Found(points, lowest.learning_rate, suggested if is_found else None)
+
+
+def _falls_clearly(points: list[Point], lowest: float) -> bool:
+    """Whether the lowest mean is below the first losses by more than those scatter: their rates change nothing yet."""
+    first = np.array([point.loss for point in points[: max(len(points) // 10, SETTLING // 2)]])
+    deviations, part = CLEAR
+    return bool(first.mean() - lowest > max(deviations * first.std(), part * first.mean()))
 
 
 def _losses(step: TrainStep, batches: Iterable[Batch], rates: list[float]) -> Iterator[tuple[float, float]]:

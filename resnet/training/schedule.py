@@ -38,7 +38,7 @@ class Schedule:
         In the warm-up it rises evenly from step to step, and the last of its steps has the whole learning rate. Then it
         drops, at the first step of each of `drop_epochs`, or follows half a cosine over the epochs that are left:
 
-            final + (initial - final) * (1 + cos(pi * share)) / 2
+            final + (initial - final) * (1 + cos(pi * passed)) / 2
         """
         training = self.training
         warmup = training.warmup_epochs * self.images / training.batch_size  # in steps; it may end within one
@@ -47,9 +47,9 @@ class Schedule:
             return training.learning_rate * (training.warmup_factor + (1 - training.warmup_factor) * risen)
         if training.schedule == "cosine":
             whole = training.epochs * self.images / training.batch_size
-            share = min(max(step - warmup, 0) / (whole - warmup), 1.0)
+            passed = min(max(step - warmup, 0) / (whole - warmup), 1.0)
             falls = training.learning_rate - training.final_learning_rate
-            return training.final_learning_rate + falls * (1 + math.cos(math.pi * share)) / 2
+            return training.final_learning_rate + falls * (1 + math.cos(math.pi * passed)) / 2
         drops = sum(self.epoch(step) >= epoch for epoch in training.drops)
         return training.learning_rate * training.drop_factor**drops
 

@@ -11,7 +11,10 @@ from resnet.__main__ import main
     ("arguments", "message"),
     [
         (["--steps=9"], "--steps must be at least 10"),
-        (["--recipe=digits"], "train depends on convert, which is incomplete: it has not run yet. Run convert first."),
+        (
+            ["--recipe=digits"],
+            "train depends on convert, which is incomplete: it has not run yet. Run it first: luigi --module pipeline ",
+        ),
         (["--recipe=digit"], "digits"),
     ],
 )

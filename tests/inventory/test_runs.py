@@ -12,6 +12,7 @@ from ledgers import begin, finish, ledger_in
 from resnet.inventory import read_inventory
 from resnet.inventory.runs import Score, StoredSettings
 from resnet.ledger.state_files import read_state, write_state
+from resnet.locks import locked
 from resnet.records.shards import write_classes
 
 SCORES = {"top1_error": 12.5, "top1_error_interval": [10.0, 15.0]}
@@ -28,6 +29,13 @@ def the_run(artifacts: Path):
 
 def test_an_artifacts_folder_that_is_missing_or_empty_has_nothing(tmp_path):
     assert read_inventory(tmp_path / "missing") == ([], [])
+    assert read_inventory(tmp_path) == ([], [])
+
+
+def test_a_folder_in_which_a_stage_ended_before_it_began_is_no_run_and_no_data_set(tmp_path):
+    for folder in (tmp_path / "runs" / "failed", tmp_path / "records" / "failed"):
+        with locked(folder):
+            assert os.listdir(folder)
     assert read_inventory(tmp_path) == ([], [])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ledgers import begin, finish, finish_all, ledger_in
 
@@ -117,8 +119,13 @@ def test_it_is_said_why_a_training_cannot_be_lengthened(tmp_path, gone, why):
     (folder / "checkpoints").mkdir()
     if not gone:
         (folder / "checkpoints" / "step-00000100.safetensors").write_text("state")
+    longer = ledger_in(tmp_path, *settings, "training.epochs=30")
+    assert re.fullmatch(
+        rf"training\.epochs was 20, now 30; it cannot be lengthened: .*{why}.*, so it begins again",
+        longer.why_incomplete("train"),
+    )
     with pytest.raises(UserError, match=why):
-        require_discardable(ledger_in(tmp_path, *settings, "training.epochs=30"), "train")
+        require_discardable(longer, "train")
 
 
 def test_a_fine_tuning_is_lengthened_although_the_weights_that_it_started_from_are_gone(tmp_path):

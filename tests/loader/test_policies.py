@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resnet.loader import policies
-from resnet.loader.policies import RAND_AUGMENT, TRIVIAL_AUGMENT, Choice, erase, rand_augment, trivial_augment
+from resnet.loader.policies import RAND_AUGMENT, TRIVIAL_AUGMENT, Change, Choice, erase, rand_augment, trivial_augment
 from resnet.loader.random_streams import ERASING, POLICY, draws
 
 IMAGE = np.full((50, 40, 3), 200, np.uint8)
@@ -31,9 +31,14 @@ def chosen(monkeypatch) -> list[tuple[str, float]]:
     return noted
 
 
+def done(changes: list[Change]) -> None:
+    for change in changes:
+        change(IMAGE)
+
+
 def test_rand_augment_chooses_evenly_and_leaves_out_half(chosen):
     for draw in draws(0, 0, 0, 6000, POLICY).tolist():
-        rand_augment(IMAGE, draw, 2, 6.0, 0.5)
+        done(rand_augment(draw, 2, 6.0, 0.5))
     counts = Counter(name for name, _ in chosen)
     assert set(counts) == {choice.operation.__name__ for choice in RAND_AUGMENT}
     np.testing.assert_allclose(list(counts.values()), 6000 / len(RAND_AUGMENT), rtol=0.2)
@@ -42,7 +47,7 @@ def test_rand_augment_chooses_evenly_and_leaves_out_half(chosen):
 def test_rand_augments_strengths_are_those_of_timm(chosen):
     """The numbers that timm's rand-m6-mstd0.5-inc1 makes of magnitude 6 +- 0.5."""
     for draw in draws(1, 0, 0, 6000, POLICY).tolist():
-        rand_augment(IMAGE, draw, 2, 6.0, 0.5)
+        done(rand_augment(draw, 2, 6.0, 0.5))
     found = {name: np.array([s for n, s in chosen if n == name]) for name, _ in chosen}
     for name, middle, deviation in (
         ("rotate", 18, 1.5),
@@ -60,7 +65,7 @@ def test_rand_augments_strengths_are_those_of_timm(chosen):
 
 def test_the_magnitude_stays_between_0_and_10(chosen):
     for draw in draws(0, 0, 0, 500, POLICY).tolist():
-        rand_augment(IMAGE, draw, 4, 9.0, 30.0)
+        done(rand_augment(draw, 4, 9.0, 30.0))
     degrees = [abs(strength) for name, strength in chosen if name == "rotate"]
     assert (min(degrees), max(degrees)) == (0, 30)
     factors = [strength for name, strength in chosen if name == "contrast"]
@@ -69,7 +74,7 @@ def test_the_magnitude_stays_between_0_and_10(chosen):
 
 def test_trivial_augment_makes_one_change_of_any_strength(chosen):
     for draw in draws(0, 0, 0, 9000, POLICY).tolist():
-        trivial_augment(IMAGE, draw)
+        done(trivial_augment(draw))
     counts = Counter(name for name, _ in chosen)
     assert sum(counts.values()) == 9000
     assert set(counts) == {choice.operation.__name__ for choice in TRIVIAL_AUGMENT}

@@ -72,10 +72,11 @@ def test_mixed_images_are_those_of_the_step(some_records):
         images = np.stack([one.pixels for one in plain])
         expected = mixed(tf.constant(images), tf.constant([one.label for one in plain]), tf.constant(mixes))
         assert np.abs(np.stack([one.pixels for one in shown]) - expected.images).max() <= 0.51
-        assert [shown[one.partner].label for one in shown] == expected.partners.numpy().tolist()
+        assert [one.partner.label for one in shown] == expected.partners.numpy().tolist()
         np.testing.assert_allclose([one.share for one in shown], expected.shares, atol=1e-6)
-        kinds |= {mix[0] == 1 for mix in mixes}
-    assert kinds == {True, False}
+        assert [one.partner.row for one in shown] == [3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10]
+        kinds |= {(one.mixing, mixes[one.row // 4][0] == 1) for one in shown}
+    assert kinds == {("CutMix", True), ("mixup", False)}
 
 
 def test_the_substitute_is_drawn_also_where_the_record_has_been_repaired_since(some_records):

@@ -9,7 +9,7 @@ from resnet.images.decoding import decode, png
 from resnet.images.regions import Box, IndexedJpeg, WholeImage, open_image
 from resnet.images.restarts import insert_restarts
 from resnet.loader import color
-from resnet.loader.policies import erase
+from resnet.loader.policies import RAND_AUGMENT, TRIVIAL_AUGMENT, Change, erase
 from resnet.loader.random_streams import AUGMENTATION, DRAWS, ERASING, POLICY, draws
 from resnet.loader.transforms import Augment, CenterCrop, Framing, resize, show
 from resnet.loader.views import X, Y
@@ -176,7 +176,7 @@ def test_a_crop_of_more_than_twice_the_size_can_be_decoded_at_half_of_it(size, w
 
 @pytest.mark.parametrize("policy", ["randaugment", "trivialaugment"])
 def test_a_policy_whose_operations_change_nothing_leaves_crop_flip_and_colour_as_they_were(policy, monkeypatch):
-    monkeypatch.setattr("resnet.loader.policies._done", lambda choice, magnitude, sign, pixels, fill: pixels)
+    monkeypatch.setattr(Change, "__call__", lambda change, pixels: pixels)
     settings = {"crop": "area", "flip": True, "color": True}
     for position in range(5):
         plain, changed = np.empty((2, 32, 32, 3), np.uint8)
@@ -184,6 +184,28 @@ def test_a_policy_whose_operations_change_nothing_leaves_crop_flip_and_colour_as
         augment(**settings)(WholeImage(PHOTO), drawn[:1], plain)
         augment(**settings, policy=policy)(WholeImage(PHOTO), drawn, changed)
         np.testing.assert_array_equal(changed, plain)
+
+
+@pytest.mark.parametrize(("policy", "choices"), [("randaugment", RAND_AUGMENT), ("trivialaugment", TRIVIAL_AUGMENT)])
+def test_what_changes_an_image_is_said_in_words(policy, choices, monkeypatch):
+    """An image that no word is said of is as it was, and each word is that of an operation that took place."""
+    done = []
+    once = Change.__call__
+    monkeypatch.setattr(
+        Change, "__call__", lambda change, pixels: (done.append(change.operation), once(change, pixels))[1]
+    )
+    transform, said = augment(crop="area", policy=policy, erasing=0.5), []
+    for position in range(60):
+        shown, plain = np.empty((2, 32, 32, 3), np.uint8)
+        drawn = [draws(0, 0, position, 1, stream).tolist()[0] for stream in transform.streams]
+        done.clear()
+        transform(WholeImage(PHOTO), drawn, shown)
+        operations = [operation.__name__ for operation in done]
+        augment(crop="area", policy=policy)(WholeImage(PHOTO), drawn[:-1], plain)
+        words = transform.in_words(drawn, 32)
+        assert words == operations + ["erased"] * bool((shown != plain).any())
+        said += words
+    assert {"erased"} < set(said) <= {choice.operation.__name__ for choice in choices} | {"erased"}
 
 
 def test_a_rectangle_is_erased_by_the_numbers_of_its_own_stream():

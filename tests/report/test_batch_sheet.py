@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,3 +114,30 @@ def test_an_image_of_which_only_the_crop_can_be_decoded_is_drawn_empty_beside_it
     drawn = draw_batch(recipe, records, 1, tmp_path / "sheet.png")
     beside = np.asarray(Image.open(drawn.sheet))[:, batch_sheet.SIDE + 2 * batch_sheet.GAP :]
     assert (beside == batch_sheet.BESIDE).all(2).any()
+
+
+@pytest.mark.parametrize(
+    ("share", "label"),
+    [
+        (1.0, "cat"),
+        (0.996, ">99 % cat + <1 % dog"),
+        (0.74, "74 % cat + 26 % dog"),
+        (0.004, ">99 % dog + <1 % cat"),
+    ],
+)
+def test_a_mixed_image_is_named_by_both_classes_and_the_greater_share_comes_first(share, label):
+    partner = SimpleNamespace(label=1)
+    shown = SimpleNamespace(label=0, share=share, partner=partner)
+    assert batch_sheet._label(shown, [("n1", "cat"), ("n2", "dog")]) == label
+
+
+def test_the_table_says_how_each_image_was_changed_and_with_which_it_was_mixed(records, tmp_path):
+    settings = ["augmentation.mixup=0.4", "augmentation.policy=trivialaugment", "augmentation.erasing=0.5"]
+    recipe = recipe_with(*settings)
+    rows = table_of(draw_batch(recipe, records, 1, tmp_path / "sheet.png", most=1).table)
+    shown = list(shown_in_batch(recipe, records, 1))
+    assert [row["mixing"] for row in rows] == ["mixup"] * 10
+    assert [int(row["mixed_with"]) for row in rows] == [9, *range(9)]
+    assert [float(row["own_share"]) for row in rows] == pytest.approx([one.share for one in shown], abs=1e-3)
+    assert [row["changes"].split(" ") for row in rows] == [list(one.changes) for one in shown]
+    assert any("erased" in row["changes"] for row in rows)

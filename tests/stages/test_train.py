@@ -299,7 +299,7 @@ def test_a_loss_that_is_not_finite_stops_training_with_one_message(artifacts):
     assert "Traceback" not in done.stderr
 
 
-def test_the_opening_line_says_which_drops_of_the_learning_rate_come_too_late():
+def test_the_opening_lines_say_how_the_learning_rate_goes_and_which_drops_come_too_late():
     import tensorflow as tf
 
     from resnet.model.network import ResNet
@@ -307,12 +307,17 @@ def test_the_opening_line_says_which_drops_of_the_learning_rate_come_too_late():
     from resnet.stages.pieces import Pieces, opening_line
     from resnet.training.schedule import Schedule
 
-    def opening(drops: list[int]) -> str:
-        settings = Training(epochs=6, batch_size=64, replica_batch_size=64, drop_epochs=drops)
+    def opening(drops: list[int], **more) -> str:
+        settings = Training(epochs=6, batch_size=64, replica_batch_size=64, drop_epochs=drops, **more)
         strategy, step = tf.distribute.OneDeviceStrategy("/cpu:0"), SimpleNamespace(replicas_at_once=1)
         return opening_line(Pieces(range(1_000), strategy, ResNet(20, 10), step, Schedule(settings, 1_000)), 1, 0)
 
-    assert "learning rate" not in opening([3, 5])
+    assert "train: learning rate 0.1, times 0.1 after epoch 3, 5" in opening([3, 5])
+    assert "learning rate drops" not in opening([3, 5])
+    cosine = {"schedule": "cosine", "final_learning_rate": 1e-5, "warmup_epochs": 1}
+    assert "train: learning rate 0.1, 1 epoch of warm-up, along a cosine to 1e-05" in opening([3], **cosine)
+    assert opening([]).endswith("train: learning rate 0.1")
+    assert "times 0.1 after epoch 3\n" in opening([3, 6])
     assert "training ends before the learning rate drops after epoch 6" in opening([3, 6])
     assert "training ends before the learning rate drops after epochs 30, 60" in opening([5, 30, 60])
 

@@ -51,7 +51,7 @@ def test_the_line_about_an_epoch_fits_in_80_columns():
 
 def test_the_line_about_an_epoch_has_no_training_loss_when_none_was_measured():
     line = epoch_line(3, 120, None, validation(24.36, 7.46))
-    assert line == "epoch 3/120; validation: loss 1.234, error 24.36 %, top-5 7.46 %"
+    assert line == "epoch 3/120, resumed; validation: loss 1.234, error 24.36 %, top-5 7.46 %"
 
 
 class FakeStep:
@@ -294,7 +294,7 @@ def test_the_epoch_line_has_the_mean_loss_of_whole_epochs_only(tmp_path, capfd):
     FakeTraining(tmp_path / "resumed", done=2)
     resumed = capfd.readouterr().err
     assert "epoch 1/2: loss 3.000; validation" in whole  # the mean of 1, 2, 3, 4, 5
-    assert "epoch 1/2; validation" in resumed
+    assert "epoch 1/2, resumed; validation" in resumed
     assert "epoch 2/2: loss" in resumed
 
 

@@ -42,9 +42,31 @@ def test_it_ends_where_the_loss_has_grown_and_where_it_is_not_finite():
     assert diverged.points[-2].learning_rate < 0.1 < diverged.points[-1].learning_rate * 1.01
 
 
-@pytest.mark.parametrize("loss", [lambda rate: 2.0 + rate, lambda rate: math.inf])
-def test_nothing_is_suggested_where_the_loss_never_falls(loss):
-    assert found_on(loss).suggested is None
+def scattered(around: Callable[[float], float], by: float) -> Callable[[float], float]:
+    random = np.random.default_rng(0)
+    return lambda rate: around(rate) + by * random.normal()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda rate: 2.0 + rate,
+        lambda rate: math.inf,
+        scattered(lambda rate: 2.3, 0.05),
+        scattered(lambda rate: 0.7 if rate < 1 else 0.7 * rate, 0.02),
+        lambda rate: 2.3 - 0.01 * (rate > 0.1),
+        lambda rate: 2.3 - (rate > 2e-5) + (rate > 1e-4),
+    ],
+    ids=["rises", "infinite", "scatters", "scatters and rises", "falls by less than a hundredth", "falls too early"],
+)
+@pytest.mark.parametrize("steps", [20, 60, 200])
+def test_nothing_is_suggested_where_the_loss_does_not_fall_clearly(loss, steps):
+    assert found_on(loss, steps).suggested is None
+
+
+def test_a_fall_far_beyond_the_scatter_is_seen():
+    found = found_on(scattered(valley, 0.1))
+    assert found.suggested == pytest.approx(0.1, rel=0.9)
 
 
 def test_the_mean_of_the_loss_begins_at_the_first_loss():
