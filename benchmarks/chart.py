@@ -26,6 +26,7 @@ TEXT, MUTED = "#1f2328", "#59636e"
 def draw(reports: Sequence[dict[str, Any]], path: Path) -> None:
     """Write the chart of reports of `input_pipeline.py`: a panel for each table's column, in rows of COLUMNS."""
     mpl.rcParams.update({"font.family": "DejaVu Sans", "font.size": 10, "text.color": TEXT, "svg.hashsalt": "chart"})
+    require_alike(reports)
     panels = dict(panel for report in reports for panel in panels_of(report))
     names = in_sequence(list(panels.values()))
     rows, columns = -(-len(panels) // COLUMNS), min(len(panels), COLUMNS)
@@ -49,6 +50,16 @@ def draw(reports: Sequence[dict[str, Any]], path: Path) -> None:
     add_background(figure)
     figure.savefig(path, transparent=True, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=100)
     plt.close(figure)
+
+
+def require_alike(reports: Sequence[dict[str, Any]]) -> None:
+    """Raise SystemExit unless the reports differ in crops and sizes only: one caption is for all panels."""
+    titles = [title for report in reports for title, _ in panels_of(report)]
+    if twice := {title for title in titles if titles.count(title) > 1}:
+        raise SystemExit(f"error: two reports have the panel '{twice.pop()}'")
+    for name in ("cpu", "cores", "workers", "batch", "images", "rounds", "seconds"):
+        if len({report["about"][name] for report in reports}) > 1:
+            raise SystemExit(f"error: the reports differ in '{name}': a chart compares what was measured alike")
 
 
 def panels_of(report: dict[str, Any]) -> Iterator[tuple[str, Figures]]:

@@ -31,6 +31,8 @@ SPLITS = {
 
 def main() -> None:
     options = _options()
+    if options.folder.exists() and any(options.folder.iterdir()):
+        raise SystemExit(f"error: {options.folder} is not empty; give another folder")
     with tarfile.open(fileobj=io.BytesIO(package(options.package))) as archive:
         for split, count in (("train", options.train), ("val", options.validation)):
             print(f"{options.folder / split}: {write(archive, split, count, options.folder):,} images", flush=True)
@@ -60,7 +62,8 @@ def write(archive: tarfile.TarFile, split: str, count: int, folder: Path) -> int
         for row in rows.reshape(-1, 32, 32, 3):
             label = next(labels)
             if written[label] < count:
-                cv2.imwrite(str(folder / split / CLASSES[label] / f"{written[label]:04d}.png"), row)
+                path = folder / split / CLASSES[label] / f"{written[label]:04d}.png"
+                path.write_bytes(cv2.imencode(".png", row)[1])
                 written[label] += 1
     return written.total()
 

@@ -22,6 +22,7 @@ COSINE = ["training.schedule=cosine", "training.warmup_epochs=1"]
 SMOOTH = [*COSINE, "training.label_smoothing=0.1", "training.decayed=all but norms"]
 AVERAGED = [*SMOOTH, "training.average=0.95", "training.zero_last_scale=true"]
 MORE_DECAY = [*AVERAGED, "training.weight_decay=5e-4"]
+AT_32 = ["model.image_size=32"]  # to which crops of photographs of 128 pixels are scaled by more than a half
 ARMS = {
     "plain": [],
     "cosine": COSINE,
@@ -35,7 +36,8 @@ ARMS = {
     "modern, more decay, TrivialAugment": [*MORE_DECAY, "augmentation.policy=trivialaugment"],
     "modern, erasing": [*AVERAGED, "augmentation.erasing=0.25"],
     "modern, TrivialAugment": [*AVERAGED, "augmentation.policy=trivialaugment"],
-    "half decoding": ["augmentation.half_decoding=true"],
+    "32 pixels": AT_32,
+    "32 pixels, half decoding": [*AT_32, "augmentation.half_decoding=true"],
 }
 
 
@@ -44,7 +46,8 @@ def main() -> None:
     print(f"{facts['cores']} cores of {facts['cpu']}, Python {facts['python']}, load {facts['load']:.1f}", flush=True)
     with tempfile.TemporaryDirectory(prefix="modern-settings-") as folder:
         root = Path(folder)
-        prepare(root, options.tasks, options.photographs, options.data, suffix=".jpg")  # for half decoding
+        suffix = ".jpg" if any("half" in arm for arm in options.arms) else ".png"
+        prepare(root, options.tasks, options.photographs, options.data, suffix)
         compare(root, options.tasks, {arm: ARMS[arm] for arm in options.arms}, options.seeds, options.override)
 
 

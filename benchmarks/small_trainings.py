@@ -16,8 +16,8 @@ from resnet.run import Run
 from resnet.stages import run_stage
 
 TASKS = ("digits", "fashion-mnist", "photographs")
-FOLDER = "folder"  # a further one, on images of one's own
-SIZE_64 = ("model.image_size=64", "evaluation.shorter_side=64")  # of a ResNet-18, for images of a few dozen pixels
+FOLDER = "folder"  # a further one: the user's own images
+SMALL_IMAGES = ("model.image_size=48", "evaluation.shorter_side=48")  # of a ResNet-18, for images of a few dozen pixels
 CROPS = 100, 40  # of each photograph, for training and for validation
 
 
@@ -37,11 +37,11 @@ def prepare(
 def train(root: Path, task: str, name: str, settings: Sequence[str]) -> tuple[float, int]:
     """Run every stage up to Evaluate; returns the top-1 error in percent, and how many steps were skipped.
 
-    Digits and Fashion-MNIST: the recipes of that name. Photographs and images of a folder: `imagefolder`'s ResNet-18
-    from scratch at 64x64 pixels, for 8 epochs of photographs and for the recipe's of a folder.
+    Digits and Fashion-MNIST: the recipes of that name. Photographs: `imagefolder`'s ResNet-18 from scratch at 64x64
+    pixels, for 8 epochs. A folder: the same at 48x48 pixels, for as many epochs as the recipe says.
     """
     if task == FOLDER:
-        run = Run.of("imagefolder", [*SIZE_64, *settings], name=name, artifacts=root / task, data=root / "data")
+        run = Run.of("imagefolder", [*SMALL_IMAGES, *settings], name=name, artifacts=root / task, data=root / "data")
     elif task == "photographs":
         run = Run.of(
             "imagefolder", [*SMALL, *PRETRAINING, *settings], name=name, artifacts=root / task, data=root / "images"

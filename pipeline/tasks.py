@@ -113,11 +113,8 @@ class RunTask(luigi.Task):
 
     def why_not_ready(self) -> str:
         """What the task depends on and lacks."""
-        try:
-            self.ledger.require_inputs(self.stage)
-        except UserError as error:
-            return str(error)
-        return ""
+        reason = self.ledger.why_inputs_incomplete(self.stage)
+        return f"{reason}. The same command makes it again." if reason else ""
 
     def say_done(self) -> None:
         print(f"{self.task_family}: up to date", flush=True)

@@ -312,10 +312,29 @@ def test_settings_of_the_optimizer_that_do_not_go_together_are_refused(wrong, me
     ],
 )
 def test_a_setting_that_has_no_effect_is_refused_with_the_one_that_it_needs(setting, needed):
-    message = rf"{setting.partition('=')[0]} has no effect without {needed[0].partition('=')[0]}"
+    name = setting.partition("=")[0]
+    message = (
+        rf"training\.{setting} has no effect without training\.{needed[0].partition('=')[0]}.*, or training\.{name}="
+    )
     with pytest.raises(UserError, match=message):
         load_recipe("imagenet-resnet50", [f"training.{setting}"])
     load_recipe("imagenet-resnet50", [f"training.{one}" for one in (setting, *needed)])
+
+
+def test_a_shipped_recipe_can_be_told_to_do_without_what_it_has_settings_for():
+    with pytest.raises(
+        UserError, match=r"training\.warmup_factor=0\.25 has no effect .*, or training\.warmup_factor=0\.0"
+    ):
+        load_recipe("imagenet-resnet50-goyal", ["training.warmup_epochs=0"])
+    load_recipe("imagenet-resnet50-goyal", ["training.warmup_epochs=0", "training.warmup_factor=0.0"])
+
+
+def test_a_stored_recipe_with_a_setting_that_does_nothing_goes_on_unless_that_is_given_now(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(Recipe.model_validate({"training": {"average_steps": 32}}).toml())
+    assert load_recipe(str(path), lenient=True)[1].training.average_steps == 32
+    with pytest.raises(UserError, match="average_steps=16 has no effect"):
+        load_recipe(str(path), ["training.average_steps=16"], lenient=True)
 
 
 def test_a_cosine_has_no_drops_and_may_warm_up_beyond_them():

@@ -75,16 +75,25 @@ def tested(ledger: Ledger, steps: int) -> Found:
 
 def sentence(found: Found) -> str:
     """What the test says."""
-    last = found.points[-1]
-    if found.suggested is None:
+    from resnet.training.range_test import NOT_FINITE, TOO_EARLY
+
+    if found.suggested is not None:
         return (
-            f"the loss did not fall clearly at any learning rate from {FIRST:g} to {last.learning_rate:.2g}, so none "
-            "is suggested: try more --steps, and a recipe that changes images less; if that is no better, "
-            "look at images and labels (python -m resnet batch)"
+            f"the loss was lowest at {found.lowest:.2g}; about a tenth of that is usually steady: "
+            f"training.learning_rate={found.suggested:g}"
+        )
+    look = "look at images and labels (python -m resnet batch)"
+    if found.why_not == NOT_FINITE:
+        return f"the first loss is not finite already, so nothing is suggested: {look}"
+    if found.why_not == TOO_EARLY:
+        return (
+            f"the loss was lowest at {found.lowest:.2g}, so the rate that suits is below {FIRST:g}, where none was "
+            "tried: this recipe scales its steps in an unusual way"
         )
     return (
-        f"the loss was lowest at {found.lowest:.2g}; about a tenth of that is usually steady: "
-        f"training.learning_rate={found.suggested:g}"
+        f"the loss did not fall clearly at any learning rate from {FIRST:g} to {found.points[-1].learning_rate:.2g}, "
+        "so nothing is suggested: try more --steps, and a recipe that changes images less; if that is no better, "
+        f"{look}"
     )
 
 

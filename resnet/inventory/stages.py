@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from enum import Enum
@@ -67,19 +66,21 @@ def read_stage(folder: Path) -> StageFacts:
 def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder that something has come of, sorted; none in one that is missing.
 
-    A stage that ends before it begins leaves a folder with its lock. Raises OSError for one that cannot be listed.
+    A stage that ends before it begins leaves folders with nothing but locks. Raises OSError for one that cannot be
+    listed.
     """
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not _has_only_a_lock(path))
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not _has_only_locks(path))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def _has_only_a_lock(folder: Path) -> bool:
+def _has_only_locks(folder: Path) -> bool:
     try:
-        return os.listdir(folder) == [LOCK]
+        entries = list(folder.iterdir())
     except OSError:  # that is a problem, which reading it will show
         return False
+    return bool(entries) and all(entry.name == LOCK or (entry.is_dir() and _has_only_locks(entry)) for entry in entries)
 
 
 def number_at(record: Any, *keys: str) -> float | None:

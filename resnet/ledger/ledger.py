@@ -86,7 +86,7 @@ class Ledger:
         stale = ", ".join(differences[:SHOWN]) + more
         if stage == "convert" and not stale:
             stale = self._what_changed(done)
-        if stage == "train" and (why := why_not_lengthened(self, done)):
+        if stage == "train" and stale and (why := why_not_lengthened(self, done)):
             stale += f"; {why}, so it begins again"
         return stale or _missing_or_changed(self.run.stage_folder(stage), done["outputs"])
 
@@ -222,18 +222,22 @@ class Ledger:
 
     def require_inputs(self, stage: str) -> None:
         """Raise UserError, naming the stage to run first, where something that the stage depends on is incomplete."""
-        needed, reason = self._first_incomplete(stage)
-        if needed in ("", stage):
+        if not (reason := self.why_inputs_incomplete(stage)):
             return
+        needed, _ = self._first_incomplete(stage)
         shared = (
             f" Runs on one data set share {self.run.records}: if another run needs other records, give one of the two "
             "a name of its own, --override dataset.name=NAME."
             if needed == "convert" and self.record("convert")
             else ""
         )
-        task = STAGES[needed].title
-        first = f"Run it first: luigi --module pipeline {task}, with --local-scheduler and the same options."
-        raise UserError(f"{stage} depends on {needed}, which is incomplete: {reason}. {first}{shared}")
+        first = f"Run it first: python -m resnet {needed}, with the same recipe, data, run, artifacts and overrides."
+        raise UserError(f"{reason}. {first}{shared}")
+
+    def why_inputs_incomplete(self, stage: str) -> str:
+        """What the stage depends on that is incomplete, and why; empty where all is complete."""
+        needed, reason = self._first_incomplete(stage)
+        return "" if needed in ("", stage) else f"{stage} depends on {needed}, which is incomplete: {reason}"
 
     def verify_inputs(self, stage: str) -> None:
         """Raise UserError, naming the file, where a stage would read a byte that is not as it was written.

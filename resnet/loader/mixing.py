@@ -55,9 +55,10 @@ class Mixer:
         return 1, *edges
 
 
-def is_cutmix(mix: np.ndarray) -> bool:
-    """Whether a mix is CutMix's, and not mixup's."""
-    return bool(mix[0] == 1)
+def has_box(mix: np.ndarray) -> bool:
+    """Whether a mix replaces a box, as only CutMix does."""
+    _, top, left, bottom, right = mix
+    return bool(bottom > top and right > left)
 
 
 def kept(mix: np.ndarray, size: int) -> np.ndarray:

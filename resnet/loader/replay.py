@@ -18,7 +18,7 @@ import numpy as np
 from resnet.errors import UserError
 from resnet.images.decoding import Unreadable
 from resnet.images.regions import StoredImage, open_image
-from resnet.loader.mixing import Mixer, is_cutmix, kept
+from resnet.loader.mixing import Mixer, has_box, kept
 from resnet.loader.random_streams import draws
 from resnet.loader.sampler import TrainingSampler
 from resnet.loader.transforms import Augment, Framing
@@ -45,8 +45,8 @@ class ShownImage(NamedTuple):
     pixels: np.ndarray  # as the network saw it, uint8 RGB [size, size, 3]
     changes: tuple[str, ...]  # by the policy and erasing, in words
     share: float = 1.0  # what its own label counts for
-    partner: ShownImage | None = None  # the image that it is mixed with
-    mixing: str = ""  # "mixup" or "CutMix"
+    partner: ShownImage | None = None  # the image that it is mixed with, unless that has no share
+    mixing: str = ""  # then "mixup" or "CutMix"
 
 
 def shown_in_batch(
@@ -68,8 +68,10 @@ def shown_in_batch(
             share = kept(mix, len(one.pixels))
             blended = share[..., None] * one.pixels + (1 - share[..., None]) * partner.pixels
             pixels = np.rint(blended).astype(np.uint8)
-            mixing = "CutMix" if is_cutmix(mix) else "mixup"
-            yield one._replace(pixels=pixels, share=float(share.mean()), partner=partner, mixing=mixing)
+            mixed = one._replace(pixels=pixels, share=float(share.mean()))
+            if mixed.share < 1:
+                mixed = mixed._replace(partner=partner, mixing="CutMix" if has_box(mix) else "mixup")
+            yield mixed
 
 
 def _unmixed(recipe: Recipe, records: ShardedRecords, batch: int, corrupt: Sequence[str]) -> Iterator[ShownImage]:

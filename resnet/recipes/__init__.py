@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from resnet.errors import UserError
-from resnet.settings import Recipe, without_derived, without_unstated
+from resnet.settings import Recipe, Training, without_derived, without_unstated
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,9 +48,12 @@ def load_recipe(
     where = f"recipe {path}" + (f" with {', '.join(overrides)}" if overrides else "")
     _reject_unknown(values, where)
     try:
-        return path.stem, Recipe.model_validate(values)
+        loaded = Recipe.model_validate(values)
     except ValidationError as error:
         raise UserError("\n".join(f"{where}: {line}" for line in _sentences(error))) from None
+    given = {override.partition("=")[0].strip() for override in overrides}
+    _require_effects(loaded, where, only=given if lenient else None)  # a run goes on, whatever it has stored
+    return path.stem, loaded
 
 
 def split_override(text: str) -> list[str]:
@@ -156,6 +159,18 @@ def _reject_unknown(values: dict[str, Any], where: str) -> None:
                 raise UserError(f"{where}: unknown setting {section}.{key}{hint}")
 
 
+def _require_effects(recipe: Recipe, where: str, only: Collection[str] | None) -> None:
+    """Raise UserError for a setting that does nothing; of all settings, or of those named in `only`."""
+    defaults = Training()
+    for name, need in recipe.training.without_effect.items():
+        if only is None or f"training.{name}" in only:
+            value, default = getattr(recipe.training, name), getattr(defaults, name)
+            raise UserError(
+                f"{where}: training.{name}={value} has no effect without training.{need}: set that too, or "
+                f"training.{name}={default}"
+            )
+
+
 def _nearest(name: str, valid: Sequence[str]) -> str:
     found = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else "."
@@ -166,14 +181,15 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         parts = [str(part) for part in problem["loc"]]
         name = ".".join(part for part in parts if "[" not in part)  # pydantic's names of the forms that it may have
         may_be_word_or_list = len(name) < len(".".join(parts))
-        if may_be_word_or_list and problem["type"] == (
-            "literal_error" if isinstance(problem["input"], list) else "list_type"
-        ):
+        other_form = "literal_error" if isinstance(problem["input"], list) else "list_type"
+        if may_be_word_or_list and problem["type"] == other_form:
             continue  # of a list, what is wrong with it is said; of anything else, which words there are
         if problem["type"] == "value_error":
             yield f"{name}: {problem['ctx']['error']}" if name else str(problem["ctx"]["error"])
         else:
-            message = problem["msg"][0].lower() + problem["msg"][1:]
-            form = f", such as [{json.dumps(problem['input'])}]" if problem["type"] == "list_type" else ""
-            form = ", or a list" if may_be_word_or_list and problem["type"] == "literal_error" else form
+            message, form = problem["msg"][0].lower() + problem["msg"][1:], ""
+            if problem["type"] == "list_type":
+                form = f", such as [{json.dumps(problem['input'])}]"
+            elif may_be_word_or_list and problem["type"] == "literal_error":
+                form = ", or a list"
             yield f"{name}: {message.replace('input', 'it')}{form}, but is {problem['input']!r}"

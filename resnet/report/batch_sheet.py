@@ -139,12 +139,12 @@ def _tile(shown: ShownImage, classes: Sequence[tuple[str, str]]) -> Image.Image:
 
 
 def _label(shown: ShownImage, classes: Sequence[tuple[str, str]]) -> str:
-    """The name of the class; of a mixed image both, the greater share first."""
-    name = classes[shown.label][1]
-    if shown.partner is None or shown.share == 1:
-        return name
-    both = [(shown.share, name), (1 - shown.share, classes[shown.partner.label][1])]
-    return " + ".join(f"{_percent(share)} {name}" for share, name in sorted(both, key=lambda one: -one[0]))
+    """The name of the class; of an image of two classes both, the greater share first."""
+    shares = {shown.label: shown.share}
+    if shown.partner:
+        shares[shown.partner.label] = shares.get(shown.partner.label, 0) + 1 - shown.share
+    both = [(share, classes[label][1]) for label, share in sorted(shares.items(), key=lambda one: -one[1]) if share]
+    return both[0][1] if len(both) == 1 else " + ".join(f"{_percent(share)} {name}" for share, name in both)
 
 
 def _percent(share: float) -> str:
@@ -154,7 +154,7 @@ def _percent(share: float) -> str:
 
 
 def _remark(shown: ShownImage) -> str:
-    parts = []
+    parts = [f"{shown.mixing} with {shown.partner.row}"] if shown.partner else []
     if shown.instead_of is not None:
         parts.append("instead of a corrupt record")
     dx, dy = shown.framing.shift
@@ -163,8 +163,6 @@ def _remark(shown: ShownImage) -> str:
     if shown.framing.is_flipped:
         parts.append("flipped")
     parts += [change.replace("_", " ") for change in shown.changes]
-    if shown.partner is not None and shown.share < 1:
-        parts.insert(0, f"{shown.mixing} with {shown.partner.row}")
     return ", ".join(parts)
 
 

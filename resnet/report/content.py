@@ -32,6 +32,7 @@ from resnet.report.names import readable
 from resnet.report.other_runs import OtherRuns, other_runs
 from resnet.report.results import Results
 from resnet.report.tables import Analysis
+from resnet.weights.safetensors_header import read_facts
 
 VERSION = 1  # of report.json
 
@@ -98,8 +99,10 @@ def _course(results: Results) -> Course | None:
         return None
     recipe = results.run.recipe
     is_mixed = bool(recipe.augmentation.mixup or recipe.augmentation.cutmix)
-    has_best = "best.safetensors" in results.stages["train"]["outputs"]
-    return course_of(results.log, recipe.training, results.log_has_changed, is_mixed, has_best)
+    best = "best.safetensors"
+    is_kept = best in results.stages["train"]["outputs"]
+    best_step = read_facts(results.run.stage_folder("train") / best).get("step") if is_kept else None
+    return course_of(results.log, recipe.training, results.log_has_changed, is_mixed, best_step)
 
 
 def as_json(content: Content) -> str:

@@ -43,9 +43,13 @@ class Curve:
 
 
 def course_of(
-    log: LogLines, training: Training, log_has_changed: bool, are_images_mixed: bool = False, has_best: bool = False
+    log: LogLines,
+    training: Training,
+    log_has_changed: bool,
+    are_images_mixed: bool = False,
+    best_step: int | None = None,
 ) -> Course | None:
-    """None of a log without a line about training."""
+    """None of a log without a line about training. `best_step`: that of the weights in best.safetensors."""
     lines = [line for line in log if "loss" in line]
     if not lines:
         return None
@@ -62,8 +66,13 @@ def course_of(
         slowest_wait=max(later) if later else None,
         unreadable_lines=log.unreadable,
         log_has_changed=log_has_changed,
-        sentences=_sentences(epochs, drops, are_images_mixed, has_best),
+        sentences=_sentences(epochs, drops, are_images_mixed, _epoch_of(best_step, log)),
     )
+
+
+def _epoch_of(step: int | None, log: LogLines) -> int | None:
+    """The epoch whose validation came after this step."""
+    return next((round(line["epoch"]) for line in log if line["step"] == step and "validation_loss" in line), None)
 
 
 def _by_epoch(log: LogLines) -> list[dict[str, float | None]]:
@@ -81,7 +90,7 @@ def _by_epoch(log: LogLines) -> list[dict[str, float | None]]:
 
 
 def _sentences(
-    epochs: list[dict[str, float | None]], drops: list[int], are_images_mixed: bool, has_best: bool
+    epochs: list[dict[str, float | None]], drops: list[int], are_images_mixed: bool, best_epoch: int | None
 ) -> list[str]:
     of_mixed = ", of mixed images and the label with the greater share," if are_images_mixed else ""
     sentences = [_trend(f"Training error{of_mixed}", _known(epochs, "top1_error"))]
@@ -89,11 +98,10 @@ def _sentences(
         sentences.append(_trend("Validation error, with moving averages of the statistics,", validated))
         lowest = min(validated.values())
         if lowest < list(validated.values())[-1]:
-            kept = ", and those are in train/best.safetensors" if has_best else ""
             first = next(epoch for epoch, error in validated.items() if error == lowest)
-            sentences.append(
-                f"It was lowest after epoch {first}, at {percent(lowest)}; the last weights are used{kept}."
-            )
+            sentences.append(f"It was lowest after epoch {first}, at {percent(lowest)}; the last weights are used.")
+        if best_epoch is not None:
+            sentences.append(f"The weights after epoch {best_epoch} are in train/best.safetensors.")
     if drops:
         times = f"epoch {drops[0]}" if len(drops) == 1 else f"epochs {listed(drops)}"
         sentences.append(f"The learning rate dropped after {times}.")

@@ -137,7 +137,7 @@ def training_text(run: KnownRun) -> list[str]:
     took = time_text(training.seconds)
     if train.is_finished:
         return [f"{epoch_text(epoch)} {'epoch' if epoch == 1 else 'epochs'} in {took}"]
-    lines = [f"{epoch_text(epoch)} of {epochs or UNKNOWN} epochs in {took}"]
+    lines = [f"{epoch_text(epoch)} of {epochs or UNKNOWN} {'epoch' if epochs == 1 else 'epochs'} in {took}"]
     if train.state is State.RUNNING and epochs and 0 < epoch < epochs:
         lines.append(f"about {time_text(training.seconds * (epochs / epoch - 1))} left")
     if training.loss is not None and training.curve.what != TRAINING_LOSS:  # whose caption has it

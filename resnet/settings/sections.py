@@ -319,21 +319,6 @@ class Training(Section):
     )
 
     @model_validator(mode="after")
-    def _none_is_without_effect(self) -> Training:
-        needs = {
-            "warmup_factor": (self.warmup_epochs > 0, "warmup_epochs"),
-            "final_learning_rate": (self.schedule == "cosine", 'schedule = "cosine"'),
-            "binary_threshold": (self.loss == "binary", 'loss = "binary"'),
-            "average_steps": (self.average > 0, "average"),
-            "growing_epochs": (self.first_image_size > 0, "first_image_size"),
-            "growing_pixels": (self.first_image_size > 0, "first_image_size"),
-        }
-        for name, (has_effect, need) in needs.items():
-            if not has_effect and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} has no effect without {need}: set {need} too, or leave {name} out")
-        return self
-
-    @model_validator(mode="after")
     def _replicas_share_the_batch_evenly(self) -> Training:
         if self.batch_size % self.replica_batch_size:
             raise ValueError(
@@ -366,6 +351,23 @@ class Training(Section):
                 "freeze keeps weights as they are: name trained ones in training.start_from, or set training.freeze=[]"
             )
         return self
+
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """The settings that differ from their defaults and do nothing, each with the setting that it needs."""
+        needs = {
+            "warmup_factor": (self.warmup_epochs > 0, "warmup_epochs"),
+            "final_learning_rate": (self.schedule == "cosine", "schedule=cosine"),
+            "binary_threshold": (self.loss == "binary", "loss=binary"),
+            "average_steps": (self.average > 0, "average"),
+            "growing_epochs": (self.first_image_size > 0, "first_image_size"),
+            "growing_pixels": (self.first_image_size > 0, "first_image_size"),
+        }
+        return {
+            name: need
+            for name, (has_effect, need) in needs.items()
+            if not has_effect and getattr(self, name) != type(self).model_fields[name].default
+        }
 
     @property
     def drops(self) -> list[int]:

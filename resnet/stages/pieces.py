@@ -47,8 +47,7 @@ def opening_line(pieces: Pieces, hosts: int, first: int, lengthened_from: Sequen
     if network.frozen:
         lines.append(f"frozen: {', '.join(in_order(network.frozen))}")
     if unreached := [str(epoch) for epoch in settings.drops if epoch >= settings.epochs]:
-        epochs_named = f"{'epoch' if len(unreached) == 1 else 'epochs'} {', '.join(unreached)}"
-        lines.append(f"training ends before the learning rate drops after {epochs_named}")
+        lines.append(f"training ends before the learning rate drops after {named(unreached)}")
     if lengthened_from:
         bits = "to the last bit" if settings.deterministic else "up to rounding"
         before = " and ".join(map(str, lengthened_from))
@@ -62,7 +61,7 @@ def opening_line(pieces: Pieces, hosts: int, first: int, lengthened_from: Sequen
 
 
 def learning_rates(settings: Training) -> str:
-    """How the learning rate goes, as far as training does."""
+    """How the learning rate changes within the epochs that are trained."""
     drops = [str(epoch) for epoch in settings.drops if epoch < settings.epochs]
     parts = [f"learning rate {settings.learning_rate:g}"]
     if settings.warmup_epochs:
@@ -70,8 +69,12 @@ def learning_rates(settings: Training) -> str:
     if settings.schedule == "cosine":
         parts.append(f"along a cosine to {settings.final_learning_rate:g}")
     if drops:
-        parts.append(f"times {settings.drop_factor:g} after epoch {', '.join(drops)}")
+        parts.append(f"times {settings.drop_factor:g} after {named(drops)}")
     return ", ".join(parts)
+
+
+def named(epochs: Sequence[str]) -> str:
+    return f"{'epoch' if len(epochs) == 1 else 'epochs'} {', '.join(epochs)}"
 
 
 def ways(settings: Training, step: TrainStep) -> list[str]:

@@ -13,22 +13,26 @@ from resnet.weights.safetensors_header import read_facts
 
 logger = logging.getLogger(__name__)
 
-ERROR = "validation_top1_error"  # in the facts of the file, in percent, as in the log
+VALIDATION_ERROR = "validation_top1_error"  # in the facts of the file, in percent, as in the log
 
 
 class BestWeights:
-    """Replaces the file whenever an error is lower than the one that the file gives, also of an earlier attempt."""
+    """Replaces the file when an error is lower than that in its header, which an earlier attempt may have written."""
 
     def __init__(self, path: Path, network: ResNet, classes: Sequence[tuple[str, str]]):
         self.path, self._network, self._classes = path, network, classes
-        self._lowest: float = read_facts(path).get(ERROR, math.inf)
+        self._lowest = math.inf
+        try:
+            self._lowest = read_facts(path).get(VALIDATION_ERROR, math.inf)
+        except OSError as problem:
+            logger.warning("%s cannot be read (%s); the next weights count as the best", path, problem.strerror)
 
     def offer(self, step: int, error: float) -> None:
         """Keep the network's weights if their error, in percent, is lower. A full disk does not stop training."""
         if error >= self._lowest:
             return
         try:
-            write_weights(self.path, self._network, self._classes, step=step, **{ERROR: error})
+            write_weights(self.path, self._network, self._classes, {"step": step, VALIDATION_ERROR: error})
             self._lowest = error
         except OSError as problem:
             logger.warning("%s cannot be written (%s); training goes on", self.path, problem.strerror)

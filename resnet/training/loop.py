@@ -19,7 +19,7 @@ from resnet.training.pulse import Pulse
 from resnet.training.schedule import Schedule
 from resnet.training.step import Placed, TrainStep
 from resnet.training.validation import Validation
-from resnet.training.watch import Watch
+from resnet.training.watch import Epoch, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class TrainingLoop:
             self._on_validation(self.done, metrics["top1_error"])
         self._meter.write_validation(self.done, metrics)
         number, epoch = self.schedule.epochs_done(self.done), self._meter.end_epoch()
-        logger.info("%s", epoch_line(number, self.settings.epochs, epoch.loss, metrics))
+        logger.info("%s", epoch_line(number, self.settings.epochs, epoch, metrics))
         self._watch.look(number, epoch, self.done, metrics["top1_error"])
         self._on_epoch(self.done)
 
@@ -169,10 +169,9 @@ class TrainingLoop:
             logger.warning("%s", error)
 
 
-def epoch_line(epoch: int, epochs: int, loss: float | None, validation: dict[str, float]) -> str:
-    """An epoch in a line of 80 columns. `loss` is the mean over its training batches, None where training was resumed
-    within the epoch; errors are in percent."""
-    training = f": loss {loss:.3f}" if loss is not None else ", resumed"
+def epoch_line(number: int, epochs: int, epoch: Epoch, validation: dict[str, float]) -> str:
+    """An epoch in a line of 80 columns, with the mean loss of its training batches. Errors are in percent."""
+    training = f": loss {epoch.loss:.3f}" if epoch.loss is not None else "" if epoch.is_whole else ", resumed"
     top1, top5 = validation["top1_error"], validation["top5_error"]
     scores = f"loss {validation['loss']:.3f}, error {top1:.2f} %, top-5 {top5:.2f} %"
-    return f"epoch {epoch}/{epochs}{training}; validation: {scores}"
+    return f"epoch {number}/{epochs}{training}; validation: {scores}"

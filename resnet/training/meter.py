@@ -115,10 +115,11 @@ class Meter:
         self._restart()  # time spent on validation is not training time
 
     def end_epoch(self) -> Epoch:
-        """What the epoch was like. Its loss is not known where training resumed in it."""
-        is_whole, seconds = self._is_whole_epoch and self._epoch_steps > 0, self._epoch_seconds
+        """What the epoch was like. Its loss is not known where training resumed in it, or all steps were skipped."""
+        is_known, seconds = self._is_whole_epoch and self._epoch_steps > 0, self._epoch_seconds
         epoch = Epoch(
-            loss=self._epoch_sum / self._epoch_steps if is_whole else None,
+            loss=self._epoch_sum / self._epoch_steps if is_known else None,
+            is_whole=self._is_whole_epoch,
             images_per_second=self._epoch_images / seconds if seconds else None,
             data_wait=self._epoch_waited / seconds if seconds else None,
         )

@@ -15,7 +15,10 @@ MEMORY = 0.9  # of the moving mean of the loss
 DIVERGED = 2.0  # times the lowest loss so far: nothing more is to be learned
 STEADY = 0.1  # of the rate with the lowest loss: there training is usually steady
 SETTLING = 10  # steps until the moving mean is one
-CLEAR = 2.0, 0.01  # standard deviations of the first losses, and their part, by which the loss must at least fall
+# The loss falls clearly if it falls by this many standard deviations of the first losses, and this fraction of them.
+CLEAR_DEVIATIONS, CLEAR_FRACTION = 2.0, 0.01
+
+NOT_FINITE, NO_FALL, TOO_EARLY = "not finite", "no clear fall", "too early"  # why nothing is suggested
 
 
 class Point(NamedTuple):
@@ -27,11 +30,12 @@ class Point(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the test says. `suggested`: None where the loss did not fall clearly."""
+    """What the test says."""
 
     points: list[Point]
-    lowest: float | None  # the learning rate at which the loss was lowest
-    suggested: float | None
+    lowest: float | None = None  # the learning rate at which the mean was lowest, once it had settled
+    suggested: float | None = None
+    why_not: str = ""
 
 
 def rates(first: float, last: float, steps: int) -> list[float]:
@@ -52,18 +56,20 @@ def range_test(
             break
     finite = [point for point in points if math.isfinite(point.loss)]
     if len(finite) < 2:
-        return Found(points, None, None)
+        return Found(points, why_not=NOT_FINITE)
     lowest = min(finite[min(SETTLING, len(finite) // 2) :], key=lambda point: point.smooth)
+    if not _falls_clearly(finite, lowest.smooth):
+        return Found(points, lowest.learning_rate, why_not=NO_FALL)
     suggested = _rounded(STEADY * lowest.learning_rate)
-    is_found = _falls_clearly(finite, lowest.smooth) and suggested >= rates[0]
-    return Found(points, lowest.learning_rate, suggested if is_found else None)
+    if suggested < rates[0]:
+        return Found(points, lowest.learning_rate, why_not=TOO_EARLY)
+    return Found(points, lowest.learning_rate, suggested)
 
 
 def _falls_clearly(points: list[Point], lowest: float) -> bool:
     """Whether the lowest mean is below the first losses by more than those scatter: their rates change nothing yet."""
     first = np.array([point.loss for point in points[: max(len(points) // 10, SETTLING // 2)]])
-    deviations, part = CLEAR
-    return bool(first.mean() - lowest > max(deviations * first.std(), part * first.mean()))
+    return bool(first.mean() - lowest > max(CLEAR_DEVIATIONS * first.std(), CLEAR_FRACTION * first.mean()))
 
 
 def _losses(step: TrainStep, batches: Iterable[Batch], rates: list[float]) -> Iterator[tuple[float, float]]:

@@ -18,9 +18,10 @@ SLOWEST = 0.5  # of the greatest images/s so far
 class Epoch(NamedTuple):
     """What the steps of an epoch were like, as far as this attempt saw them."""
 
-    loss: float | None  # the mean; None unless all were seen
+    loss: float | None  # the mean; None unless all were seen, and where float16 skipped all
     images_per_second: float | None  # None where too few were seen
     data_wait: float | None  # share of the time spent waiting for images
+    is_whole: bool = True  # whether all were seen
 
 
 class Watch:

@@ -94,13 +94,15 @@ def assign(variables: Mapping[str, tf.Variable], tensors: Mapping[str, np.ndarra
         variable.assign(tensors[name])
 
 
-def write_weights(path: Path, network: ResNet, classes: Sequence[tuple[str, str]] = (), **more: Any) -> Path:
+def write_weights(
+    path: Path, network: ResNet, classes: Sequence[tuple[str, str]] = (), more: Mapping[str, Any] | None = None
+) -> Path:
     """Write a network's weights and statistics; returns the path.
 
     The facts are what a reader needs besides: the network's settings, and the identifier and name of each class; and
     `more`.
     """
-    facts: dict[str, Any] = {"network": f"resnet{network.depth}", "settings": network.settings, **more}
+    facts: dict[str, Any] = {**(more or {}), "network": f"resnet{network.depth}", "settings": network.settings}
     if classes:
         facts["classes"] = [list(names) for names in classes]
     write_tensors(path, values(network.named_variables()), facts)

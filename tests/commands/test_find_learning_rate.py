@@ -13,7 +13,7 @@ from resnet.__main__ import main
         (["--steps=9"], "--steps must be at least 10"),
         (
             ["--recipe=digits"],
-            "train depends on convert, which is incomplete: it has not run yet. Run it first: luigi --module pipeline ",
+            "train depends on convert, which is incomplete: it has not run yet. Run it first: python -m resnet convert",
         ),
         (["--recipe=digit"], "digits"),
     ],

@@ -33,7 +33,7 @@ def test_an_artifacts_folder_that_is_missing_or_empty_has_nothing(tmp_path):
 
 
 def test_a_folder_in_which_a_stage_ended_before_it_began_is_no_run_and_no_data_set(tmp_path):
-    for folder in (tmp_path / "runs" / "failed", tmp_path / "records" / "failed"):
+    for folder in (tmp_path / "runs/failed", tmp_path / "runs/failed/train", tmp_path / "records/failed"):
         with locked(folder):
             assert os.listdir(folder)
     assert read_inventory(tmp_path) == ([], [])

@@ -159,6 +159,16 @@ def test_what_depends_on_displaced_results_is_marked_stale_at_once(finished, led
     assert (finished.run.stage_folder("evaluate") / "deep" / "output.bin").exists()
 
 
+def test_a_stage_that_is_stale_already_keeps_the_first_reason(finished, ledger_for):
+    other = ledger_for("training.epochs=60")
+    begin(other, "train")
+    mark = finished.run.stage_folder("evaluate") / STALE
+    before = mark.read_text()
+    finish(other, "train", content="another result")
+    begin(other, "batchnorm")
+    assert mark.read_text() == before
+
+
 def test_a_stage_that_runs_again_loses_the_mark(finished, ledger_for):
     other = ledger_for("training.epochs=60")
     finish(other, "train", content="another result")

@@ -117,16 +117,19 @@ def test_an_image_of_which_only_the_crop_can_be_decoded_is_drawn_empty_beside_it
 
 
 @pytest.mark.parametrize(
-    ("share", "label"),
+    ("share", "other", "label"),
     [
-        (1.0, "cat"),
-        (0.996, ">99 % cat + <1 % dog"),
-        (0.74, "74 % cat + 26 % dog"),
-        (0.004, ">99 % dog + <1 % cat"),
+        (1.0, None, "cat"),
+        (0.996, 1, ">99 % cat + <1 % dog"),
+        (0.74, 1, "74 % cat + 26 % dog"),
+        (0.5, 1, "50 % cat + 50 % dog"),
+        (0.004, 1, ">99 % dog + <1 % cat"),
+        (0.0, 1, "dog"),
+        (0.6, 0, "cat"),
     ],
 )
-def test_a_mixed_image_is_named_by_both_classes_and_the_greater_share_comes_first(share, label):
-    partner = SimpleNamespace(label=1)
+def test_an_image_of_two_classes_is_named_by_both_and_the_greater_share_comes_first(share, other, label):
+    partner = None if other is None else SimpleNamespace(label=other)
     shown = SimpleNamespace(label=0, share=share, partner=partner)
     assert batch_sheet._label(shown, [("n1", "cat"), ("n2", "dog")]) == label
 

@@ -38,6 +38,21 @@ def test_a_log_without_a_line_about_training_has_no_course():
     assert course_of(LogLines(), Training(), False) is None
 
 
+@pytest.mark.parametrize(
+    ("best_step", "said"), [(10, ["The weights after epoch 2 are in train/best.safetensors."]), (None, [])]
+)
+def test_it_is_said_which_epochs_weights_are_kept_as_the_best(best_step, said):
+    """Not those with the lowest error, where they were asked for late."""
+    log = LogLines()
+    for epoch, error in enumerate((10.0, 20.0, 30.0, 40.0), 1):
+        log += logged([epoch])
+        validation = {"validation_loss": 1.0, "validation_top1_error": error}
+        log += [{"step": 5 * epoch, "epoch": float(epoch), "seconds": 1.0, **validation}]
+    sentences = course_of(log, Training(epochs=4, drop_epochs=[]), False, best_step=best_step).sentences
+    assert any("lowest after epoch 1, at 10" in one for one in sentences)
+    assert [one for one in sentences if "best.safetensors" in one] == said
+
+
 def test_the_note_says_which_lines_are_drawn():
     for log, is_thinned in ((log_lines(epochs=100, per_epoch=20), True), (log_lines(), False)):
         note = how_to_read(LogLines(log), course_of(LogLines(log), Training(), False))

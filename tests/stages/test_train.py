@@ -126,6 +126,7 @@ MODERN = [
         "augmentation.erasing=0.2",
         "augmentation.mixup=0.2",
         "augmentation.cutmix=1.0",
+        "training.keep_best=true",
     )
 ]
 
@@ -144,6 +145,11 @@ def test_a_killed_training_ends_with_the_same_weights_bit_for_bit(artifacts, tmp
     whole, killed = weights(artifacts, "modern"), weights(artifacts, run)
     assert set(whole) == set(killed)
     assert all(whole[name].tobytes() == killed[name].tobytes() for name in whole)
+    best, best_of_killed = (artifacts / "runs" / name / "train" / "best.safetensors" for name in ("modern", run))
+    assert best.read_bytes() == best_of_killed.read_bytes()
+    lines = [line for line in timeless(artifacts, "modern") if "validation_loss" in line]
+    lowest = min(lines, key=lambda line: line["validation_top1_error"])
+    assert read_facts(best)["step"] == lowest["step"]
     steps = [line["step"] for line in read_log(artifacts / "runs" / run / "train" / "log.jsonl") if "loss" in line]
     assert steps == sorted(set(steps))
     record = json.loads((artifacts / "runs" / run / "train" / "stage.json").read_text())
@@ -312,7 +318,7 @@ def test_the_opening_lines_say_how_the_learning_rate_goes_and_which_drops_come_t
         strategy, step = tf.distribute.OneDeviceStrategy("/cpu:0"), SimpleNamespace(replicas_at_once=1)
         return opening_line(Pieces(range(1_000), strategy, ResNet(20, 10), step, Schedule(settings, 1_000)), 1, 0)
 
-    assert "train: learning rate 0.1, times 0.1 after epoch 3, 5" in opening([3, 5])
+    assert "train: learning rate 0.1, times 0.1 after epochs 3, 5" in opening([3, 5])
     assert "learning rate drops" not in opening([3, 5])
     cosine = {"schedule": "cosine", "final_learning_rate": 1e-5, "warmup_epochs": 1}
     assert "train: learning rate 0.1, 1 epoch of warm-up, along a cosine to 1e-05" in opening([3], **cosine)

@@ -19,6 +19,7 @@ from resnet.training.log_format import read_log
 from resnet.training.loop import TrainingLoop, epoch_line
 from resnet.training.pulse import NotFinite, Pulse
 from resnet.training.schedule import Schedule
+from resnet.training.watch import Epoch
 
 
 class FakeCheckpoints(list):
@@ -44,14 +45,15 @@ def validation(top1_error: float, top5_error: float) -> dict[str, float]:
 
 
 def test_the_line_about_an_epoch_fits_in_80_columns():
-    line = epoch_line(100, 120, 1.2345, validation(24.36, 17.46))
+    line = epoch_line(100, 120, Epoch(1.2345, None, None), validation(24.36, 17.46))
     assert line == "epoch 100/120: loss 1.234; validation: loss 1.234, error 24.36 %, top-5 17.46 %"
     assert len(line) <= 80
 
 
-def test_the_line_about_an_epoch_has_no_training_loss_when_none_was_measured():
-    line = epoch_line(3, 120, None, validation(24.36, 7.46))
-    assert line == "epoch 3/120, resumed; validation: loss 1.234, error 24.36 %, top-5 7.46 %"
+@pytest.mark.parametrize(("is_whole", "said"), [(False, ", resumed"), (True, "")])
+def test_the_line_about_an_epoch_has_no_training_loss_where_it_was_resumed_or_float16_skipped_all(is_whole, said):
+    line = epoch_line(3, 120, Epoch(None, None, None, is_whole), validation(24.36, 7.46))
+    assert line == f"epoch 3/120{said}; validation: loss 1.234, error 24.36 %, top-5 7.46 %"
 
 
 class FakeStep:

@@ -83,7 +83,7 @@ def test_an_epoch_is_summed_up_without_the_first_line_of_an_attempt(tmp_path, mo
     assert "0 images/s" in lines[0]  # 8 images in 100 s
     assert epoch.images_per_second == 8
     assert (epoch.loss, epoch.data_wait) == (1.5, 0)
-    assert meter.end_epoch() == (None, None, None)
+    assert meter.end_epoch() == (None, None, None, True)
 
 
 def test_of_steps_that_were_all_skipped_with_an_infinite_loss_there_is_no_line(tmp_path):

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from resnet.training.range_test import Found, range_test, rates
+from resnet.commands.find_learning_rate import drawn, sentence
+from resnet.training.range_test import NO_FALL, NOT_FINITE, TOO_EARLY, Found, range_test, rates
 
 
 def found_on(loss: Callable[[float], float], steps: int = 200) -> Found:
@@ -42,31 +43,44 @@ def test_it_ends_where_the_loss_has_grown_and_where_it_is_not_finite():
     assert diverged.points[-2].learning_rate < 0.1 < diverged.points[-1].learning_rate * 1.01
 
 
-def scattered(around: Callable[[float], float], by: float) -> Callable[[float], float]:
-    random = np.random.default_rng(0)
-    return lambda rate: around(rate) + by * random.normal()
+def scattered(loss: Callable[[float], float], by: float, seed: int = 0) -> Callable[[float], float]:
+    random = np.random.default_rng(seed)
+    return lambda rate: loss(rate) + by * random.normal()
 
 
 @pytest.mark.parametrize(
-    "loss",
+    ("loss", "by", "why"),
     [
-        lambda rate: 2.0 + rate,
-        lambda rate: math.inf,
-        scattered(lambda rate: 2.3, 0.05),
-        scattered(lambda rate: 0.7 if rate < 1 else 0.7 * rate, 0.02),
-        lambda rate: 2.3 - 0.01 * (rate > 0.1),
-        lambda rate: 2.3 - (rate > 2e-5) + (rate > 1e-4),
+        (lambda rate: 2.0 + rate, 0.0, NO_FALL),
+        (lambda rate: 2.3, 0.05, NO_FALL),
+        (lambda rate: 0.7 if rate < 1 else 0.7 * rate, 0.02, NO_FALL),
+        (lambda rate: 2.3 - 0.01 * (rate > 0.1), 0.0, NO_FALL),
+        (lambda rate: math.inf, 0.0, NOT_FINITE),
     ],
-    ids=["rises", "infinite", "scatters", "scatters and rises", "falls by less than a hundredth", "falls too early"],
+    ids=["rises", "scatters", "scatters and rises", "falls by less than a hundredth", "infinite"],
 )
 @pytest.mark.parametrize("steps", [20, 60, 200])
-def test_nothing_is_suggested_where_the_loss_does_not_fall_clearly(loss, steps):
-    assert found_on(loss, steps).suggested is None
+def test_nothing_is_suggested_where_the_loss_does_not_fall_clearly(loss, by, why, steps):
+    found = found_on(scattered(loss, by), steps)
+    assert (found.suggested, found.why_not) == (None, why)
+    assert "nothing is suggested" in sentence(found)
 
 
-def test_a_fall_far_beyond_the_scatter_is_seen():
-    found = found_on(scattered(valley, 0.1))
-    assert found.suggested == pytest.approx(0.1, rel=0.9)
+def test_nothing_is_suggested_below_the_rates_that_were_tried():
+    found = found_on(lambda rate: 2.3 - (4e-5 < rate < 9e-5))
+    assert (found.suggested, found.why_not) == (None, TOO_EARLY)
+    assert "below 1e-05, where none was tried" in sentence(found)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_fall_far_beyond_the_scatter_is_seen(seed):
+    found = found_on(scattered(valley, 0.1, seed))
+    assert 0.08 <= found.suggested <= 0.1
+    assert f"training.learning_rate={found.suggested:g}" in sentence(found)
+
+
+def test_the_drawing_names_the_run_whatever_it_is_called():
+    assert "Range test of" in drawn(found_on(valley), r"$\frac{1}{2}$ & <b>").replace("\n", " ")
 
 
 def test_the_mean_of_the_loss_begins_at_the_first_loss():
