@@ -21,7 +21,7 @@ from resnet.model.network import ResNet
 from resnet.recipes import load_recipe
 from resnet.report.names import readable
 
-SIZES = {"image_size": 16, "shorter_side": 20, "interpolation": "opencv-linear", "network": "resnet20"}
+SIZES = {"image_size": 16, "shorter_side": 20, "interpolation": "opencv-linear", "network": "resnet8"}
 
 
 def opened(exported, name):
@@ -58,7 +58,7 @@ def test_no_batch_normalisation_remains_in_a_file(exported):
     in_onnx = [node.op_type for node in onnx.load(exported["onnx"].folder / "model.onnx").graph.node]
     details = Interpreter(str(exported["tflite"].folder / "model.tflite"))._get_ops_details()
     in_tflite = [row["op_name"] for row in details if row["op_name"] != "DELEGATE"]
-    assert nodes.count("Conv2D") == in_onnx.count("Conv") == in_tflite.count("CONV_2D") == 21
+    assert nodes.count("Conv2D") == in_onnx.count("Conv") == in_tflite.count("CONV_2D") == 9
     for ops in (nodes, in_onnx, in_tflite):
         assert not [op for op in ops if "norm" in op.lower()]
         assert ops.count("Mul") + ops.count("MUL") <= 1  # that of the pixels, which may have gone into the stem

@@ -92,7 +92,8 @@ def test_frozen_layers_end_with_the_weights_and_statistics_that_they_started_wit
 
 def test_it_says_in_short_lines_what_it_takes_and_what_is_new_and_frozen(tuned):
     lines = tuned[1].splitlines()
-    assert lines[2:7] == [
+    assert lines[2:8] == [
+        "train: learning rate 0.01",
         "train: frozen: stem, stage1",
         "train: training ends before the learning rate drops after epochs 30, 45, 55",
         "train: starting from run source (this project)",
