@@ -2,7 +2,7 @@
 
     python benchmarks/modern_settings.py PHOTOGRAPH ...                     three tasks, 3 seeds
     python benchmarks/modern_settings.py --tasks fashion-mnist --override training.epochs=6
-    python benchmarks/modern_settings.py --arms plain "cosine" --tasks photographs PHOTOGRAPH ...
+    python benchmarks/modern_settings.py PHOTOGRAPH ... --tasks photographs --arms plain cosine
     python benchmarks/modern_settings.py --tasks folder --data FOLDER       of `benchmarks/cifar10.py`, for example
 
 An arm is a list of settings, which are added to the task's recipe. The same seed stands for the same initial weights
