@@ -84,7 +84,7 @@ def sentence(found: Found) -> str:
         )
     look = "look at images and labels (python -m resnet batch)"
     if found.why_not == NOT_FINITE:
-        return f"the first loss is not finite already, so nothing is suggested: {look}"
+        return f"the loss is not finite from the first steps on, so nothing is suggested: {look}"
     if found.why_not == TOO_EARLY:
         return (
             f"the loss was lowest at {found.lowest:.2g}, so the rate that suits is below {FIRST:g}, where none was "

@@ -80,7 +80,12 @@ def _has_only_locks(folder: Path) -> bool:
         entries = list(folder.iterdir())
     except OSError:  # that is a problem, which reading it will show
         return False
-    return bool(entries) and all(entry.name == LOCK or (entry.is_dir() and _has_only_locks(entry)) for entry in entries)
+    return bool(entries) and all(e.name == LOCK or (_is_real(e) and _has_only_locks(e)) for e in entries)
+
+
+def _is_real(folder: Path) -> bool:
+    """Whether it is a folder, and no link to one."""
+    return folder.is_dir() and not folder.is_symlink()
 
 
 def number_at(record: Any, *keys: str) -> float | None:

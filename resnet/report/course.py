@@ -72,14 +72,19 @@ def course_of(
 
 def _epoch_of(step: int | None, log: LogLines) -> int | None:
     """The epoch whose validation came after this step."""
-    return next((round(line["epoch"]) for line in log if line["step"] == step and "validation_loss" in line), None)
+    table = pd.DataFrame([line for line in log if line["step"] == step and "validation_loss" in line])
+    return None if table.empty else int(_numbers(table).iloc[0])
+
+
+def _numbers(lines: pd.DataFrame) -> pd.Series:
+    """The epoch of each line, counted from 1: that which its last batch began in."""
+    return (lines["epoch"] * (1 - 1 / lines["step"].clip(lower=1)) // 1).astype(int) + 1
 
 
 def _by_epoch(log: LogLines) -> list[dict[str, float | None]]:
-    """The mean of each epoch's lines. A line counts for the epoch that its last batch began in."""
+    """The mean of each epoch's lines."""
     table = pd.DataFrame(log)
-    last_batch = table["epoch"] * (1 - 1 / table["step"].clip(lower=1))
-    table["number"] = np.floor(last_batch).astype(int) + 1
+    table["number"] = _numbers(table)
     columns = [name for name in PER_EPOCH if name in table]
     means = table.groupby("number")[columns].mean()
     means["learning_rate"] = table.dropna(subset="learning_rate").groupby("number")["learning_rate"].last()

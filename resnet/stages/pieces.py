@@ -47,7 +47,7 @@ def opening_line(pieces: Pieces, hosts: int, first: int, lengthened_from: Sequen
     if network.frozen:
         lines.append(f"frozen: {', '.join(in_order(network.frozen))}")
     if unreached := [str(epoch) for epoch in settings.drops if epoch >= settings.epochs]:
-        lines.append(f"training ends before the learning rate drops after {named(unreached)}")
+        lines.append(f"training ends before the learning rate drops after {in_words(unreached)}")
     if lengthened_from:
         bits = "to the last bit" if settings.deterministic else "up to rounding"
         before = " and ".join(map(str, lengthened_from))
@@ -69,11 +69,12 @@ def learning_rates(settings: Training) -> str:
     if settings.schedule == "cosine":
         parts.append(f"along a cosine to {settings.final_learning_rate:g}")
     if drops:
-        parts.append(f"times {settings.drop_factor:g} after {named(drops)}")
+        parts.append(f"times {settings.drop_factor:g} after {in_words(drops)}")
     return ", ".join(parts)
 
 
-def named(epochs: Sequence[str]) -> str:
+def in_words(epochs: Sequence[str]) -> str:
+    """Epochs after which something happens."""
     return f"{'epoch' if len(epochs) == 1 else 'epochs'} {', '.join(epochs)}"
 
 

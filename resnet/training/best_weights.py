@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from resnet.errors import UserError
 from resnet.model.network import ResNet
-from resnet.weights.safetensors_files import write_weights
-from resnet.weights.safetensors_header import read_facts
+from resnet.weights.safetensors_files import read_tensors, write_weights
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +23,10 @@ class BestWeights:
         self.path, self._network, self._classes = path, network, classes
         self._lowest = math.inf
         try:
-            self._lowest = read_facts(path).get(VALIDATION_ERROR, math.inf)
-        except OSError as problem:
-            logger.warning("%s cannot be read (%s); the next weights count as the best", path, problem.strerror)
+            if path.exists():
+                self._lowest = read_tensors(path)[1].get(VALIDATION_ERROR, math.inf)
+        except UserError as problem:
+            logger.warning("%s; the next weights count as the best", str(problem).rstrip("."))
 
     def offer(self, step: int, error: float) -> None:
         """Keep the network's weights if their error, in percent, is lower. A full disk does not stop training."""

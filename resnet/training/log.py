@@ -54,7 +54,7 @@ class TrainingLog:
 
     def write(self, step: int, **numbers: float) -> None:
         """Append a line, and the same numbers for TensorBoard."""
-        line = {"step": step} | {name: short(value) for name, value in numbers.items()}
+        line = {"step": step} | {name: _short(value) for name, value in numbers.items()}
         self._pending += json.dumps(line).encode() + b"\n"
         self._write_pending()
         self.board.numbers(step, numbers)
@@ -110,6 +110,5 @@ def _reason(error: OSError | tf.errors.OpError) -> str:
     return error.message.split("}} ")[-1].split(" [Op:")[0].split("\n")[0]
 
 
-def short(value: float) -> float:
-    """A number as the log has it."""
+def _short(value: float) -> float:
     return float(f"{value:.6g}")

@@ -53,6 +53,14 @@ def test_it_is_said_which_epochs_weights_are_kept_as_the_best(best_step, said):
     assert [one for one in sentences if "best.safetensors" in one] == said
 
 
+def test_the_epoch_of_the_best_weights_is_right_where_batches_reach_far_into_the_next_epoch():
+    """With 100 images in batches of 64, the second epoch ends with step 4, which is 2.56 epochs."""
+    log = LogLines(logged([0.64, 1.28, 1.92]))
+    log += [{"step": 4, "epoch": 2.56, "seconds": 1.0, "validation_loss": 1.0, "validation_top1_error": 10.0}]
+    sentences = course_of(log, Training(epochs=2, drop_epochs=[]), False, best_step=4).sentences
+    assert "The weights after epoch 2 are in train/best.safetensors." in sentences
+
+
 def test_the_note_says_which_lines_are_drawn():
     for log, is_thinned in ((log_lines(epochs=100, per_epoch=20), True), (log_lines(), False)):
         note = how_to_read(LogLines(log), course_of(LogLines(log), Training(), False))

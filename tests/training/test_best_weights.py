@@ -57,10 +57,23 @@ def test_the_lowest_error_before_an_interruption_counts_to_the_last_digit(networ
     assert path.read_bytes() == before
 
 
-def test_a_file_that_cannot_be_read_is_replaced(network, path):
-    path.write_bytes(b"half a")
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: content.replace(b"30.5", b"10.5")])
+def test_a_damaged_file_is_named_and_replaced(network, path, damage, caplog):
+    """Also one whose header says a lower error than it had."""
+    offer(path, network, 30.5)
+    path.write_bytes(damage(path.read_bytes()))
     offer(path, network, 90.0)
     assert bias(path) == [1, 1]
+    assert read_facts(path)["validation_top1_error"] == 90.0
+    assert f"{path} is not a complete safetensors file" in caplog.text
+    assert "; the next weights count as the best" in caplog.text
+
+
+def test_a_folder_in_its_place_does_not_stop_training(network, path, caplog):
+    path.mkdir()
+    offer(path, network, 90.0)
+    assert "cannot be read: Is a directory" in caplog.text
+    assert "cannot be written (Is a directory); training goes on" in caplog.text
 
 
 def test_a_full_disk_keeps_the_best_so_far_and_the_next_better_one_is_written(network, path, monkeypatch, caplog):
