@@ -55,12 +55,6 @@ class Mixer:
         return 1, *edges
 
 
-def has_box(mix: np.ndarray) -> bool:
-    """Whether a mix replaces a box, as only CutMix does."""
-    _, top, left, bottom, right = mix
-    return bool(bottom > top and right > left)
-
-
 def kept(mix: np.ndarray, size: int) -> np.ndarray:
     """How much of itself an image keeps at each pixel: float32 [size, size]."""
     share, top, left, bottom, right = mix

@@ -18,7 +18,7 @@ import numpy as np
 from resnet.errors import UserError
 from resnet.images.decoding import Unreadable
 from resnet.images.regions import StoredImage, open_image
-from resnet.loader.mixing import Mixer, has_box, kept
+from resnet.loader.mixing import Mixer, kept
 from resnet.loader.random_streams import draws
 from resnet.loader.sampler import TrainingSampler
 from resnet.loader.transforms import Augment, Framing
@@ -69,8 +69,8 @@ def shown_in_batch(
             blended = share[..., None] * one.pixels + (1 - share[..., None]) * partner.pixels
             pixels = np.rint(blended).astype(np.uint8)
             mixed = one._replace(pixels=pixels, share=float(share.mean()))
-            if mixed.share < 1:
-                mixed = mixed._replace(partner=partner, mixing="CutMix" if has_box(mix) else "mixup")
+            if mixed.share < 1:  # mixup's may have been rounded to 1
+                mixed = mixed._replace(partner=partner, mixing="CutMix" if mix[0] == 1 else "mixup")
             yield mixed
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from resnet.report.wording import listed, percent
+from resnet.report.wording import after_epochs, percent
 from resnet.settings import Training
 from resnet.training.log_format import LogLines
 
@@ -108,8 +108,7 @@ def _sentences(
         if best_epoch is not None:
             sentences.append(f"The weights after epoch {best_epoch} are in train/best.safetensors.")
     if drops:
-        times = f"epoch {drops[0]}" if len(drops) == 1 else f"epochs {listed(drops)}"
-        sentences.append(f"The learning rate dropped after {times}.")
+        sentences.append(f"The learning rate dropped {after_epochs(drops)}.")
     return sentences
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet.report.results import Results
-from resnet.report.wording import count, listed
+from resnet.report.wording import count, learning_rate, listed
 from resnet.settings import Augmentation, Training
 
 STATISTICS = ("/mean", "/variance")  # how the names of tensors end that are no parameters
@@ -103,7 +103,7 @@ def _training(results: Results) -> list[Fact]:
     precision += ["not deterministic"] if not training.deterministic else []
     return [
         Fact("Training", f"{count(training.epochs, 'epoch')}{longer}, {training.batch_size} images a batch{replicas}"),
-        Fact("Learning rate", _learning_rate(training)),
+        Fact("Learning rate", learning_rate(training)),
         Fact("Optimizer", _optimizer(training)),
         *([Fact("Loss", loss)] if (loss := _loss(training)) else []),
         *([Fact("Weights", average)] if (average := _average(training)) else []),
@@ -116,17 +116,6 @@ def _policy(augmentation: Augmentation) -> list[str]:
     """What it is called and how strong it is; empty where there is none."""
     randaugment = f"RandAugment of {augmentation.operations} operations, {augmentation.magnitude:g} tenths strong"
     return {"none": [], "trivialaugment": ["TrivialAugment"], "randaugment": [randaugment]}[augmentation.policy]
-
-
-def _learning_rate(training: Training) -> str:
-    rate = f"{training.learning_rate:g}"
-    if training.warmup_epochs:
-        rate += f" after a warm-up of {count(training.warmup_epochs, 'epoch')}"
-    if training.schedule == "cosine":
-        rate += f", along a cosine to {training.final_learning_rate:g}"
-    if drops := [epoch for epoch in training.drops if epoch < training.epochs]:
-        rate += f", times {training.drop_factor:g} after {'epoch' if len(drops) == 1 else 'epochs'} {listed(drops)}"
-    return rate
 
 
 def _optimizer(training: Training) -> str:

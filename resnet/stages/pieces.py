@@ -12,6 +12,7 @@ from resnet.errors import UserError
 from resnet.hosts.meeting import Meeting
 from resnet.model.network import ResNet
 from resnet.records.shards import ShardedRecords
+from resnet.report.wording import after_epochs, count, learning_rate
 from resnet.run import Run
 from resnet.settings import Training
 from resnet.training.checkpoints import Checkpoints
@@ -36,18 +37,18 @@ def opening_line(pieces: Pieces, hosts: int, first: int, lengthened_from: Sequen
     network, settings = pieces.network, pieces.schedule.training
     size, replicas, devices = settings.replica_batch_size, settings.replicas, device_names(pieces.strategy)
     batch = f"{replicas} x {size}" if replicas > 1 else str(size)
-    epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
+    epochs = count(settings.epochs, "epoch")
     where = f"{len(devices)} x {devices[0]}" if len(devices) > 1 else devices[0]
     where = f"{hosts} hosts with {where} each" if hosts > 1 else where
     lines = [
         f"ResNet-{network.depth}, {network.parameters:,} weights; {len(pieces.records):,} images, {epochs}",
         ", ".join([f"{batch} images per step on {where}", *ways(settings, pieces.step)]),
-        learning_rates(settings),
+        f"learning rate {learning_rate(settings)}",
     ]
     if network.frozen:
         lines.append(f"frozen: {', '.join(in_order(network.frozen))}")
-    if unreached := [str(epoch) for epoch in settings.drops if epoch >= settings.epochs]:
-        lines.append(f"training ends before the learning rate drops after {in_words(unreached)}")
+    if unreached := [epoch for epoch in settings.drops if epoch >= settings.epochs]:
+        lines.append(f"training ends before the learning rate drops {after_epochs(unreached)}")
     if lengthened_from:
         bits = "to the last bit" if settings.deterministic else "up to rounding"
         before = " and ".join(map(str, lengthened_from))
@@ -58,24 +59,6 @@ def opening_line(pieces: Pieces, hosts: int, first: int, lengthened_from: Sequen
     if first:
         lines.append(f"resuming from step {first:,}")
     return "\n".join(f"train: {line}" for line in lines)
-
-
-def learning_rates(settings: Training) -> str:
-    """How the learning rate changes within the epochs that are trained."""
-    drops = [str(epoch) for epoch in settings.drops if epoch < settings.epochs]
-    parts = [f"learning rate {settings.learning_rate:g}"]
-    if settings.warmup_epochs:
-        parts.append(f"{settings.warmup_epochs} {'epoch' if settings.warmup_epochs == 1 else 'epochs'} of warm-up")
-    if settings.schedule == "cosine":
-        parts.append(f"along a cosine to {settings.final_learning_rate:g}")
-    if drops:
-        parts.append(f"times {settings.drop_factor:g} after {in_words(drops)}")
-    return ", ".join(parts)
-
-
-def in_words(epochs: Sequence[str]) -> str:
-    """Epochs after which something happens."""
-    return f"{'epoch' if len(epochs) == 1 else 'epochs'} {', '.join(epochs)}"
 
 
 def ways(settings: Training, step: TrainStep) -> list[str]:

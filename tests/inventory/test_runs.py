@@ -39,13 +39,10 @@ def test_a_folder_in_which_a_stage_ended_before_it_began_is_no_run_and_no_data_s
     assert read_inventory(tmp_path) == ([], [])
 
 
-def test_a_link_in_a_folder_is_something_that_has_come_of_it_and_is_not_followed(tmp_path):
-    folder = tmp_path / "runs" / "linked"
-    with locked(folder):
-        (folder / "again").symlink_to(folder)
-    (tmp_path / "elsewhere").mkdir()
-    with locked(tmp_path / "elsewhere"):
-        (folder / "elsewhere").symlink_to(tmp_path / "elsewhere")
+@pytest.mark.parametrize("target", ["runs/linked", "elsewhere"])
+def test_a_link_in_a_folder_is_something_that_has_come_of_it_and_is_not_followed(tmp_path, target):
+    with locked(tmp_path / "runs/linked"), locked(tmp_path / "elsewhere"):
+        (tmp_path / "runs/linked/link").symlink_to(tmp_path / target)
     assert the_run(tmp_path).name == "linked"
 
 

@@ -9,7 +9,7 @@ from resnet.images.decoding import decode, png
 from resnet.images.regions import Box, IndexedJpeg, WholeImage, open_image
 from resnet.images.restarts import insert_restarts
 from resnet.loader import color
-from resnet.loader.policies import RAND_AUGMENT, TRIVIAL_AUGMENT, Change, erase
+from resnet.loader.policies import BLACK, RAND_AUGMENT, TRIVIAL_AUGMENT, Change, erase
 from resnet.loader.random_streams import AUGMENTATION, DRAWS, ERASING, POLICY, draws
 from resnet.loader.transforms import Augment, CenterCrop, Framing, resize, show
 from resnet.loader.views import X, Y
@@ -184,6 +184,16 @@ def test_a_policy_whose_operations_change_nothing_leaves_crop_flip_and_colour_as
         augment(**settings)(WholeImage(PHOTO), drawn[:1], plain)
         augment(**settings, policy=policy)(WholeImage(PHOTO), drawn, changed)
         np.testing.assert_array_equal(changed, plain)
+
+
+def test_the_operations_of_a_policy_follow_each_other(monkeypatch):
+    halve = Change(lambda pixels, strength, fill: pixels // 2, 0.0, BLACK)
+    monkeypatch.setattr("resnet.loader.transforms.rand_augment", lambda *_: [halve, halve, halve])
+    shown, plain = np.empty((2, 32, 32, 3), np.uint8)
+    drawn = [draws(0, 0, 0, 1, stream).tolist()[0] for stream in (AUGMENTATION, POLICY)]
+    augment(crop="area")(WholeImage(PHOTO), drawn[:1], plain)
+    augment(crop="area", policy="randaugment")(WholeImage(PHOTO), drawn, shown)
+    np.testing.assert_array_equal(shown, plain // 8)
 
 
 @pytest.mark.parametrize(("policy", "choices"), [("randaugment", RAND_AUGMENT), ("trivialaugment", TRIVIAL_AUGMENT)])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import MadeRun, scattered_logits
+from made_runs import MadeRun, log_lines, scattered_logits
 
 from resnet.ledger.state_files import read_state, write_state
 from resnet.report import headline as headline_module
@@ -16,6 +17,7 @@ from resnet.report.content import as_json
 from resnet.report.findings import MISTAKES
 from resnet.report.page import Drawings, render, render_markdown
 from resnet.report.published import Published
+from resnet.weights.safetensors_files import write_tensors
 
 IMAGES = 60
 LABELS = np.arange(IMAGES) % 3
@@ -305,6 +307,23 @@ def test_statistics_that_no_batch_was_averaged_for_are_called_what_they_are(trai
     assert curve.sentence.endswith(
         f"The network with {named} and the one with 25 batches are right on the same images."
     )
+
+
+@pytest.mark.parametrize("is_output", [True, False])
+def test_it_says_whose_weights_are_the_best_where_training_has_kept_them(is_output, tmp_path, stated, monkeypatch):
+    """And not where the file is of another time."""
+    log = log_lines(epochs=4, per_epoch=5, validated=True)
+    step = next(line["step"] for line in log if "validation_loss" in line)
+    run = good(log=log)
+
+    def write_both(folder: Path) -> list[Path]:
+        MadeRun._write_log(run, folder)
+        write_tensors(folder / "best.safetensors", {"x": np.zeros(1)}, {"step": step})
+        return [folder / "best.safetensors"] if is_output else []
+
+    monkeypatch.setattr(run, "_write_log", write_both)
+    said = "The weights after epoch 1 are in train/best.safetensors."
+    assert (said in stated(run.write(tmp_path)).course.sentences) is is_output
 
 
 @pytest.mark.parametrize(("epochs", "rate"), [(2, "0.1"), (5, "0.1, times 0.1 after epochs 3 and 4")])

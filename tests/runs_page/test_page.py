@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from ledgers import begin, ledger_in
+from ledgers import begin, finish_all, ledger_in
 
 from resnet.ledger.state_files import read_state, write_state
 from resnet.locks import locked
@@ -158,6 +159,14 @@ def test_the_page_asks_to_be_loaded_again_between_two_stages_of_a_run(artifacts,
     end = datetime.now(timezone.utc) - timedelta(seconds=ago)
     write_state(path, read_state(path) | {"end": end.isoformat()})
     assert ('http-equiv="refresh"' in render(artifacts)) is expected
+
+
+def test_one_epoch_is_not_called_epochs(tmp_path):
+    ledger = finish_all(ledger_in(tmp_path))
+    line = {"step": 5, "epoch": 1.0, "loss": 1.0, "top1_error": 9.0, "top5_error": 1.0, "learning_rate": 0.1}
+    line |= {"images_per_second": 10.0, "data_wait": 0.0, "seconds": 3.0}
+    (ledger.run.stage_folder("train") / "log.jsonl").write_text(json.dumps(line) + "\n")
+    assert "1 epoch in 3 s" in words(tmp_path)
 
 
 def test_a_training_shows_how_far_it_is_and_how_long_it_may_take(artifacts):

@@ -95,7 +95,7 @@ def test_it_says_in_short_lines_what_it_takes_and_what_is_new_and_frozen(tuned):
     assert lines[2:8] == [
         "train: learning rate 0.01",
         "train: frozen: stem, stage1",
-        "train: training ends before the learning rate drops after epochs 30, 45, 55",
+        "train: training ends before the learning rate drops after epochs 30, 45 and 55",
         "train: starting from run source (this project)",
         "train: taken: stem, stage1, stage2, stage3",
         "train: classifier: new, for 3 classes instead of 2",

@@ -102,14 +102,17 @@ def timeless(artifacts: Path, run: str) -> list[dict[str, float]]:
 
 def test_a_lengthened_training_ends_as_one_that_was_so_long_from_the_start(artifacts):
     subprocess.run(command("train", artifacts, "--run=longer", "--override=training.epochs=2"), check=True)
+    folder = artifacts / "runs" / "longer" / "train"
+    (folder / "best.safetensors").write_text("of a time when training.keep_best was set")
     done = subprocess.run(command("train", artifacts, "--run=longer"), check=True, capture_output=True, text=True)
+    assert not (folder / "best.safetensors").exists()
     assert "lengthened from 2 epochs: weights, losses and errors are those of" in done.stdout
     assert "resuming from step 23" in done.stdout
     whole, longer = weights(artifacts, "whole"), weights(artifacts, "longer")
     assert all(whole[name].tobytes() == longer[name].tobytes() for name in whole)
     whole_log, longer_log = (timeless(artifacts, run) for run in ("whole", "longer"))
     assert whole_log == longer_log
-    record = json.loads((artifacts / "runs" / "longer" / "train" / "stage.json").read_text())
+    record = json.loads((folder / "stage.json").read_text())
     assert record["lengthened_from"] == [2]
 
 
@@ -318,14 +321,14 @@ def test_the_opening_lines_say_how_the_learning_rate_goes_and_which_drops_come_t
         strategy, step = tf.distribute.OneDeviceStrategy("/cpu:0"), SimpleNamespace(replicas_at_once=1)
         return opening_line(Pieces(range(1_000), strategy, ResNet(20, 10), step, Schedule(settings, 1_000)), 1, 0)
 
-    assert "train: learning rate 0.1, times 0.1 after epochs 3, 5" in opening([3, 5])
+    assert "train: learning rate 0.1, times 0.1 after epochs 3 and 5" in opening([3, 5])
     assert "learning rate drops" not in opening([3, 5])
     cosine = {"schedule": "cosine", "final_learning_rate": 1e-5, "warmup_epochs": 1}
-    assert "train: learning rate 0.1, 1 epoch of warm-up, along a cosine to 1e-05" in opening([3], **cosine)
+    assert "train: learning rate 0.1 after a warm-up of 1 epoch, along a cosine to 1e-05" in opening([3], **cosine)
     assert opening([]).endswith("train: learning rate 0.1")
     assert "times 0.1 after epoch 3\n" in opening([3, 6])
     assert "training ends before the learning rate drops after epoch 6" in opening([3, 6])
-    assert "training ends before the learning rate drops after epochs 30, 60" in opening([5, 30, 60])
+    assert "training ends before the learning rate drops after epochs 30 and 60" in opening([5, 30, 60])
 
 
 def test_a_range_test_draws_the_losses_and_leaves_the_run_as_it_is(artifacts, tmp_path):
