@@ -22,6 +22,7 @@ COSINE = ["training.schedule=cosine", "training.warmup_epochs=1"]
 SMOOTH = [*COSINE, "training.label_smoothing=0.1", "training.decayed=all but norms"]
 AVERAGED = [*SMOOTH, "training.average=0.95", "training.zero_last_scale=true"]
 MORE_DECAY = [*AVERAGED, "training.weight_decay=5e-4"]
+LARGER_CROPS = ["augmentation.area_min=0.3"]
 AT_32 = ["model.image_size=32"]  # to which crops of photographs of 128 pixels are scaled by more than a half
 ARMS = {
     "plain": [],
@@ -36,6 +37,15 @@ ARMS = {
     "modern, more decay, TrivialAugment": [*MORE_DECAY, "augmentation.policy=trivialaugment"],
     "modern, erasing": [*AVERAGED, "augmentation.erasing=0.25"],
     "modern, TrivialAugment": [*AVERAGED, "augmentation.policy=trivialaugment"],
+    "larger crops": LARGER_CROPS,
+    "modern, larger crops": [*AVERAGED, *LARGER_CROPS],
+    "modern, more decay, larger crops": [*MORE_DECAY, *LARGER_CROPS],
+    "modern, more decay, larger crops, batches of 32": [
+        *MORE_DECAY,
+        *LARGER_CROPS,
+        "training.batch_size=32",
+        "training.replica_batch_size=32",
+    ],
     "32 pixels": AT_32,
     "32 pixels, half decoding": [*AT_32, "augmentation.half_decoding=true"],
 }
