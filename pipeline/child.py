@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.launcher import Process
-from resnet.errors import UserError
+from resnet.errors import Passing, UserError
 from resnet.processes import PARENT, command, signals_blocked
 from resnet.progress import ENVIRONMENT
 
@@ -26,7 +26,7 @@ def run_stage(stage: str, processes: Sequence[Process], on_news: Callable[[dict[
     """Run the processes of a stage to their end; call `on_news` with each line of their progress.
 
     Children end when this process does, for whatever reason; a trainer saves a checkpoint first. Raises UserError with
-    the message of the first that failed, unless the first process succeeds.
+    the message of the first that failed, unless the first process succeeds; Passing where another attempt may succeed.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)  # rather lose news than wait for a scheduler that does not answer
@@ -50,7 +50,8 @@ def run_stage(stage: str, processes: Sequence[Process], on_news: Callable[[dict[
     if codes[0] == -signal.SIGKILL:  # what others say of it is less
         error = ""
     if codes[0]:
-        raise UserError(error or _unexplained(stage, codes[0], processes[0].is_child))
+        kind = Passing if codes[0] == Passing.exit_code else UserError
+        raise kind(error or _unexplained(stage, codes[0], processes[0].is_child))
 
 
 def _start(process: Process, writing: int) -> subprocess.Popen:

@@ -42,6 +42,8 @@ class pipeline(luigi.Config):  # noqa: N801
     devices = Number(default=0, description="GPUs to train on; 0: all")
     cpu_devices = Number(default=1, description="logical devices to split the CPU into")
     replicas_at_once = Number(default=0, description="replicas that a device runs in one pass; 0: by its memory")
+    retries = Number(default=3, description="attempts after a failure that may pass, such as a lost host; 0: none")
+    retry_seconds = Number(default=15, description="seconds before the first of them; 4 times as many before the next")
     step_minutes = luigi.FloatParameter(default=30.0, description="minutes that a training step may take; 0: any time")
 
 

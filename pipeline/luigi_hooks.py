@@ -71,6 +71,14 @@ class Dependent(Protocol):
         """What the task depends on and lacks; empty where it lacks nothing."""
 
 
+@runtime_checkable
+class Logged(Protocol):
+    """A task whose work has a log."""
+
+    def where_more_is_said(self) -> list[str]:
+        """Lines for the user about the log, and about what continues the work."""
+
+
 _schedule = luigi.worker.Worker.add
 
 
@@ -141,7 +149,8 @@ class OneMessage(logging.Filter):
         message = str(error) if isinstance(error, UserError) else why_unfulfilled(task, error)
         if message:
             family = getattr(task, "task_family", "pipeline")
-            record.msg, record.args, record.exc_info = f"{family} failed: {message}", (), None
+            lines = [message, *(task.where_more_is_said() if isinstance(task, Logged) else ())]
+            record.msg, record.args, record.exc_info = "%s failed: %s", (family, "\n".join(lines)), None
         return True
 
 

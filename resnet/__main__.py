@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from resnet.errors import EXIT_STALLED, LockedElsewhere, Stalled, UserError, is_interruption
+from resnet.errors import UserError, is_interruption
 
-EXIT_FAILED, EXIT_LOCKED, EXIT_INTERRUPTED = 1, 10, 130
+EXIT_INTERRUPTED = 130
 
 
 try:  # these imports take a second, and Ctrl-C may come in it
@@ -18,6 +18,7 @@ try:  # these imports take a second, and Ctrl-C may come in it
     from resnet import console, stages
     from resnet.commands import COMMANDS
     from resnet.commands.options import OF_STAGES, option_groups, run_of
+    from resnet.files import kind_of
     from resnet.processes import PARENT, die_with_parent, unblock_signals
     from resnet.progress import send_to_parent
     from resnet.stage_table import STAGES
@@ -29,8 +30,8 @@ except BaseException as error:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 10 locked by another process, 75 stalled, 130
-    interrupted."""
+    """Run one command; returns the exit code: 0 done, 1 failed, 10 locked by another process, 75 failed by what may
+    pass, 130 interrupted."""
     options = _parser().parse_args(arguments)
     if PARENT in os.environ:
         die_with_parent(int(os.environ[PARENT]), signal.SIGTERM)
@@ -45,12 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
             _run_stage(options)
         return 0
     except UserError as error:
-        codes = {LockedElsewhere: EXIT_LOCKED, Stalled: EXIT_STALLED}
-        return _fail(str(error), codes.get(type(error), EXIT_FAILED))
+        return _fail(str(error), error.exit_code)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        return _fail(f"{error.strerror}: {error.filename or options.artifacts}", EXIT_FAILED)
+        return _fail(f"{error.strerror}: {error.filename or options.artifacts}", kind_of(error).exit_code)
     except BaseException as error:
         if not is_interruption(error):
             raise

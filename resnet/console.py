@@ -13,20 +13,24 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from tqdm import tqdm
+
+UNSHOWN = {"is_shown": False}  # `extra` of a message that the user sees in another way: only logs have it
 
 
 class _Dropping(io.RawIOBase):
     """Writes to a file descriptor. What cannot be written is dropped, so that no layer above keeps it or fails.
 
-    `error`: why the last of it was dropped.
+    `error`: why the last of it was dropped. `copy`: who gets all of it, too.
     """
 
     def __init__(self, descriptor: int, name: str):
         self._descriptor, self.name = descriptor, name
         self.error: OSError | None = None
+        self.copy: Callable[[bytes], None] | None = None
 
     def fileno(self) -> int:
         return self._descriptor
@@ -38,6 +42,8 @@ class _Dropping(io.RawIOBase):
         return True
 
     def write(self, data: Any, /) -> int:
+        if self.copy:
+            self.copy(bytes(data))
         try:
             return os.write(self._descriptor, data)
         except OSError as error:
@@ -61,11 +67,13 @@ class _AboveTheBar(logging.Handler):
     """Writes to whatever `sys.stderr` is at the moment, and moves a progress bar there out of the way."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if not getattr(record, "is_shown", True):
+            return
         tqdm.write(self.format(record), file=sys.stderr)
         sys.stderr.flush()
 
 
-class _ByLevel(logging.Formatter):
+class ByLevel(logging.Formatter):
     """The message alone, or "error: ...", or "warning: loader: ..." with the part of the package that warns."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -90,10 +98,16 @@ def configure() -> None:
             setattr(sys, f"__{name}__", getattr(sys, name))  # the interpreter flushes this one at its end
     logger = logging.getLogger("resnet")
     handler = _AboveTheBar()
-    handler.setFormatter(_ByLevel())
-    logger.handlers = [handler]
+    handler.setFormatter(ByLevel())
+    logger.handlers = [handler, *(other for other in logger.handlers if not isinstance(other, _AboveTheBar))]
     logger.setLevel(logging.INFO)
     logger.propagate = False  # TensorFlow's absl puts a handler on the root logger
+
+
+def copy_output(take: Callable[[bytes], None] | None) -> None:
+    """Give `take` a copy of all that goes to standard output from now on; None: to nobody."""
+    if isinstance(raw := _raw(sys.stdout), _Dropping):
+        raw.copy = take
 
 
 def require_output() -> bool:

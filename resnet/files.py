@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
-from resnet.errors import UserError
+from resnet.errors import Passing, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +169,11 @@ def make_folder(folder: Path) -> None:
         raise UserError(
             f"cannot create the folder {folder}: {error.strerror}. Give another one with --artifacts."
         ) from None
+
+
+def kind_of(error: OSError) -> type[UserError]:
+    """As what an error of the operating system is shown to the user."""
+    return Passing if error.errno in TRANSIENT else UserError
 
 
 def with_retries(

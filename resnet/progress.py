@@ -2,6 +2,8 @@
 
 The Luigi task that starts a stage hands it a pipe (its descriptor in RESNET_PROGRESS_FD) and shows what comes through
 it on the scheduler's page. Each line is a JSON object: {"fraction": 0.4, "message": "..."} or {"error": "..."}.
+
+For everybody else, a file in the stage's folder says the same (`keep_in`).
 """
 
 from __future__ import annotations
@@ -9,13 +11,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from resnet.console import UNSHOWN
+from resnet.files import temporary_name
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +36,40 @@ BAR_COLUMNS = 53  # of the bar and its numbers, without notes, in a training of 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
+PROGRESS = "progress.json"  # in the folder of a stage that runs or was interrupted
+
 _is_silent = False
+_kept_in: Path | None = None
+
+
+@contextmanager
+def keep_in(folder: Path) -> Iterator[None]:
+    """In this block, a file of this folder says how far this process is: {"pid": 7, "host": "a", "time": "...",
+    "fraction": 0.4, "message": "...", "seconds_left": 90.0}. It stays where the block ends with an error."""
+    global _kept_in
+    before, _kept_in = _kept_in, folder / PROGRESS
+    _keep(None, "", None)
+    try:
+        yield
+        with suppress(OSError):
+            (folder / PROGRESS).unlink(missing_ok=True)
+    finally:
+        _kept_in = before
+
+
+def _keep(fraction: float | None, message: str, seconds_left: float | None) -> None:
+    """Write the file, if somebody wants one. Nothing depends on it, so what prevents it is no error."""
+    if _kept_in is None:
+        return
+    content = {"pid": os.getpid(), "host": platform.node(), "time": datetime.now(timezone.utc).isoformat()}
+    content |= {"fraction": fraction, "message": message, "seconds_left": seconds_left}
+    temporary = temporary_name(_kept_in)
+    try:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8", errors="backslashreplace")
+        temporary.replace(_kept_in)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def be_silent() -> None:
@@ -53,7 +95,7 @@ class Progress:
         self._is_preparation = is_preparation
         self._title, self._total, self._unit, self._done = title, total, unit, done
         on_terminal = sys.stderr.isatty()
-        self._logs_lines, self._line_seconds = not (on_terminal or _is_silent), line_seconds
+        self._has_bar, self._line_seconds = on_terminal, line_seconds
         self._bar: Any = tqdm(
             desc=title,
             total=total,
@@ -84,20 +126,24 @@ class Progress:
         text = ", ".join([counted, *notes, *self._time_left()])
         if self._is_line_due(before):
             self._logged = time.monotonic()
-            logger.info("%s", text)
+            logger.info("%s", text, extra=UNSHOWN if self._has_bar else {})
         if not _is_silent and (time.monotonic() - self._reported >= 1.0 or self._done >= self._total):
             self._reported = time.monotonic()
-            fraction = {} if self._is_preparation else {"fraction": self._done / max(self._total, 1)}
-            send_to_parent(**fraction, message=text)
+            fraction = None if self._is_preparation else self._done / max(self._total, 1)
+            send_to_parent(**({} if fraction is None else {"fraction": fraction}), message=text)
+            _keep(fraction, text, self._seconds_left())
 
     def _time_left(self) -> list[str]:
-        """At the pace so far; empty where that is not known, or nothing is left to do."""
-        done, left = self._done - self._done_before, self._total - self._done
-        seconds = (time.monotonic() - self._started) * left / done if done else 0.0
+        seconds = self._seconds_left() or 0.0
         return [f"{time_text(seconds)} left"] if seconds >= 1 else []
 
+    def _seconds_left(self) -> float | None:
+        """At the pace so far; None where that is not known."""
+        done, left = self._done - self._done_before, self._total - self._done
+        return (time.monotonic() - self._started) * left / done if done else None
+
     def _is_line_due(self, before: int) -> bool:
-        if not self._logs_lines:
+        if _is_silent:
             return False
         passed = time.monotonic() - self._logged
         if self._line_seconds is not None:

@@ -47,7 +47,7 @@ def in_meeting(
     def take_part(cluster: Cluster) -> Any:
         rank = cluster.rank
         with meet(
-            cluster, facts(rank), seconds=seconds, on_end=lambda message: on_end(rank, message), times=times
+            cluster, facts(rank), seconds=seconds, on_end=lambda error: on_end(rank, str(error)), times=times
         ) as meeting:
             return action(meeting)
 

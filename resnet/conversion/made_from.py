@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from resnet.datasets.source import Image
-from resnet.errors import UserError
+from resnet.errors import Passing
 from resnet.files import TRANSIENT, with_retries
 
 
@@ -33,7 +33,7 @@ class Reader:
         self._warn, self._pause = warn, pause
 
     def read(self, image: Image) -> bytes:
-        """The image file. Raises OSError; UserError for a disk that stays away; MemoryError."""
+        """The image file. Raises OSError; Passing for a disk that stays away; MemoryError."""
 
         def on_retry(error: OSError, pause: float) -> None:
             self._warn(f"{image.filename}: {error.strerror}; trying again in {pause:.0f} s")
@@ -45,7 +45,7 @@ class Reader:
             if error.errno == errno.ENOMEM:
                 raise MemoryError from None
             if error.errno in TRANSIENT:
-                raise UserError(
+                raise Passing(
                     f"{image.filename} cannot be read: {error.strerror}. Check the disk of the images, and run the "
                     "same command again; if only this file cannot be read, remove it. Finished shards are kept."
                 ) from None

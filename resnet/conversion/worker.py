@@ -16,6 +16,7 @@ from resnet.conversion.messages import COMPILE, LOOK, Setup, ShardJob
 from resnet.conversion.shard_writer import write_shard
 from resnet.datasets.source import Image
 from resnet.errors import UserError
+from resnet.files import kind_of
 from resnet.images.stored import to_stored
 from resnet.processes import keep_freed_memory
 from resnet.workers.process import Owner, serve
@@ -36,7 +37,7 @@ def begin(setup: Sequence[bytes], owner: Owner) -> Callable[[Sequence[bytes]], S
             return [json.dumps(write_shard(folder, job, classes, max_megapixels, owner)).encode()]
         except OSError as error:
             place = error.filename or folder / job.name
-            raise UserError(f"cannot write {place}: {error.strerror}. Finished shards are kept.") from None
+            raise kind_of(error)(f"cannot write {place}: {error.strerror}. Finished shards are kept.") from None
         except MemoryError:
             raise UserError(
                 f"memory ran out at the images of {job.name}. Fewer workers in luigi.cfg need less. "

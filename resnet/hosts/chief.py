@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from resnet.errors import UserError
 from resnet.hosts.cluster import Cluster
 from resnet.hosts.connected import Connected, Peer
 from resnet.hosts.facts import disagreement
@@ -17,7 +18,7 @@ from resnet.hosts.messages import Answer, ChiefState, Envelope, FromChief, FromW
 class Chief(Connected):
     """The meeting on rank 0."""
 
-    def __init__(self, cluster: Cluster, link: Link, on_end: Callable[[str], None], times: Times):
+    def __init__(self, cluster: Cluster, link: Link, on_end: Callable[[UserError], None], times: Times):
         self._states: dict[int, WorkerState] = {}  # what the workers have said, by rank
         self._unfit: set[str] = set()  # processes that have come to the roll call and cannot take part, by token
         self._refused: dict[bytes, str] = {}  # processes that cannot take part, by route, and why

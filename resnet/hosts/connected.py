@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from resnet.errors import UserError
+from resnet.errors import Passing, UserError
 from resnet.hosts.cluster import Cluster
 from resnet.hosts.facts import Facts
 from resnet.hosts.link import Link
@@ -60,7 +60,9 @@ class Peer:
 class Connected(Meeting):
     """What chief and workers have in common."""
 
-    def __init__(self, cluster: Cluster, link: Link, on_end: Callable[[str], None], times: Times, session: str = ""):
+    def __init__(
+        self, cluster: Cluster, link: Link, on_end: Callable[[UserError], None], times: Times, session: str = ""
+    ):
         self.cluster, self._link, self._on_end, self._times = cluster, link, on_end, times
         self._session, self._word = session, word_of(cluster)
         self._process, self._token = f"process {os.getpid()} on {platform.node()}", secrets.token_hex(8)
@@ -75,6 +77,7 @@ class Connected(Meeting):
         self._last_turn: int | None = None
         self._problem = ""  # why the roll call cannot succeed: it ends when all have come, so that all know
         self._end = ""  # why the meeting has ended, where another rank is the reason
+        self._has_lost = False  # and has failed at nothing: it was lost
         self._failure = ""  # likewise, where this one is
         self._is_leaving = False
         self._is_waiting = False  # the main thread, in a call of the meeting
@@ -118,13 +121,13 @@ class Connected(Meeting):
         """Messages that were not for this meeting: what they were, and how many."""
         return self._ignored
 
-    def verdict(self, seconds: float) -> str:
+    def verdict(self, seconds: float) -> UserError | None:
         try:
             with self._changed:
                 self._wait_for(lambda: False, seconds)
         except UserError as error:
-            return str(error)
-        return ""
+            return error
+        return None
 
     def fail(self, message: str) -> None:
         self._close(f"{self.cluster.named(self.cluster.rank)} failed: {plain(message)}")
@@ -186,8 +189,12 @@ class Connected(Meeting):
         finally:
             self._is_waiting = False
         if self._end:
-            raise UserError(self._end)
+            raise self._error()
         return bool(done)
+
+    def _error(self) -> UserError:
+        """Why the meeting has ended. A rank that is lost may be there again at the next attempt."""
+        return Passing(self._end) if self._has_lost else UserError(self._end)
 
     def _close(self, failure: str = "") -> None:
         with self._changed:
@@ -215,7 +222,7 @@ class Connected(Meeting):
         if self._end and not self._failure:
             is_closing = self._closing.wait(self._times.leave if self._main_knows else self._times.unwind)
             if not is_closing:  # the main thread is where nothing can reach it
-                self._on_end(self._end)
+                self._on_end(self._error())
 
     def _say_last(self) -> None:
         """Send what has changed since the last round, unless the other side has ended, and close the link."""
@@ -255,6 +262,7 @@ class Connected(Meeting):
         elif self._is_leaving:  # all work is done
             self._peers[rank].has_left = True
         else:
+            self._has_lost = True
             self._end = (
                 f"{self.cluster.named(rank)} was lost: {why}. Start all hosts again with the same command: "
                 "it continues from the newest checkpoint."

@@ -15,7 +15,7 @@ from a thread of its own; from then on `turn()` waits. The greatest answer is th
 goes on up to it, and then `turn()` is False everywhere.
 
 How the end comes. Where the main thread waits in one of the calls below, the call raises UserError. Otherwise it may
-wait in TensorFlow for ever, so `on_end(message)` is called from the thread; by default that shows the message and ends
+wait in TensorFlow for ever, so `on_end(error)` is called from the thread; by default that shows the message and ends
 the process.
 
 The chief knows all workers, a worker only the chief: see `resnet.hosts.messages`.
@@ -107,8 +107,8 @@ class Meeting(ABC):
         is there after it; what it reported before it left, after the chief has left."""
 
     @abstractmethod
-    def verdict(self, seconds: float) -> str:
-        """Wait whether a rank turns out to be lost or to have failed; returns the message, or "".
+    def verdict(self, seconds: float) -> UserError | None:
+        """Wait whether a rank turns out to be lost or to have failed; returns the error, if so.
 
         For the main thread after an exception of TensorFlow, which may know it first.
         """
@@ -156,8 +156,8 @@ class Alone(Meeting):
     def reported(self) -> Mapping[int, Mapping[str, Any]]:
         return {0: self._reported}
 
-    def verdict(self, seconds: float) -> str:
-        return ""
+    def verdict(self, seconds: float) -> UserError | None:
+        return None
 
     def fail(self, message: str) -> None:
         pass

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -26,6 +27,7 @@ from collections.abc import Callable
 
 import zmq
 
+from resnet.console import UNSHOWN
 from resnet.errors import UserError
 from resnet.hosts.chief import Chief
 from resnet.hosts.cluster import Cluster
@@ -36,17 +38,20 @@ from resnet.hosts.meeting import Alone, Meeting, Times
 from resnet.hosts.worker import Worker
 from resnet.progress import send_to_parent
 
+logger = logging.getLogger(__name__)
+
 PORT, SECONDS = "RESNET_MEETING_PORT", "RESNET_MEETING_SECONDS"  # environment
 MEET_SECONDS = 45
 NAME_SECONDS = 1.0  # between two looks for a name
 
 
-def end_process(message: str) -> None:
-    """Show the message as a command shows its error, and end this process at once: its main thread may wait for the
-    others for ever."""
-    if not send_to_parent(error=message):
-        print(f"error: {message}", file=sys.stderr, flush=True)
-    os._exit(1)
+def end_process(error: UserError) -> None:
+    """Show the error as a command does, and end this process at once: its main thread may wait for the others for
+    ever."""
+    logger.error("%s", error, extra=UNSHOWN)
+    if not send_to_parent(error=str(error)):
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    os._exit(error.exit_code)
 
 
 def meet(
@@ -54,7 +59,7 @@ def meet(
     facts: Facts,
     *,
     seconds: float | None = None,
-    on_end: Callable[[str], None] = end_process,
+    on_end: Callable[[UserError], None] = end_process,
     times: Times | None = None,
 ) -> Meeting:
     """Wait for all ranks, and compare facts; returns the open meeting, a context manager.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from resnet.errors import UserError
 from resnet.hosts.cluster import Cluster
 from resnet.hosts.connected import Connected, Peer
 from resnet.hosts.link import Link
@@ -15,7 +16,7 @@ from resnet.hosts.messages import ChiefState, Envelope, FromChief, FromWorker, W
 class Worker(Connected):
     """The meeting on all other ranks."""
 
-    def __init__(self, cluster: Cluster, link: Link, on_end: Callable[[str], None], times: Times):
+    def __init__(self, cluster: Cluster, link: Link, on_end: Callable[[UserError], None], times: Times):
         self._chief = ChiefState()  # what it has said
         super().__init__(cluster, link, on_end, times)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from resnet.ledger.ledger import Ledger
 from resnet.ledger.lengthening import MADE_AGAIN, lengthened_from
 from resnet.ledger.state_files import content_digest, write_state
 from resnet.processes import PeakMemory
+from resnet.progress import keep_in
 from resnet.provenance import provenance
+from resnet.stage_log import StageLog, log_path, stage_log
 
 
 class Attempt:
@@ -34,6 +37,14 @@ class Attempt:
         self._stamps: list[str] = []
         self._started = time.monotonic()
         self.on_news: Callable[[], None] = lambda: None
+        self._notes: ExitStack | None = None  # while `noted`
+        self._log = StageLog()
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """In this block, from `begin` on, the stage's folder says how far the attempt is, and has a log of it."""
+        with stage_log() as self._log, ExitStack() as self._notes:
+            yield
 
     def require_room(self) -> None:
         """Raise UserError where `begin` would displace guarded work: for who begins several stages, or none."""
@@ -72,6 +83,9 @@ class Attempt:
         (self.folder / displacing.STALE).unlink(missing_ok=True)
         if self._stage != "convert" or not self._run.stored_recipe.exists():
             self._run.store()
+        if self._notes:
+            self._log.start(log_path(self.folder, self.number))
+            self._notes.enter_context(keep_in(self.folder))
         self.on_news()
 
     def _earlier(self) -> dict[str, Any] | None:

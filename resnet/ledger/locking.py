@@ -33,7 +33,9 @@ def working(ledger: Ledger, stage: str) -> Iterator[Attempt | None]:
         ledger.require_inputs(stage)
         if ledger.why_incomplete(stage):
             ledger.verify_inputs(stage)
-            yield Attempt(ledger, stage)
+            attempt = Attempt(ledger, stage)
+            with attempt.noted():
+                yield attempt
         else:
             yield None
 
@@ -55,6 +57,7 @@ def importing(ledger: Ledger, stages: Sequence[str], imported: Mapping[str, str]
         attempts = None if done else [Attempt(ledger, stage, imported) for stage in stages]
         for attempt in attempts or ():
             attempt.require_room()
+            locks.enter_context(attempt.noted())
         yield attempts
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from resnet.errors import UserError
+from resnet.files import kind_of
 from resnet.images.decoding import Unreadable
 from resnet.loader.messages import RECORD_TYPE, Filled, JobHeader, Setup
 from resnet.loader.random_streams import draws
@@ -73,7 +73,7 @@ def begin(setup: Sequence[bytes], owner: Owner) -> Callable[[Sequence[bytes]], S
         try:
             return [worker.fill(JobHeader.unpack(header), np.frombuffer(records, RECORD_TYPE)).pack()]
         except OSError as error:  # other images would not help: a shard is missing
-            raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
+            raise kind_of(error)(f"cannot read {error.filename}: {error.strerror}") from None
 
     return fill
 

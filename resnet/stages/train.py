@@ -23,7 +23,7 @@ from resnet.devices import (
     make_strategy,
     peak_gpu_memory,
 )
-from resnet.errors import UserError
+from resnet.errors import Passing, UserError
 from resnet.files import sha256
 from resnet.hosts.cluster import Cluster, cluster_of, require_own_port
 from resnet.hosts.meeting import LOST_SECONDS, Meeting
@@ -139,8 +139,10 @@ def met(ledger: Ledger) -> Iterator[Meeting]:
             if cluster.hosts > 1:
                 logger.warning("%s; looking whether another host is the reason", error.message.splitlines()[0])
             # A host whose own error it is waits less, so that it fails first and the others hear why.
-            if message := meeting.verdict(2 * LOST_SECONDS if is_of_another(error) else LOST_SECONDS):
-                raise UserError(message) from None
+            if known := meeting.verdict(2 * LOST_SECONDS if is_of_another(error) else LOST_SECONDS):
+                raise known from None
+            if cluster.hosts == 1 and isinstance(error, ABORTS):  # as where a GPU is taken away
+                raise Passing(f"TensorFlow stopped: {error.message.splitlines()[0]}") from None
             raise
 
 
@@ -235,8 +237,8 @@ def train(
             loop.run(corrupt.reported(), *actions)
         except NotFinite as error:
             # The others wait for the chief, which draws: it would be ended if they left before.
-            said_by_chief = "" if meeting.cluster.is_chief else meeting.verdict(DRAWING_SECONDS)
-            raise UserError(said_by_chief or explained(error, run, meeting, checkpoints)) from None
+            said_by_chief = None if meeting.cluster.is_chief else meeting.verdict(DRAWING_SECONDS)
+            raise said_by_chief or UserError(explained(error, run, meeting, checkpoints)) from None
 
 
 def actions(run: Run, attempt: Attempt, pieces: Pieces, log: TrainingLog) -> Actions:

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet.errors import UserError
-from resnet.files import make_folder
+from resnet.files import kind_of, make_folder
 from resnet.model.network import ResNet
 from resnet.training.checkpoint_files import checkpoint_path, checkpoint_steps
 from resnet.training.schedule import Schedule
@@ -64,7 +64,7 @@ class Checkpoints:
             write_tensors(self._path(step), state, self._facts(step, keep))
         except OSError as error:
             start = f"{self._path(older[-1]).name}, which is kept" if older else "step 0"
-            raise UserError(
+            raise kind_of(error)(
                 f"the checkpoint of step {step} cannot be written to {self._folder}: {error.strerror}. Make room, or "
                 f"repair the disk. The same command continues from {start}."
             ) from None

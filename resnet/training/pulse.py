@@ -4,8 +4,8 @@ What it promises:
 - the first step whose loss or gradients are not finite is known as soon as the device has done it, by its number;
   in float16, one that was skipped because its gradients overflowed does not count;
 - where nothing ends within `limit` seconds, the stacks of all threads are written to a file and `on_stall` is called,
-  so that training saves and stops if it still can. If it cannot, the process ends after GRACE_SECONDS, by itself, with
-  EXIT_STALLED: the same command continues from the newest checkpoint. A process that was suspended is not stalled.
+  so that training saves and stops if it still can. If it cannot, the process ends after GRACE_SECONDS, by itself: the
+  same command continues from the newest checkpoint. A process that was suspended is not stalled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from resnet.errors import EXIT_STALLED, Stalled, UserError
+from resnet.console import UNSHOWN
+from resnet.errors import Stalled, UserError
 from resnet.progress import send_to_parent, time_text
 
 logger = logging.getLogger(__name__)
@@ -134,9 +135,10 @@ class Pulse:
         threading.Thread(target=self._write_stacks, name="stacks", daemon=True).start()
         if self._ended.wait(GRACE_SECONDS):
             return
+        logger.error("%s", self._stalled, extra=UNSHOWN)
         if not send_to_parent(error=self._stalled):
             print(f"error: {self._stalled}", file=sys.stderr, flush=True)
-        os._exit(EXIT_STALLED)
+        os._exit(Stalled.exit_code)
 
     def _write_stacks(self) -> None:
         logger.warning("no step ended within %s: training saves and stops, if it can", time_text(self._limit))

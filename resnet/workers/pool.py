@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 import zmq
 
-from resnet.errors import UserError
+from resnet.errors import Passing, UserError
 from resnet.processes import PeakMemory, command, signals_blocked
 from resnet.workers.address import bind, release
 from resnet.workers.journal import Journal
-from resnet.workers.messages import DONE, FAILED, FAULT, HELLO, JOB, NOTE, SETUP
+from resnet.workers.messages import AWAY, DONE, FAILED, FAULT, HELLO, JOB, NOTE, SETUP
 
 MAX_RESTARTS = 3  # times that each worker may be restarted before anything is finished
 MAX_DEATHS = 3  # workers that one job may cost
@@ -201,8 +201,8 @@ class WorkerPool:
             self._logger.warning("%s", parts[0].decode())
         elif kind == FAULT:
             raise RuntimeError(f"a worker of {self._work.name} failed:\n{parts[1].decode()}")
-        elif kind == FAILED:
-            raise UserError(parts[1].decode())
+        elif kind in (FAILED, AWAY):
+            raise (Passing if kind == AWAY else UserError)(parts[1].decode())
         elif kind == DONE:
             self._starts_left = self._wanted * (1 + MAX_RESTARTS)
             number = int(parts[0])

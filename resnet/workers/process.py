@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 
 import zmq
 
-from resnet.errors import UserError
+from resnet.errors import Passing, UserError
 from resnet.processes import die_with_parent
 from resnet.workers.journal import Journal
-from resnet.workers.messages import DONE, FAILED, FAULT, HELLO, JOB, NOTE, SETUP, text
+from resnet.workers.messages import AWAY, DONE, FAILED, FAULT, HELLO, JOB, NOTE, SETUP, text
 
 POLL_MILLISECONDS = 1000
 
@@ -75,6 +75,6 @@ def _answer(do: Serve, number: bytes, *parts: bytes) -> Sequence[bytes]:
     try:
         return [DONE, number, *do(parts)]
     except UserError as error:
-        return [FAILED, number, text(str(error))]
+        return [AWAY if isinstance(error, Passing) else FAILED, number, text(str(error))]
     except Exception:
         return [FAULT, number, text(traceback.format_exc())]

@@ -104,7 +104,7 @@ def test_a_host_that_says_nothing_any_more_is_lost_after_its_time_and_not_before
         take_turns(meeting)
 
     (result,) = in_meeting(train, clusters=[clusters[0]], times=QUICK._replace(lost=2.0))
-    assert verdicts == ["", ""]
+    assert verdicts == [None, None]
     assert str(result).startswith(f"{clusters[0].named(1)} was lost: nothing was heard from it for 2 s.")
 
 
@@ -115,7 +115,7 @@ def test_a_rank_that_was_stopped_does_not_blame_the_others(rank_process):
     def train(meeting: Meeting) -> int:
         stopped.wait_for(lines=0)
         stopped.send(signal.SIGSTOP)
-        assert meeting.verdict(2.0) == ""
+        assert meeting.verdict(2.0) is None
         stopped.send(signal.SIGCONT)
         meeting.request_stop()
         take_turns(meeting)

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from rank_threads import QUICK, in_meeting, in_threads, rank_of
 
-from resnet.errors import UserError
+from resnet.errors import Passing, UserError
 from resnet.hosts.cluster import Cluster, free_loopback_cluster
 from resnet.hosts.meeting import Alone, Meeting
 from resnet.hosts.roll_call import meet
@@ -238,11 +238,13 @@ def test_a_verdict_comes_as_soon_as_one_is_known_and_otherwise_not():
     is_asked = threading.Barrier(3)
 
     def train(meeting: Meeting) -> str:
-        none_yet = meeting.verdict(0.05)
+        assert meeting.verdict(0.05) is None
         is_asked.wait()
         if rank_of(meeting) == 2:
             raise UserError("out of memory")
-        return none_yet + meeting.verdict(20)
+        error = meeting.verdict(20)
+        assert not isinstance(error, Passing)  # another attempt would have no more memory
+        return str(error)
 
     first, second, _ = in_meeting(train)
     assert first == second
@@ -254,14 +256,14 @@ def test_ranks_leave_in_any_order_and_nobody_misses_them():
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         done = [threading.Event() for _ in range(3)]
 
-        def wait(meeting: Meeting, order=order, done=done) -> str:
+        def wait(meeting: Meeting, order=order, done=done) -> UserError | None:
             place = order.index(rank_of(meeting))
             if place:
                 done[order[place - 1]].wait()
             done[rank_of(meeting)].set()
-            return meeting.verdict(0.5) if place == 2 else ""  # longer than a lost connection is forgiven
+            return meeting.verdict(0.5) if place == 2 else None  # longer than a lost connection is forgiven
 
-        assert in_meeting(wait, on_end=lambda rank, message: ended.update({rank: message})) == ["", "", ""]
+        assert in_meeting(wait, on_end=lambda rank, message: ended.update({rank: message})) == [None, None, None]
     assert ended == {}
 
 
@@ -299,7 +301,7 @@ def test_a_second_ctrl_c_before_the_agreed_end_is_no_orderly_end():
         assert meeting.turn()
         begun.set()
         if end := meeting.verdict(20):
-            raise UserError(end)
+            raise end
 
     waiting, interrupted = in_meeting(train, 2)
     assert isinstance(interrupted, KeyboardInterrupt)
@@ -365,7 +367,7 @@ def test_one_host_alone_has_the_same_calls_and_waits_for_nobody():
         meeting.agree({"code": "x"})
         meeting.report("corrupt", ["a"])
         assert meeting.reported == {0: {"corrupt": ["a"]}}
-        assert meeting.verdict(60) == ""
+        assert meeting.verdict(60) is None
         meeting.fail("anything")
         meeting.request_stop()
         assert meeting.is_at_end

@@ -329,7 +329,14 @@ def test_a_worker_that_comes_and_is_lost_again_has_not_come(stranger):
 @pytest.mark.parametrize("listens", [False, True])
 def test_by_default_the_end_shows_its_message_and_ends_the_process(tmp_path, listens):
     news = tmp_path / "news"
-    code = "from resnet.hosts.roll_call import end_process; end_process('host 1 was lost'); print('not here')"
+    code = """
+from resnet import console
+from resnet.errors import Passing
+from resnet.hosts.roll_call import end_process
+console.configure()
+end_process(Passing("host 1 was lost"))
+print("not here")
+"""
     with open(news, "wb") as pipe:
         environ = {"RESNET_PROGRESS_FD": str(pipe.fileno())} if listens else {}
         ended = subprocess.run(
@@ -339,6 +346,6 @@ def test_by_default_the_end_shows_its_message_and_ends_the_process(tmp_path, lis
             capture_output=True,
             text=True,
         )
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (ended.returncode, ended.stdout) == (75, "")
     assert ended.stderr == ("" if listens else "error: host 1 was lost\n")
     assert news.read_text() == ('{"error": "host 1 was lost"}\n' if listens else "")

@@ -56,6 +56,19 @@ def test_every_stage_runs_once_and_says_why(first, run):
     assert "FullRun: done; the report is " in first.stdout
 
 
+def test_each_stage_keeps_what_it_said_in_a_log(run, options):
+    said = {name: (run / name / "log-1.txt").read_text() for name in STAGES if name != "convert"}
+    said["convert"] = (options[5] / "records" / options[3].name / "log-1.txt").read_text()
+    assert "convert: 48 training and 20 validation images" in said["convert"]
+    assert "train: ResNet-8" in said["train"]
+    assert re.search(r"epoch 1/\d+: loss ", said["train"])
+    assert "evaluate: top-1 error" in said["evaluate"]
+
+
+def test_nothing_says_how_far_a_stage_is_when_it_is_done(run):
+    assert list(run.glob("*/progress.json")) == []
+
+
 def test_the_same_command_again_runs_nothing(luigi, options, run):
     again = luigi("FullRun", *options)
     assert again.returncode == 0

@@ -189,3 +189,19 @@ def test_mending_an_unreadable_image_makes_only_its_shard_again(luigi, photo_fol
     assert sum(before[name] != after[name] for name in before) == 1
     assert json.loads((records / "stage.json").read_text())["images"] == {"train": 48, "validation": 20}
     assert not (tmp_path / "a/trash").exists()
+
+
+def test_a_training_that_stalls_is_tried_again_and_the_log_of_the_last_attempt_is_named(
+    luigi, artifacts, tmp_path, monkeypatch
+):
+    (tmp_path / "luigi.cfg").write_text("[pipeline]\nstep_minutes = 0.001\nretries = 1\nretry_seconds = 0\n")
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
+    failed = luigi("Train", "--recipe", "digits", "--artifacts", artifacts, "--override", json.dumps(SETTINGS))
+    train = artifacts / "runs" / "digits" / "train"
+    assert failed.returncode == 30
+    assert failed.stderr.count("That may pass: the next attempt (1 of 1) is in 0 s") == 1
+    assert f"The log: {train / 'log-2.txt'}" in failed.stderr
+    assert "What continues it: luigi --module pipeline Train --local-scheduler --run digits" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert json.loads((train / "begun.json").read_text())["attempts"] == 2
+    assert "error: no step ended within" in (train / "log-1.txt").read_text()

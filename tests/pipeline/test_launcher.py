@@ -130,7 +130,7 @@ def test_a_stage_that_is_complete_does_not_fail_because_another_host_did(monkeyp
     task = Train(artifacts=str(tmp_path))
     reasons = iter(["it has not run yet", ""])
     monkeypatch.setattr(task.ledger, "why_incomplete", lambda stage: next(reasons))
-    monkeypatch.setattr("pipeline.tasks.run_stage", fail)
+    monkeypatch.setattr("pipeline.stage_task.run_stage", fail)
     task.run()
     assert "Train: it is complete; what was said in the end: python -m resnet train ended" in capsys.readouterr().out
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from resnet.errors import EXIT_STALLED, Stalled
+from resnet.errors import Stalled
 from resnet.training import pulse as pulse_module
 from resnet.training.gradients import GRADIENT_NORM, METRICS
 from resnet.training.pulse import NotFinite, Pulse
@@ -110,7 +110,7 @@ def test_a_disk_that_hangs_does_not_keep_the_process_alive(tmp_path):
     """Nobody reads the pipe in the place of the file for the stacks."""
     os.mkfifo(tmp_path / "stacks.txt")
     arguments = [sys.executable, "-c", STUCK, str(tmp_path / "stacks.txt")]
-    assert subprocess.run(arguments, capture_output=True, timeout=60).returncode == EXIT_STALLED
+    assert subprocess.run(arguments, capture_output=True, timeout=60).returncode == Stalled.exit_code
 
 
 STUCK = """
@@ -127,6 +127,6 @@ def test_a_process_that_cannot_stop_by_itself_is_ended_with_a_code_that_means_tr
     ended = subprocess.run(
         [sys.executable, "-c", STUCK, str(tmp_path / "stacks.txt")], capture_output=True, text=True, timeout=60
     )
-    assert ended.returncode == EXIT_STALLED == 75
+    assert ended.returncode == Stalled.exit_code == 75
     assert "error: no step ended within 0 s" in ended.stderr
     assert "The same command continues from the newest checkpoint" in ended.stderr
