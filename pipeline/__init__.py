@@ -14,6 +14,7 @@ from pipeline import luigi_hooks  # noqa: E402
 luigi_hooks.install()
 
 # The tasks take their defaults from the configuration that was just installed.
+from pipeline.operations import Status  # noqa: E402
 from pipeline.tasks import (  # noqa: E402
     BatchNormStatistics,
     ConvertPart,
@@ -25,4 +26,14 @@ from pipeline.tasks import (  # noqa: E402
     Train,
 )
 
-__all__ = ["BatchNormStatistics", "ConvertPart", "ConvertRecords", "Evaluate", "FullRun", "Images", "Report", "Train"]
+__all__ = [
+    "BatchNormStatistics",
+    "ConvertPart",
+    "ConvertRecords",
+    "Evaluate",
+    "FullRun",
+    "Images",
+    "Report",
+    "Status",
+    "Train",
+]

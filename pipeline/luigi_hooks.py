@@ -41,6 +41,9 @@ def _add_configuration() -> None:
             luigi.configuration.add_config_path(str(path))
 
 
+GLANCE_SECONDS = 0.3  # in which somebody may only look whether a run is locked
+
+
 class RunLocks:
     """The locks on the runs of a Luigi worker. They are released with the worker, or when its process ends."""
 
@@ -51,7 +54,7 @@ class RunLocks:
     def lock(self, folder: Path) -> None:
         """Lock a run's folder; once is enough. Raises LockedElsewhere."""
         if folder not in self._folders:
-            self._locks.enter_context(locked(folder))
+            self._locks.enter_context(locked(folder, wait=GLANCE_SECONDS))
             self._folders.add(folder)
 
 

@@ -40,10 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         unblock_signals()
         if options.command in COMMANDS:
-            importlib.import_module(COMMANDS[options.command].module).main(options)
+            code = importlib.import_module(COMMANDS[options.command].module).main(options)
             console.require_output()
-        else:
-            _run_stage(options)
+            return code or 0
+        _run_stage(options)
         return 0
     except UserError as error:
         return _fail(str(error), error.exit_code)

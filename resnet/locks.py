@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def locked(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator
         _lock(descriptor, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
         if not shared:
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)
+            os.pwrite(descriptor, f"pid {os.getpid()} on {platform.node()}\n".encode(), 0)
         try:
             yield
         finally:
@@ -68,6 +69,27 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
+def lock_owner(folder: Path) -> str:
+    """Who has locked a folder: "pid 7 on host", or "one that reads it"; empty where nobody has.
+
+    As `is_locked`.
+    """
+    if not is_locked(folder):
+        return ""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return _owner(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _owner(descriptor: int) -> str:
+    return os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "one that reads it"
+
+
 def _open_existing(path: Path) -> int:
     """Some network file systems lock only what is open for writing; a lock of somebody else's can only be read."""
     try:
@@ -84,7 +106,7 @@ def _lock(descriptor: int, folder: Path, kind: int, wait: float) -> None:
             return
         except BlockingIOError:
             waited = time.monotonic() - begun
-            owner = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "one that reads it"
+            owner = _owner(descriptor)
             if waited >= wait:
                 raise LockedElsewhere(
                     f"another process ({owner}) has locked {folder}: wait for it, or use another --run or --artifacts"

@@ -66,7 +66,7 @@ class Run:
         """Resolve what the command line and luigi.cfg say. Raises UserError for a value that cannot be used.
 
         Without a recipe, a run that exists goes on with the recipe and the data folder that it has stored, and a new
-        one takes `default_recipe`.
+        one takes `default_recipe`, unless its name looks like a slip of the pen for that of another run.
         """
         if name and not re.fullmatch(NAME, name):
             raise UserError(f"--run {name!r}: use letters, digits, '.', '_' and '-' only")
@@ -82,7 +82,9 @@ class Run:
         data = data or (stored.data if stored else "")
         note = own.note(settings, default_recipe, overrides) if own else ""
         if is_named and not recipe and not stored:
-            note = f"run {name} is new, with the recipe {recipe_name}{nearest_run(folder, name)}"
+            if nearest := nearest_run(folder, name):
+                raise UserError(f"there is no run {name!r}{nearest} A new run of that name needs --recipe.")
+            note = f"run {name} is new, with the recipe {recipe_name}"
         return cls(
             name,
             _with_real_labels(_with_start(settings, recipe_name, name)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -131,7 +132,10 @@ def test_a_long_wait_for_a_lock_is_reported_with_its_owner(tmp_path, lock_owner,
     monkeypatch.setattr(locks, "LOG_WAIT_SECONDS", 0.0)
     with pytest.raises(LockedElsewhere), locked(tmp_path, wait=0.3):
         pass
-    assert f"waiting for another process (pid {lock_owner.pid}) that has locked {tmp_path}" in capsys.readouterr().err
+    assert (
+        f"waiting for another process (pid {lock_owner.pid} on {platform.node()}) that has locked {tmp_path}"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):

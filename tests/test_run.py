@@ -76,9 +76,10 @@ def test_a_new_run_takes_the_default_recipe(stored, tmp_path):
     assert new.note == "run another is new, with the recipe fashion-mnist"
 
 
-def test_a_name_that_is_nearly_that_of_a_run_is_said_to_be_new(stored, tmp_path):
-    note = Run.of(name="mien", artifacts=tmp_path).note
-    assert note == "run mien is new, with the recipe digits; did you mean mine?"
+def test_a_name_that_is_nearly_that_of_a_run_is_new_only_with_a_recipe(stored, tmp_path):
+    with pytest.raises(UserError, match=r"there is no run 'mien'; did you mean mine\? .* needs --recipe"):
+        Run.of(name="mien", artifacts=tmp_path)
+    assert Run.of("digits", name="mien", artifacts=tmp_path).note == ""
 
 
 def test_the_run_of_the_default_recipe_is_named_like_it_and_goes_on_too(tmp_path):

@@ -1,4 +1,7 @@
-"""The commands of `python -m resnet` that are not stages of a run. Each module has `main(options)`."""
+"""The commands of `python -m resnet` that are not stages of a run.
+
+Each module has `main(options)`, which returns an exit code, or None for 0.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,12 @@ COMMANDS = {
         ),
         Command(
             "export", "write a run's network for another runtime", ("finished run", "export"), "resnet.commands.export"
+        ),
+        Command(
+            "status",
+            "say what is done, running, interrupted or stale, and why",
+            ("recipe", "run", "json"),
+            "resnet.commands.status",
         ),
         Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),
     )

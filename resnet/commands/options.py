@@ -58,6 +58,7 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "recipe": recipe,
         "run": run,
         "machine": machine,
+        "json": _json(),
         "finished run": _finished_run(),
         "images": _images(),
         "weights": weights,
@@ -65,6 +66,12 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "batch": _batch(),
         "learning rates": _learning_rates(),
     }
+
+
+def _json() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--json", action="store_true", help="print JSON, for other programs")
+    return options
 
 
 def _export() -> argparse.ArgumentParser:

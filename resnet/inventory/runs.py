@@ -93,7 +93,7 @@ def _read(folder: Path, conversions: Mapping[str, StageFacts]) -> KnownRun:
     convert = conversions.get(settings.data_set, StageFacts(State.MISSING))
     stages = _with_stale_ones({name: convert if name == "convert" else read_stage(folder / name) for name in STAGES})
     training = read_progress(folder / "train" / "log.jsonl")
-    scores = _scores(stages["evaluate"].record)
+    scores = read_scores(stages["evaluate"].record)
     problems = [problem, *(facts.why for facts in stages.values() if facts.state is State.UNREADABLE), training.problem]
     if stages["evaluate"].is_finished and not scores:
         problems.append(f"{folder / 'evaluate' / 'stage.json'} has no errors that can be shown")
@@ -150,7 +150,8 @@ def _why_stale(name: str, facts: StageFacts, stages: Mapping[str, StageFacts]) -
     return reasons
 
 
-def _scores(record: Mapping[str, Any]) -> tuple[Score, ...]:
+def read_scores(record: Mapping[str, Any]) -> tuple[Score, ...]:
+    """The errors that the stage.json of Evaluate has, in each view."""
     metrics = record.get("metrics")
     views = metrics.get("views") if isinstance(metrics, Mapping) else None
     found = []
