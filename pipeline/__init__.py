@@ -14,7 +14,7 @@ from pipeline import luigi_hooks  # noqa: E402
 luigi_hooks.install()
 
 # The tasks take their defaults from the configuration that was just installed.
-from pipeline.operations import Status  # noqa: E402
+from pipeline.operations import Rerun, Status  # noqa: E402
 from pipeline.tasks import (  # noqa: E402
     BatchNormStatistics,
     ConvertPart,
@@ -34,6 +34,7 @@ __all__ = [
     "FullRun",
     "Images",
     "Report",
+    "Rerun",
     "Status",
     "Train",
 ]

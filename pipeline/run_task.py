@@ -95,10 +95,13 @@ class RunTask(luigi.Task):
             require_ready(self.ledger, self.stage)
             if "train" in chain(self.stage) and self.ledger.why_incomplete("train"):
                 require_launcher(self.ledger.run.recipe.training)
-        if reason := why_missing(self.ledger):  # so nothing will run
-            print(f"error: no images: {reason}", file=sys.stderr)
+        if not self._is_ready():  # so nothing will run
+            print(f"error: no images: {why_missing(self.ledger)}", file=sys.stderr)
         elif self.writes_in_run:
             locks.lock(self.experiment.folder)
+
+    def _is_ready(self) -> bool:
+        return not why_missing(self.ledger)
 
     def why_not_ready(self) -> str:
         """What the task depends on and lacks."""

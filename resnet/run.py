@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -119,6 +119,10 @@ class Run:
     def stored_recipe(self) -> Path:
         """The run's own recipe, with every setting spelled out."""
         return self.folder / "recipe.toml"
+
+    def discarding(self, stage: str) -> Run:
+        """The same run, where the results of one more stage may be displaced."""
+        return replace(self, discard=self.discard | {stage})
 
     def luigi_command(self, task: str) -> str:
         """What a user types in the current folder to run one of the tasks of this run, as it is stored."""

@@ -51,6 +51,9 @@ COMMANDS = {
             ("recipe", "run", "json"),
             "resnet.commands.status",
         ),
+        Command(
+            "trash", "list, restore or delete what made way for other results", ("trash",), "resnet.commands.trash"
+        ),
         Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),
     )
 }

@@ -59,6 +59,7 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "run": run,
         "machine": machine,
         "json": _json(),
+        "trash": _trash(),
         "finished run": _finished_run(),
         "images": _images(),
         "weights": weights,
@@ -66,6 +67,19 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "batch": _batch(),
         "learning rates": _learning_rates(),
     }
+
+
+def _trash() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    actions = ("list", "restore", "empty")
+    options.add_argument("action", nargs="?", choices=actions, default="list", help="default: list")
+    options.add_argument(
+        "names", nargs="*", metavar="NAME", help="of the folders, or of a run or data set (empty: all)"
+    )
+    options.add_argument("--artifacts", default="artifacts", help="folder that has the trash")
+    options.add_argument("--yes", action="store_true", help="empty: without asking")
+    options.add_argument("--swap", action="store_true", help="restore: what is in its place now moves to the trash")
+    return options
 
 
 def _json() -> argparse.ArgumentParser:

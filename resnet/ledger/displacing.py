@@ -6,18 +6,20 @@ from __future__ import annotations
 import errno
 import logging
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from resnet.checked_json import write_json
 from resnet.errors import UserError
 from resnet.files import LEFTOVER, make_folder
 from resnet.ledger.ledger import Ledger
 from resnet.ledger.lengthening import lengthened_from, why_not_lengthened
 from resnet.ledger.state_files import read_state
 from resnet.locks import LOCK
-from resnet.progress import time_text
+from resnet.progress import PROGRESS, time_text
 from resnet.run import run_options
 from resnet.stage_table import STAGES, chain
 
@@ -25,8 +27,9 @@ logger = logging.getLogger(__name__)
 
 GUARDED_SECONDS = 60.0
 NONE = -1.0  # seconds of work that may be displaced
+LABEL = "trashed.json"  # in a folder of the trash: where it comes from, and why it is there
 STALE = "stale.txt"  # beside a stage.json whose stage must run again
-NO_WORK = {LOCK, "begun.json", "stage.json", STALE}
+NO_WORK = {LOCK, "begun.json", "stage.json", STALE, PROGRESS}
 
 
 def require_discardable(ledger: Ledger, stage: str) -> None:
@@ -51,7 +54,7 @@ def displace(
     None: nobody knows which attempt, as its stage.json and begun.json are gone. `imported`: the weights that are to
     take its place, if they are not made here.
     """
-    if entries := _entries(ledger.run.stage_folder(stage)):
+    if entries := entries_of(ledger.run.stage_folder(stage)):
         differences = require_displaceable(ledger, stage, earlier, imported)
         move(ledger, stage, earlier, entries, ", ".join(differences))
 
@@ -61,7 +64,7 @@ def require_displaceable(
 ) -> list[str]:
     """Raise UserError where `displace` would move guarded work; returns why it moves anything."""
     folder = ledger.run.stage_folder(stage)
-    if not _entries(folder):
+    if not entries_of(folder):
         return []
     if earlier:
         differences = ledger.differences(stage, earlier)
@@ -81,7 +84,7 @@ def require_displaceable(
     return differences
 
 
-def _entries(folder: Path) -> list[Path]:
+def entries_of(folder: Path) -> list[Path]:
     """What a stage, or anybody, has left in its folder."""
     return [entry for entry in sorted(folder.iterdir()) if entry.name != LOCK]  # this very process has that one
 
@@ -151,7 +154,8 @@ def _guard(
     ways = ["another name for the records: --override dataset.name=NAME" if stage == "convert" else "another --run"]
     if run.stored_recipe.exists() and any(", now " in difference for difference in differences):
         ways.append(f"the run's own settings: leave out --recipe and --override (they are in {run.stored_recipe})")
-    ways.append(f"let it move to the trash, with all that depends on it: --discard {stage}")
+    again = f"luigi --module pipeline Rerun --stage {stage}, with the same options; or --discard {stage}"
+    ways.append(f"let it move to the trash, with all that depends on it: {again}")
     raise UserError(
         f"{stage} would be made again, and {time_text(seconds)} of work in {run.stage_folder(stage)} displaced:"
         + "".join(f"\n  {difference}" for difference in differences)
@@ -187,6 +191,9 @@ def move(ledger: Ledger, stage: str, earlier: dict[str, Any] | None, entries: Se
     stem = f"{datetime.now().strftime('%Y%m%d-%H%M%S')}-{owner}-{stage}"
     target = next(path for n in range(1000) if not (path := trash / (f"{stem}-{n}" if n else stem)).exists())
     _mark_downstream(ledger, stage, earlier, f"{target} ({why})")
+    make_folder(target)
+    label = {"stage": stage, "run": run.name, "folder": str(folder.relative_to(run.artifacts)), "why": why}
+    write_json(target / LABEL, label)
     try:
         for entry in sorted(entries, key=lambda entry: entry.name in NO_WORK):  # what says what it is comes last
             make_folder((target / entry.relative_to(folder)).parent)
@@ -194,6 +201,7 @@ def move(ledger: Ledger, stage: str, earlier: dict[str, Any] | None, entries: Se
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
+        shutil.rmtree(target, ignore_errors=True)  # nothing has moved
         raise UserError(
             f"{folder} is on another disk than {trash}: move what is in it away by hand, and run the same command again"
         ) from None

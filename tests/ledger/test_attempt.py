@@ -9,12 +9,14 @@ import pytest
 from ledgers import begin, finish, ledger_in
 
 from resnet.errors import UserError
+from resnet.ledger.displacing import LABEL
 from resnet.recipes import load_recipe
 from resnet.stage_table import STAGES
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != LABEL)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("was_finished", [True, False])

@@ -42,7 +42,7 @@ def test_more_epochs_keep_the_checkpoints_and_move_only_the_result_to_the_trash(
     assert attempt.begun["worked_seconds"] == 7200.0
     assert (folder / "checkpoints" / "step-00000100.safetensors").exists()
     (trash,) = (short.run.artifacts / "trash").iterdir()
-    assert {path.name for path in trash.iterdir()} == {"stage.json", "weights.safetensors"}
+    assert {path.name for path in trash.iterdir()} == {"stage.json", "weights.safetensors", "trashed.json"}
     assert read_state(trash / "stage.json")["settings"]["training"]["epochs"] == 20
     assert (short.run.stage_folder("batchnorm") / "stale.txt").exists()
 

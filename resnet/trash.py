@@ -1,0 +1,179 @@
+"""The trash of an artifacts folder: results that made way for others. They stay there until somebody empties it.
+
+It follows no link: what a link in the trash, or in a stage's folder, leads to is neither counted, moved nor deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from resnet.checked_json import read_json
+from resnet.errors import UserError
+from resnet.files import make_folder
+from resnet.ledger import Ledger, displacing
+from resnet.ledger.displacing import LABEL, entries_of
+from resnet.ledger.locking import KILLED_SECONDS
+from resnet.locks import locked
+from resnet.run import NAME, Run
+from resnet.stage_table import STAGES
+
+
+@dataclass(frozen=True)
+class Trashed:
+    """A folder of the trash: the results of a stage, or some of their files. `origin`: the folder that they were in,
+    relative to the artifacts folder; None where nothing says so, as in those of earlier versions."""
+
+    folder: Path
+    stage: str = ""
+    origin: PurePosixPath | None = None
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def time(self) -> datetime | None:
+        """When it was moved here."""
+        with suppress(ValueError):
+            return datetime.strptime(self.name[:15], "%Y%m%d-%H%M%S")
+        return None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files in it."""
+        return sum(path.lstat().st_size for path in _files(self.folder))
+
+
+def read_trash(artifacts: Path) -> list[Trashed]:
+    """What is in the trash, the newest first. Raises UserError for a trash that is a link to another place."""
+    trash = artifacts / "trash"
+    if trash.is_symlink():
+        raise UserError(f"{trash} is a link, and links are not followed: delete it, or give another --artifacts.")
+    try:
+        entries = sorted(trash.iterdir(), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [_read(entry) for entry in entries]
+
+
+def named(trash: Sequence[Trashed], names: Sequence[str]) -> list[Trashed]:
+    """Those of these names, or of a run or data set of this name. Raises UserError for a name of none."""
+    found = []
+    for name in names:
+        chosen = [one for one in trash if one.name == name or (one.origin and name in one.origin.parts)]
+        if not chosen:
+            raise UserError(f"the trash has no {name!r}: `python -m resnet trash` lists what it has.")
+        found += [one for one in chosen if one not in found]
+    return found
+
+
+def delete(trashed: Trashed) -> None:
+    """Delete it for good; where it is a link, the link."""
+    if trashed.folder.is_symlink() or not trashed.folder.is_dir():
+        trashed.folder.unlink()
+    else:
+        shutil.rmtree(trashed.folder)
+
+
+def restore(artifacts: Path, trashed: Trashed, *, swap: bool = False) -> Path:
+    """Move results back to where they were; returns the folder.
+
+    `swap`: those that have taken their place move to the trash. Raises UserError where that is not asked for, and
+    where nothing says where the results come from.
+    """
+    if trashed.origin is None or trashed.folder.is_symlink():
+        raise UserError(f"nothing says where {trashed.folder} comes from: move its content back by hand.")
+    folder = artifacts / trashed.origin
+    _require_inside(artifacts, folder)
+    make_folder(folder)
+    with locked(folder, wait=KILLED_SECONDS):
+        files = [path for path in trashed.folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        back = [path.relative_to(trashed.folder) for path in files if path != trashed.folder / LABEL]
+        if swap:
+            _make_room(artifacts, trashed)
+        if taken := sorted(str(name) for name in back if os.path.lexists(folder / name)):
+            raise UserError(
+                f"{folder} has other results now ({', '.join(taken[:3])}): with --swap, they move to the trash. "
+                "Those of records must be moved away by hand."
+            )
+        for name in sorted(back, key=lambda name: name.name == "stage.json"):  # which says: done
+            _require_inside(artifacts, (folder / name).parent)
+            make_folder((folder / name).parent)
+            (trashed.folder / name).rename(folder / name)
+        delete(trashed)
+    if ledger := _ledger(artifacts, trashed):
+        _unmark(ledger, trashed.stage)
+    return folder
+
+
+def _make_room(artifacts: Path, trashed: Trashed) -> None:
+    if ledger := _ledger(artifacts, trashed):
+        entries = entries_of(ledger.run.stage_folder(trashed.stage))
+        displacing.move(ledger, trashed.stage, _record(ledger, trashed.stage), entries, f"{trashed.name} is restored")
+
+
+def _unmark(ledger: Ledger, stage: str) -> None:
+    """Take the marks off what fits the results that are back."""
+    if (record := _record(ledger, stage)) and "digest" in record:
+        displacing.unmark(ledger, stage, record["digest"])
+
+
+def _record(ledger: Ledger, stage: str) -> dict[str, Any] | None:
+    try:
+        return ledger.record(stage) or ledger.begun(stage)
+    except UserError:  # of results that cannot be read, nothing is known
+        return None
+
+
+def _ledger(artifacts: Path, trashed: Trashed) -> Ledger | None:
+    """The ledger of the run that results are of; None for records, and where the run cannot be read."""
+    if not trashed.origin or trashed.origin.parts[0] != "runs":
+        return None
+    try:
+        return Ledger(Run.of(name=trashed.origin.parts[1], artifacts=artifacts), lambda: None)
+    except UserError:
+        return None
+
+
+def _read(folder: Path) -> Trashed:
+    if folder.is_symlink() or not folder.is_dir():
+        return Trashed(folder)
+    try:
+        label = read_json(folder / LABEL, {"stage", "folder", "why"}, "") or {}
+    except UserError:
+        label = {}
+    origin = PurePosixPath(str(label.get("folder", "")))
+    return Trashed(folder, str(label["stage"]), origin, str(label["why"])) if _is_a_stages(origin) else Trashed(folder)
+
+
+def _is_a_stages(origin: PurePosixPath) -> bool:
+    """Whether a path is of a stage's folder: records/NAME or runs/NAME/STAGE."""
+    kind, *names = origin.parts or ("",)
+    if not all(re.fullmatch(NAME, name) for name in names):
+        return False
+    return (kind == "records" and len(names) == 1) or (kind == "runs" and len(names) == 2 and names[1] in STAGES)
+
+
+def _require_inside(artifacts: Path, folder: Path) -> None:
+    for parent in (folder, *folder.parents):
+        if parent == artifacts:
+            return
+        if parent.is_symlink():
+            raise UserError(f"{parent} is a link, and nothing is moved through links: move the content back by hand.")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if folder.is_symlink() or not folder.is_dir():
+        yield folder
+        return
+    for path, _, names in os.walk(folder):
+        yield from (Path(path) / name for name in names)

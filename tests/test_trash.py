@@ -1,0 +1,188 @@
+"""The trash: what it lists, restores and deletes, and what it never touches."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ledgers import finish
+
+from resnet.checked_json import write_json
+from resnet.errors import UserError
+from resnet.ledger import Ledger
+from resnet.ledger.clearing import clear
+from resnet.ledger.displacing import LABEL, STALE
+from resnet.stage_table import STAGES
+from resnet.trash import delete, named, read_trash, restore
+
+
+@pytest.fixture
+def cleared(finished) -> Ledger:
+    """A run whose Evaluate has moved to the trash; its report is stale."""
+    clear(finished, "evaluate", only=True)
+    return finished
+
+
+def resnet(*arguments: str | Path, answer: str = "") -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "resnet", "trash", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, input=answer)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_an_empty_trash_is_empty(tmp_path):
+    assert read_trash(tmp_path) == []
+
+
+def test_what_is_in_the_trash_has_a_name_an_origin_a_reason_and_a_size(cleared):
+    (one,) = read_trash(cleared.run.artifacts)
+    assert one.name.endswith("-digits-evaluate")
+    assert (str(one.origin), one.stage, one.why) == ("runs/digits/evaluate", "evaluate", "it is run again")
+    assert one.size == sum(path.stat().st_size for path in one.folder.rglob("*") if path.is_file())
+    assert one.time is not None
+
+
+def test_what_is_restored_is_as_it_was_and_nothing_is_stale_any_more(finished):
+    before = contents(finished.run.artifacts)
+    clear(finished, "evaluate", only=True)
+    (one,) = read_trash(finished.run.artifacts)
+    assert restore(finished.run.artifacts, one) == finished.run.stage_folder("evaluate")
+    assert contents(finished.run.artifacts) == before
+    assert read_trash(finished.run.artifacts) == []
+    assert not any(finished.why_incomplete(stage) for stage in STAGES)
+
+
+def test_records_are_restored_too(finished):
+    before = contents(finished.run.records)
+    clear(finished, "convert", only=True)
+    (one,) = read_trash(finished.run.artifacts)
+    restore(finished.run.artifacts, one)
+    assert contents(finished.run.records) == before
+
+
+def test_other_results_stay_in_their_place_unless_they_are_to_be_swapped(cleared):
+    finish(cleared, "evaluate", content="other")
+    (one,) = read_trash(cleared.run.artifacts)
+    with pytest.raises(UserError, match=r"evaluate has other results now .* with --swap, they move to the trash"):
+        restore(cleared.run.artifacts, one)
+    assert read_trash(cleared.run.artifacts) == [one]
+    restore(cleared.run.artifacts, one, swap=True)
+    assert (cleared.run.stage_folder("evaluate") / "deep" / "output.bin").read_text() == "result"
+    (other,) = read_trash(cleared.run.artifacts)
+    assert (other.folder / "deep" / "output.bin").read_text() == "other"
+    assert not (cleared.run.stage_folder("report") / STALE).exists()
+
+
+def test_a_folder_of_an_earlier_version_is_listed_and_not_restored(cleared):
+    (one,) = read_trash(cleared.run.artifacts)
+    (one.folder / LABEL).unlink()
+    (one,) = read_trash(cleared.run.artifacts)
+    assert one.origin is None
+    with pytest.raises(UserError, match="nothing says where"):
+        restore(cleared.run.artifacts, one)
+
+
+HOSTILE = ["../../outside", "/etc", "runs/../../outside/train", "runs/a/nonsense", "", "trash/a"]
+
+
+@pytest.mark.parametrize("origin", HOSTILE)
+def test_a_hostile_label_restores_nothing(origin, cleared):
+    (one,) = read_trash(cleared.run.artifacts)
+    write_json(one.folder / LABEL, {"stage": "evaluate", "run": "digits", "folder": origin, "why": ""})
+    (one,) = read_trash(cleared.run.artifacts)
+    with pytest.raises(UserError, match="nothing says where"):
+        restore(cleared.run.artifacts, one)
+
+
+def test_nothing_is_restored_through_a_link_out_of_the_artifacts(cleared, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder = cleared.run.stage_folder("evaluate")
+    (folder / ".lock").unlink()
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir()
+    folder.rmdir()
+    folder.symlink_to(outside)
+    (one,) = read_trash(cleared.run.artifacts)
+    with pytest.raises(UserError, match="is a link, and nothing is moved through links"):
+        restore(cleared.run.artifacts, one)
+    assert list(outside.iterdir()) == []
+
+
+def test_deleting_follows_no_link(cleared, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious.txt").write_text("all that I have")
+    (one,) = read_trash(cleared.run.artifacts)
+    (one.folder / "link").symlink_to(outside)
+    (cleared.run.artifacts / "trash" / "a-link").symlink_to(outside)
+    for each in read_trash(cleared.run.artifacts):
+        assert each.size < 10_000
+        delete(each)
+    assert list((cleared.run.artifacts / "trash").iterdir()) == []
+    assert (outside / "precious.txt").exists()
+
+
+def test_a_trash_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "trash").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is a link, and links are not followed"):
+        read_trash(tmp_path)
+
+
+def test_names_are_those_of_folders_or_of_runs(cleared):
+    clear(cleared, "report", only=True)
+    trash = read_trash(cleared.run.artifacts)
+    assert named(trash, ["digits"]) == trash
+    assert named(trash, [trash[0].name]) == trash[:1]
+    with pytest.raises(UserError, match="the trash has no 'digit'"):
+        named(trash, ["digit"])
+
+
+def test_the_command_lists_with_sizes_and_reasons(cleared):
+    listed = resnet("--artifacts", cleared.run.artifacts)
+    assert listed.returncode == 0
+    assert "0.0 MB  " in listed.stdout
+    assert "runs/digits/evaluate (it is run again)" in listed.stdout
+
+
+def test_a_name_with_control_characters_is_shown_as_escapes(tmp_path):
+    (tmp_path / "trash" / "\x1b[31mred").mkdir(parents=True)
+    assert "\x1b" not in resnet("--artifacts", tmp_path).stdout
+
+
+def test_the_command_deletes_nothing_without_a_yes(cleared):
+    asked = resnet("empty", "--artifacts", cleared.run.artifacts)
+    assert asked.returncode == 1
+    assert "would delete 1 folder, 0.0 MB for good: say so with --yes" in asked.stderr
+    assert len(read_trash(cleared.run.artifacts)) == 1
+    assert resnet("empty", "--yes", "--artifacts", cleared.run.artifacts).stdout == "deleted 1 folder, 0.0 MB\n"
+    assert read_trash(cleared.run.artifacts) == []
+
+
+def test_on_a_terminal_the_command_asks(cleared):
+    command = [sys.executable, "-m", "resnet", "trash", "empty", "--artifacts", str(cleared.run.artifacts)]
+    for answer, left in ((b"n\n", 1), (b"y\n", 0)):
+        terminal, other_end = os.openpty()
+        process = subprocess.Popen(command, stdin=other_end, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        os.write(terminal, answer)
+        said, _ = process.communicate(timeout=60)
+        os.close(terminal)
+        os.close(other_end)
+        assert b"Delete 1 folder, 0.0 MB for good? [y/N]" in said
+        assert len(read_trash(cleared.run.artifacts)) == left
+
+
+def test_the_command_restores_by_the_name_of_the_run(cleared):
+    restored = resnet("restore", "digits", "--artifacts", cleared.run.artifacts)
+    assert restored.stdout == f"restored {cleared.run.stage_folder('evaluate')}\n"
+    assert not cleared.why_incomplete("report")
+
+
+def test_the_command_restores_nothing_without_a_name(cleared):
+    assert "give the NAME of what to restore" in resnet("restore", "--artifacts", cleared.run.artifacts).stderr
