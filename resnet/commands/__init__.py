@@ -51,6 +51,13 @@ COMMANDS = {
             ("recipe", "run", "json"),
             "resnet.commands.status",
         ),
+        Command("runs", "list all runs, sorted by any column", ("artifacts", "runs", "json"), "resnet.commands.runs"),
+        Command(
+            "compare",
+            "compare runs: settings, errors, and whether they differ by chance",
+            ("artifacts", "compare", "json"),
+            "resnet.commands.compare",
+        ),
         Command(
             "trash", "list, restore or delete what made way for other results", ("trash",), "resnet.commands.trash"
         ),

@@ -10,6 +10,7 @@ from resnet.exporting import FORMATS
 from resnet.recipes import split_override
 from resnet.run import Machine, Run, nearest_run, require_weights, runs_in
 
+MOST_NAMED = 20  # runs, in a message
 OF_STAGES = ("recipe", "run", "machine")  # the groups of options that every stage has
 
 
@@ -58,6 +59,9 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "recipe": recipe,
         "run": run,
         "machine": machine,
+        "artifacts": _artifacts(),
+        "runs": _runs(),
+        "compare": _compare(),
         "json": _json(),
         "trash": _trash(),
         "finished run": _finished_run(),
@@ -79,6 +83,29 @@ def _trash() -> argparse.ArgumentParser:
     options.add_argument("--artifacts", default="artifacts", help="folder that has the trash")
     options.add_argument("--yes", action="store_true", help="empty: without asking")
     options.add_argument("--swap", action="store_true", help="restore: what is in its place now moves to the trash")
+    return options
+
+
+def _artifacts() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--artifacts", default="artifacts", help="folder that everything was written under")
+    return options
+
+
+def _runs() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    columns = ("run", "recipe", "state", "top1_error", "validation_error", "depth", "image_size", "epoch", "epochs")
+    options.add_argument(
+        "--sort", choices=(*columns, "seconds", "active"), default="active", help="default: newest first"
+    )
+    return options
+
+
+def _compare() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("runs", nargs="+", metavar="RUN", help="names; the others are compared with the first")
+    options.add_argument("--html", action="store_true", help="write a page too, with the curves over each other")
+    options.add_argument("--out", default="", metavar="FILE.html", help="the page (default: compare-RUN-RUN.html)")
     return options
 
 
@@ -140,15 +167,26 @@ def _images() -> argparse.ArgumentParser:
     return options
 
 
+def artifacts_of(options: argparse.Namespace) -> Path:
+    """The artifacts folder, as an absolute path."""
+    return Path(options.artifacts).expanduser().absolute()
+
+
 def existing_run(options: argparse.Namespace) -> Path:
     """The folder of the run that the options of the group "finished run" name. Raises UserError, without TensorFlow."""
-    artifacts = Path(options.artifacts).expanduser().absolute()
+    return run_in(artifacts_of(options), options.run)
+
+
+def run_in(artifacts: Path, name: str) -> Path:
+    """The folder of a run that is there. Raises UserError."""
     runs = runs_in(artifacts)
-    if options.run not in runs:
-        there = f"The runs there: {', '.join(runs)}." if runs else "There is none: train one, or give --artifacts."
-        nearest = nearest_run(artifacts, options.run) or "."
-        raise UserError(f"there is no run {options.run!r} in {artifacts / 'runs'}{nearest} {there}")
-    return artifacts / "runs" / options.run
+    if name not in runs:
+        named = f"{', '.join(runs[:MOST_NAMED])}{', ...' if len(runs) > MOST_NAMED else ''}"
+        there = f"The runs there: {named}." if runs else "There is none: train one, or give --artifacts."
+        raise UserError(
+            f"there is no run {name!r} in {artifacts / 'runs'}{nearest_run(artifacts, name) or '.'} {there}"
+        )
+    return artifacts / "runs" / name
 
 
 def finished_run(options: argparse.Namespace) -> Path:
