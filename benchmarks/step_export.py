@@ -25,7 +25,8 @@ from resnet.errors import UserError
 from resnet.files import atomic, sha256
 from resnet.model.network import ResNet
 from resnet.training.step import TrainStep
-from resnet.weights.safetensors_files import values, write_tensors
+from resnet.weights.safetensors_files import values
+from resnet.weights.tensor_files import write_tensors
 
 TARGET = "1.0.0"  # the first version of StableHLO that promises compatibility, and old enough for every reader
 DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "ui8": "uint8", "i32": "int32", "i64": "int64"}

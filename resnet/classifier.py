@@ -26,7 +26,8 @@ from resnet.processes import cores
 from resnet.records.shards import read_classes
 from resnet.run import Run, require_weights, stored_recipe
 from resnet.settings import Recipe
-from resnet.weights.safetensors_files import assign, read_tensors
+from resnet.weights.safetensors_files import assign
+from resnet.weights.tensor_files import read_tensors
 
 logger = logging.getLogger(__name__)
 

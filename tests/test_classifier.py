@@ -23,7 +23,8 @@ from resnet.model.network import ResNet
 from resnet.predictions_file import read_predictions
 from resnet.records.shards import read_classes
 from resnet.run import Run
-from resnet.weights.safetensors_files import read_tensors, write_tensors, write_weights
+from resnet.weights.safetensors_files import write_weights
+from resnet.weights.tensor_files import read_tensors, write_tensors
 
 CLASSES = ["cat", "dog", "zebra_finch"]
 

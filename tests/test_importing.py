@@ -13,8 +13,9 @@ from resnet.importing import import_weights, usual_recipe
 from resnet.model.network import ResNet
 from resnet.run import Run
 from resnet.stages import ledger_of
-from resnet.weights.safetensors_files import read_tensors, write_weights
+from resnet.weights.safetensors_files import write_weights
 from resnet.weights.sources import read_source
+from resnet.weights.tensor_files import read_tensors
 
 CLASSES = [("0", "zero"), ("1", "one")]
 

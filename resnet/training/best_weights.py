@@ -9,7 +9,8 @@ from pathlib import Path
 
 from resnet.errors import UserError
 from resnet.model.network import ResNet
-from resnet.weights.safetensors_files import read_tensors, write_weights
+from resnet.weights.safetensors_files import write_weights
+from resnet.weights.tensor_files import read_tensors
 
 logger = logging.getLogger(__name__)
 

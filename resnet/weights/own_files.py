@@ -11,8 +11,8 @@ from resnet.errors import UserError
 from resnet.settings import Model
 from resnet.weights.fitting import variable_shapes
 from resnet.weights.layouts import Layout, Settings, Stored, Table, Theirs, has_bottlenecks
-from resnet.weights.safetensors_files import UnreadableTensors, tensors_in
 from resnet.weights.safetensors_header import header_of, is_safetensors
+from resnet.weights.tensor_files import UnreadableTensors, tensors_in
 
 OWN = "this project"
 

@@ -17,7 +17,7 @@ from resnet.report.content import as_json
 from resnet.report.findings import MISTAKES
 from resnet.report.page import Drawings, render, render_markdown
 from resnet.report.published import Published
-from resnet.weights.safetensors_files import write_tensors
+from resnet.weights.tensor_files import write_tensors
 
 IMAGES = 60
 LABELS = np.arange(IMAGES) % 3

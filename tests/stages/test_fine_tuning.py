@@ -20,7 +20,8 @@ from resnet.ledger import Attempt
 from resnet.model.network import ResNet
 from resnet.run import Run
 from resnet.stages import ledger_of, run_stage
-from resnet.weights.safetensors_files import read_tensors, write_weights
+from resnet.weights.safetensors_files import write_weights
+from resnet.weights.tensor_files import read_tensors
 
 FROZEN = ("stem", "stage1")
 PLAIN = tuple(setting for setting in SMALL if not setting.startswith("records."))  # `converted` has its own

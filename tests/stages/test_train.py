@@ -23,8 +23,8 @@ from resnet.run import Machine, Run
 from resnet.training.log_format import read_log
 from resnet.training.schedule import Schedule
 from resnet.training.statistics import averaged_statistics
-from resnet.weights.safetensors_files import read_tensors
 from resnet.weights.safetensors_header import read_facts
+from resnet.weights.tensor_files import read_tensors
 
 OVERRIDES = (
     "model.depth=8",

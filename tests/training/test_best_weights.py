@@ -11,8 +11,8 @@ import pytest
 from resnet.model.network import ResNet
 from resnet.training import best_weights
 from resnet.training.best_weights import BestWeights
-from resnet.weights.safetensors_files import read_tensors
 from resnet.weights.safetensors_header import read_facts
+from resnet.weights.tensor_files import read_tensors
 
 CLASSES = [("cat", "cat"), ("dog", "dog")]
 

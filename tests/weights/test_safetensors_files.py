@@ -13,8 +13,9 @@ from safetensors.numpy import save
 
 from resnet.errors import UserError
 from resnet.model.network import ResNet
-from resnet.weights.safetensors_files import load_weights, read_tensors, write_tensors, write_weights
+from resnet.weights.safetensors_files import load_weights, write_weights
 from resnet.weights.safetensors_header import read_facts
+from resnet.weights.tensor_files import read_tensors, write_tensors
 
 
 def test_weights_and_statistics_come_back_bit_for_bit(tmp_path):
@@ -72,7 +73,7 @@ WRITE = """
 import sys
 from pathlib import Path
 import numpy as np
-from resnet.weights.safetensors_files import write_tensors
+from resnet.weights.tensor_files import write_tensors
 
 names = sorted(map(str, range(20)), key=hash)
 write_tensors(Path(sys.argv[1]), {name: np.full(3, int(name)) for name in names}, {name: int(name) for name in names})

@@ -13,8 +13,9 @@ import pytest
 from resnet.errors import UserError
 from resnet.model.network import ResNet
 from resnet.settings import Model
-from resnet.weights.safetensors_files import values, write_tensors, write_weights
+from resnet.weights.safetensors_files import values, write_weights
 from resnet.weights.sources import Source, read_source, require_settings
+from resnet.weights.tensor_files import write_tensors
 
 CLASSES = [("cat", "cat"), ("n02085620", "Chihuahua")]
 
