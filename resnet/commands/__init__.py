@@ -59,6 +59,12 @@ COMMANDS = {
             "resnet.commands.compare",
         ),
         Command(
+            "verify",
+            "read every file, and compare it with what was written",
+            ("artifacts", "verify", "json"),
+            "resnet.commands.verify",
+        ),
+        Command(
             "trash", "list, restore or delete what made way for other results", ("trash",), "resnet.commands.trash"
         ),
         Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),

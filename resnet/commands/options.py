@@ -61,6 +61,7 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "machine": machine,
         "artifacts": _artifacts(),
         "runs": _runs(),
+        "verify": _verify(),
         "compare": _compare(),
         "json": _json(),
         "trash": _trash(),
@@ -98,6 +99,13 @@ def _runs() -> argparse.ArgumentParser:
     options.add_argument(
         "--sort", choices=(*columns, "seconds", "active"), default="active", help="default: newest first"
     )
+    return options
+
+
+def _verify() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--run", default="", help="name of a run, which is verified with its records (default: all)")
+    options.add_argument("--mend", action="store_true", help="make corrupt shards again, from the images")
     return options
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from resnet.checked_json import Corrupt
 from resnet.ledger import displacing
@@ -25,6 +28,12 @@ def clear(ledger: Ledger, stage: str, *, only: bool) -> list[str]:
         for name in stages:
             locks.enter_context(locked(ledger.run.stage_folder(name), wait=KILLED_SECONDS))
         return [name for name in reversed(stages) if _clear(ledger, name)][::-1]
+
+
+def set_aside(ledger: Ledger, stage: str, files: Sequence[Path], why: str) -> None:
+    """Move some files of a stage to the trash: it makes them again when it runs. Raises LockedElsewhere."""
+    with locked(ledger.run.stage_folder(stage), wait=KILLED_SECONDS):
+        displacing.move(ledger, stage, ledger.record(stage), [path for path in files if os.path.lexists(path)], why)
 
 
 def _clear(ledger: Ledger, stage: str) -> bool:

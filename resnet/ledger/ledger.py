@@ -85,7 +85,7 @@ class Ledger:
         more = f" and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         stale = ", ".join(differences[:SHOWN]) + more
         if stage == "convert" and not stale:
-            stale = self._what_changed(done)
+            stale = self.what_changed(done)
         if stage == "train" and stale and (why := why_not_lengthened(self, done)):
             stale += f"; {why}, so it begins again"
         return stale or _missing_or_changed(self.run.stage_folder(stage), done["outputs"])
@@ -195,7 +195,7 @@ class Ledger:
         """Ask for the images' fingerprint again when it is next needed: they have been downloaded."""
         self.__dict__.pop("source", None)
 
-    def _what_changed(self, done: dict[str, Any]) -> str:
+    def what_changed(self, done: dict[str, Any]) -> str:
         """Whether the images are those that were converted. Images that cannot be seen have not changed."""
         converted = _source_of(done)
         if self.source is None:

@@ -1,0 +1,96 @@
+"""verify: is every byte as it was written? It exits with 0 only where all is, and each result belongs to the others."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from resnet.commands.options import artifacts_of, run_in
+from resnet.errors import UserError
+from resnet.inventory import read_inventory
+from resnet.ledger.clearing import set_aside
+from resnet.records.shards import Shard
+from resnet.run import Run
+from resnet.stages import ledger_of, run_stage
+from resnet.verification import SHARDS, Check, Finding, Verdict, broken_links, checks_of_data_set, checks_of_run, verify
+
+logger = logging.getLogger(__name__)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Verify a run with its records, or everything in the artifacts folder; returns 1 unless all is sound."""
+    artifacts = artifacts_of(options)
+    if options.run:
+        run_in(artifacts, options.run)
+    verdict = _verdict(artifacts, options.run)
+    if options.mend and verdict.corrupt:
+        for name, shards in _shards_by_run(artifacts, options.run, verdict).items():
+            _mend(Run.of(name=name, artifacts=artifacts), shards)
+        verdict = _verdict(artifacts, options.run)
+    print(json.dumps(verdict.as_json(), indent=1) if options.json else "\n".join(_lines(verdict)))
+    return 0 if verdict.is_sound else 1
+
+
+def _verdict(artifacts: Path, name: str) -> Verdict:
+    return verify(_checks(artifacts, name), _stale(artifacts, name))
+
+
+def _checks(artifacts: Path, name: str) -> Iterator[Check | Finding]:
+    runs, data_sets = read_inventory(artifacts)
+    runs = [run for run in runs if name in ("", run.name)]
+    for data_set in data_sets:
+        users = [run.folder for run in runs if run.settings.data_set == data_set.name]
+        if users or not name:
+            yield from checks_of_data_set(data_set.folder, users[0] if users else None)
+    for run in runs:
+        yield from checks_of_run(run.folder)
+
+
+def _stale(artifacts: Path, name: str) -> Iterator[Finding]:
+    seen: set[Finding] = set()
+    for run in read_inventory(artifacts).runs:
+        if name in ("", run.name):
+            try:
+                links = broken_links(ledger_of(Run.of(name=run.name, artifacts=artifacts)))
+                yield from (link for link in links if link not in seen)
+            except UserError:  # its recipe is corrupt, which is a finding of its own
+                continue
+
+
+def _shards_by_run(artifacts: Path, name: str, verdict: Verdict) -> dict[str, list[Path]]:
+    """The corrupt files of records, by a run that can make them again."""
+    found: dict[str, list[Path]] = {}
+    for run in read_inventory(artifacts).runs:
+        if name in ("", run.name) and run.settings.data_set:
+            records = artifacts / "records" / run.settings.data_set
+            paths = [Path(one.file) for one in verdict.corrupt if records in Path(one.file).parents]
+            if paths and not any(set(paths) & set(others) for others in found.values()):
+                found[run.name] = paths
+    return found
+
+
+def _mend(run: Run, paths: list[Path]) -> None:
+    """Make corrupt files of a run's records again: they, and no other shards."""
+    owned = [path for path in paths if not path.is_symlink()]  # others are of records in place
+    shards = {path.name.partition(".")[0] for path in owned if path.name.startswith(SHARDS)}
+    files = {*owned, *(file for name in shards for file in Shard(run.records, name).files())}
+    set_aside(ledger_of(run), "convert", sorted(files), "corrupt")
+    with contextlib.redirect_stdout(sys.stderr):  # standard output has the answer
+        run_stage("convert", run)
+
+
+def _lines(verdict: Verdict) -> list[str]:
+    lines = []
+    for title, findings in (("corrupt", verdict.corrupt), ("stale", verdict.stale), ("changed", verdict.changed)):
+        for one in findings:
+            lines += [f"{title}: {one.file}: {one.why}", *([f"  mend: {one.mend}"] if one.mend else [])]
+    if verdict.changed:
+        lines.append("Nothing depends on what has only changed.")
+    counted = f"{verdict.checked:,} files, {verdict.size / 1e6:,.1f} MB"
+    corrupt = f"{len(verdict.corrupt):,} corrupt" if verdict.corrupt else "all as they were written"
+    return [*lines, f"verified {counted}: {corrupt}{f', {len(verdict.stale):,} stages stale' if verdict.stale else ''}"]
