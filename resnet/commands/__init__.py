@@ -65,6 +65,12 @@ COMMANDS = {
             "resnet.commands.verify",
         ),
         Command(
+            "replay",
+            "train again from a checkpoint, and compare with the next one bit for bit",
+            ("finished run", "replay", "machine", "json"),
+            "resnet.commands.replay",
+        ),
+        Command(
             "trash", "list, restore or delete what made way for other results", ("trash",), "resnet.commands.trash"
         ),
         Command("settings", "print every setting with its default and meaning", (), "resnet.commands.settings"),

@@ -62,6 +62,7 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "artifacts": _artifacts(),
         "runs": _runs(),
         "verify": _verify(),
+        "replay": _replay(),
         "compare": _compare(),
         "json": _json(),
         "trash": _trash(),
@@ -106,6 +107,14 @@ def _verify() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--run", default="", help="name of a run, which is verified with its records (default: all)")
     options.add_argument("--mend", action="store_true", help="make corrupt shards again, from the images")
+    return options
+
+
+def _replay() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    steps = "the step of a checkpoint, or 0 for the beginning (default: that of the last but one)"
+    options.add_argument("--from", dest="first", type=int, metavar="STEP", help=steps)
+    options.add_argument("--steps", type=int, help="steps to train (default: up to the next checkpoint)")
     return options
 
 
@@ -216,12 +225,13 @@ def run_of(options: argparse.Namespace, default_recipe: str = "digits") -> Run:
         artifacts=options.artifacts,
         data=options.data,
         discard=[name.strip() for names in options.discard for name in names.split(",")],
-        machine=_machine_of(options) if hasattr(options, "workers") else None,
+        machine=machine_of(options) if hasattr(options, "workers") else None,
         default_recipe=default_recipe,
     )
 
 
-def _machine_of(options: argparse.Namespace) -> Machine:
+def machine_of(options: argparse.Namespace) -> Machine:
+    """The machine that the options of the group "machine" describe."""
     for name in ("workers", "devices", "cpu_devices", "replicas_at_once", "step_minutes"):
         if getattr(options, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} cannot be negative")
