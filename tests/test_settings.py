@@ -240,11 +240,20 @@ def test_every_setting_is_declared_once_with_a_default_and_a_sentence_of_help():
     assert [(section, key) for section, key, *_ in every] == [
         (section, key) for section, values in Recipe() for key in type(values).model_fields
     ]
-    for section, key, default, unit, text in every:
-        assert default == getattr(type(getattr(Recipe(), section))(), key)
-        assert isinstance(unit, str)
-        assert text.endswith("."), f"{section}.{key}: {text!r}"
-        assert len(text) > 10
+    for one in every:
+        assert one.default == getattr(type(getattr(Recipe(), one.section))(), one.key)
+        assert one.help.endswith("."), f"{one.section}.{one.key}: {one.help!r}"
+        assert len(one.help) > 10
+
+
+def test_every_setting_says_which_values_are_allowed():
+    allowed = {f"{one.section}.{one.key}": one.allowed for one in declared()}
+    assert allowed["training.optimizer"] == '`"sgd"`, `"lamb"`'
+    assert allowed["records.train_shards"] == "whole number ≥ 1 and ≤ 99999"
+    assert allowed["training.learning_rate"] == "number > 0"
+    assert allowed["training.drop_epochs"] == "list of whole number ≥ 0"
+    assert allowed["training.class_weights"] == '`"none"`, `"balanced"` or list of number ≥ 0'
+    assert all(allowed.values())
 
 
 def test_a_recipe_cannot_be_changed_after_it_is_created():

@@ -21,6 +21,12 @@ COMMANDS = {
     command.name: command
     for command in (
         Command(
+            "run",
+            "run every stage that is not up to date (Luigi's FullRun)",
+            ("full run", "recipe", "run"),
+            "resnet.commands.run",
+        ),
+        Command(
             "import-weights",
             "make a run of weights of torchvision, timm or Keras",
             ("weights", "recipe", "run"),

@@ -61,6 +61,7 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "machine": machine,
         "artifacts": _artifacts(),
         "runs": _runs(),
+        "full run": _full_run(),
         "verify": _verify(),
         "replay": _replay(),
         "compare": _compare(),
@@ -115,6 +116,13 @@ def _replay() -> argparse.ArgumentParser:
     steps = "the step of a checkpoint, or 0 for the beginning (default: that of the last but one)"
     options.add_argument("--from", dest="first", type=int, metavar="STEP", help=steps)
     options.add_argument("--steps", type=int, help="steps to train (default: up to the next checkpoint)")
+    return options
+
+
+def _full_run() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("folder", nargs="?", default="", metavar="DATA", help="root of the images, as --data")
+    options.add_argument("--dry-run", action="store_true", help="say what would run, why, how long, and how much disk")
     return options
 
 

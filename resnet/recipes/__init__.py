@@ -58,13 +58,21 @@ def load_recipe(
 
 def split_override(text: str) -> list[str]:
     """The overrides in one `--override`: one as it is, or a JSON list of several. Raises UserError."""
+    if text.lstrip().startswith("{"):
+        raise UserError(
+            f"--override {text}: this is a JSON object. Write one setting as --override section.key=value, and several "
+            "with as many --override, or as a JSON list: --override '[\"section.key=value\", ...]'."
+        )
     if not text.lstrip().startswith("["):
         return [text]
     try:
-        return [str(override) for override in json.loads(text)]
+        overrides = json.loads(text)
+        if not all(isinstance(override, str) for override in overrides):
+            raise ValueError("it has something else than texts")
+        return overrides
     except ValueError:
         raise UserError(
-            f"--override {text}: this is no JSON list. Write it as --override '[\"section.key=value\", ...]', "
+            f"--override {text}: this is no JSON list of texts. Write it as --override '[\"section.key=value\", ...]', "
             "with both kinds of quotes."
         ) from None
 

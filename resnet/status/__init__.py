@@ -5,7 +5,8 @@ ask for, the inventory what is on the disk.
 """
 
 from resnet.status.forecast import Forecast, forecast
+from resnet.status.room import Room, room
 from resnet.status.run_status import RunStatus, read_status
 from resnet.status.stage_status import StageStatus, State
 
-__all__ = ["Forecast", "RunStatus", "StageStatus", "State", "forecast", "read_status"]
+__all__ = ["Forecast", "Room", "RunStatus", "StageStatus", "State", "forecast", "read_status", "room"]

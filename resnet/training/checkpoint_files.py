@@ -10,6 +10,8 @@ from pathlib import Path
 from resnet.files import tried_again
 from resnet.weights.safetensors_header import read_facts
 
+NEWEST = 3  # checkpoints that are kept, besides those of the epochs asked for
+
 
 def checkpoint_path(folder: Path, step: int) -> Path:
     """The checkpoint of the state after `step` steps."""

@@ -23,15 +23,13 @@ import tensorflow as tf
 from resnet.errors import UserError
 from resnet.files import kind_of, make_folder
 from resnet.model.network import ResNet
-from resnet.training.checkpoint_files import checkpoint_path, checkpoint_steps
+from resnet.training.checkpoint_files import NEWEST, checkpoint_path, checkpoint_steps
 from resnet.training.schedule import Schedule
 from resnet.weights.safetensors_files import assign, values
 from resnet.weights.safetensors_header import read_facts
 from resnet.weights.tensor_files import UnreadableTensors, read_tensors, write_tensors
 
 logger = logging.getLogger(__name__)
-
-NEWEST = 3  # checkpoints that are kept, besides those of the epochs asked for
 
 
 class Checkpoints:

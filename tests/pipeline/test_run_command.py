@@ -1,0 +1,69 @@
+"""FullRun for people who do not know Luigi."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_runs import SMALL
+
+from resnet.stage_table import STAGES
+
+
+def run(*arguments: str | Path, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "resnet", "run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | environ)
+
+
+def test_one_command_takes_a_folder_of_images_to_a_report(photo_folder, tmp_path):
+    overrides = [word for setting in [*SMALL, "training.epochs=1"] for word in ("--override", setting)]
+    done = run(photo_folder, "--recipe", "imagefolder", "--run", "mine", *overrides, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "artifacts" / "runs" / "mine"
+    assert f"FullRun: done; the report is {folder / 'report' / 'report.html'}" in done.stdout
+    again = run("--run", "mine", "--dry-run", cwd=tmp_path)
+    assert "FullRun has nothing to do." in again.stdout
+
+
+def test_a_dry_run_says_what_would_run_why_and_how_much_disk_and_runs_nothing(photo_folder, tmp_path):
+    said = run(photo_folder, "--recipe", "imagefolder", "--dry-run", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "FullRun would run ConvertRecords, Train, BatchNormStatistics, Evaluate and Report" in said.stdout
+    assert "Train                missing      it has not run yet" in said.stdout
+    assert " of records and " in said.stdout
+    assert " of checkpoints and weights; " in said.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_ends_with_the_exit_code_of_luigi(tmp_path):
+    done = run("--recipe", "imagefolder", "--data", tmp_path / "nowhere", cwd=tmp_path)
+    assert done.returncode == 20
+    assert "there is no such folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["photos", "--data", "photos"], "give the folder of the images once"),
+        (["--override", '{"training.epochs": 3}'], "this is a JSON object. Write one setting as"),
+        (["--override", '["training.epochs=3"'], "this is no JSON list of texts"),
+        (["--override", "[3]"], "this is no JSON list of texts"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_message(arguments, words, tmp_path):
+    done = run(*arguments, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_same_override_is_understood_by_luigi(tmp_path):
+    done = run("--override", json.dumps({"training.epochs": 3}), cwd=tmp_path)
+    assert done.returncode in (1, 35)
+    assert "this is a JSON object" in done.stderr
+    assert list(STAGES)  # nothing has run
+    assert not (tmp_path / "artifacts").exists()
