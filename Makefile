@@ -1,6 +1,7 @@
 # make run      sets everything up in .venv and runs the pipeline on the embedded data set
 # make install  sets everything up in .venv; with EXTRA=gpu for GPUs, also where none is, as on a cluster's login node
 # make test     sets everything up in .venv and runs checks and tests
+# make scheduler    shows the tasks that run, and their history: http://127.0.0.1:8082
 # make tensorboard  shows the trainings of artifacts/ in a browser: http://localhost:6006
 # make lock     updates the lock files in requirements/
 
@@ -16,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 # What `make` alone does.
 .DEFAULT_GOAL := run
 
-.PHONY: install run test tensorboard lock clean
+.PHONY: install run test scheduler tensorboard lock clean
 
 install: $(STAMP)
 
@@ -28,6 +29,9 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+
+scheduler: $(STAMP)
+	$(BIN)/python -m pipeline.scheduler
 
 tensorboard: $(STAMP)
 	$(BIN)/tensorboard --logdir artifacts/runs

@@ -14,6 +14,7 @@ from pipeline import luigi_hooks  # noqa: E402
 luigi_hooks.install()
 
 # The tasks take their defaults from the configuration that was just installed.
+from pipeline import webhook  # noqa: E402
 from pipeline.operations import Rerun, Status  # noqa: E402
 from pipeline.tasks import (  # noqa: E402
     BatchNormStatistics,
@@ -25,6 +26,8 @@ from pipeline.tasks import (  # noqa: E402
     Report,
     Train,
 )
+
+webhook.install()
 
 __all__ = [
     "BatchNormStatistics",

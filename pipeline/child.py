@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.launcher import Process
 from resnet.errors import Passing, UserError
-from resnet.processes import PARENT, command, signals_blocked
+from resnet.processes import PARENT, SAVING_SIGNAL, command, signals_blocked
 from resnet.progress import ENVIRONMENT
 
 INTERRUPTED = 130  # the exit code of a stage that has saved its work
@@ -22,7 +22,36 @@ def stage_command(stage: str, options: Sequence[str]) -> list[str]:
     return [*command("resnet"), stage, *options]
 
 
-def run_stage(stage: str, processes: Sequence[Process], on_news: Callable[[dict[str, Any]], None]) -> None:
+class Running:
+    """The processes of a stage that runs. They may be asked for something from any thread."""
+
+    def __init__(self) -> None:
+        self._started: list[tuple[subprocess.Popen, Process]] = []
+        self.can_save = False  # the first process has said something, so it ignores what it cannot heed
+
+    def save(self) -> bool:
+        """Ask the first process for a checkpoint; returns whether that is possible."""
+        if not (self._started and self.can_save and self._started[0][1].is_child):
+            return False
+        self._started[0][0].send_signal(SAVING_SIGNAL)
+        return True
+
+    def stop(self) -> None:
+        """Ask all processes to save their work, and stop."""
+        for child, process in self._started:
+            child.send_signal(process.ending_signal)
+
+    def follow(self, started: Sequence[tuple[subprocess.Popen, Process]]) -> None:
+        """From now on, these are the processes."""
+        self._started, self.can_save = list(started), False
+
+
+def run_stage(
+    stage: str,
+    processes: Sequence[Process],
+    on_news: Callable[[dict[str, Any]], None],
+    running: Running | None = None,
+) -> None:
     """Run the processes of a stage to their end; call `on_news` with each line of their progress.
 
     Children end when this process does, for whatever reason; a trainer saves a checkpoint first. Raises UserError with
@@ -33,17 +62,19 @@ def run_stage(stage: str, processes: Sequence[Process], on_news: Callable[[dict[
     with signals_blocked():  # until the stage can heed them
         started = [_start(process, writing) for process in processes]
     os.close(writing)
+    running = running or Running()
+    running.follow(list(zip(started, processes, strict=True)))
     error = ""
     try:
         with open(reading, encoding="utf-8") as pipe:
             for line in pipe:
                 news = json.loads(line)
                 error = error or news.get("error", "")
+                running.can_save = True
                 on_news(news)
         codes = [child.wait() for child in started]
     except BaseException:  # Ctrl-C reaches the children too: let them save their work
-        for child, process in zip(started, processes, strict=True):
-            child.send_signal(process.ending_signal)
+        running.stop()
         for child in started:
             child.wait()
         raise

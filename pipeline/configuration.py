@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import luigi
 import luigi.configuration
 
 from pipeline.luigi_hooks import stop
+
+NVIDIA = Path("/proc/driver/nvidia/version")  # where the driver is loaded
 
 
 class Number(luigi.IntParameter):
@@ -42,6 +45,8 @@ class pipeline(luigi.Config):  # noqa: N801
     devices = Number(default=0, description="GPUs to train on; 0: all")
     cpu_devices = Number(default=1, description="logical devices to split the CPU into")
     replicas_at_once = Number(default=0, description="replicas that a device runs in one pass; 0: by its memory")
+    gpu = luigi.IntParameter(default=-1, description="of the scheduler's resource gpu, for a stage; -1: one with a GPU")
+    webhook = luigi.Parameter(default="", description="address that hears of every task that succeeds or fails")
     retries = Number(default=3, description="attempts after a failure that may pass, such as a lost host; 0: none")
     retry_seconds = Number(default=15, description="seconds before the first of them; 4 times as many before the next")
     step_minutes = luigi.FloatParameter(default=30.0, description="minutes that a training step may take; 0: any time")
@@ -50,6 +55,12 @@ class pipeline(luigi.Config):  # noqa: N801
 def data_of(dataset: str) -> str:
     """Where luigi.cfg says that this data set's images are; empty where it does not say."""
     return luigi.configuration.get_config().get("data", dataset, "") if dataset else ""
+
+
+def gpus() -> int:
+    """How many of the scheduler's resource `gpu` a stage that computes takes."""
+    wanted = pipeline().gpu
+    return wanted if wanted >= 0 else int(NVIDIA.exists())
 
 
 def machine_options() -> list[str]:

@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
+import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 import luigi.configuration
 import luigi.execution_summary
 import luigi.worker
 from luigi.interface import PidLockAlreadyTakenExit
 from luigi.retcodes import retcode
+from luigi.rpc import RemoteScheduler
+from luigi.scheduler import FAILED, RUNNING
 
 from resnet import console
 from resnet.errors import LockedElsewhere, UserError
 from resnet.locks import locked
+from resnet.processes import die_with_parent
 
 
 def install() -> None:
@@ -31,6 +38,8 @@ def install() -> None:
     logging.getLogger("luigi-interface").addFilter(OneMessage())
     luigi.worker.Worker.add = _add  # type: ignore[method-assign, assignment]
     luigi.worker.Worker.run = _run  # type: ignore[method-assign]
+    luigi.worker.Worker._keep_alive = _keep_alive  # type: ignore[method-assign]
+    luigi.worker.TaskStatusReporter.update_tracking_url = _update_tracking_url  # type: ignore[method-assign]
 
 
 def _add_configuration() -> None:
@@ -41,6 +50,7 @@ def _add_configuration() -> None:
             luigi.configuration.add_config_path(str(path))
 
 
+SCHEDULER_SECONDS = 2.0  # in which luigid must take a connection
 GLANCE_SECONDS = 0.3  # in which somebody may only look whether a run is locked
 
 
@@ -90,6 +100,8 @@ def _add(worker: luigi.worker.Worker, task: luigi.Task, *args: Any, **kwargs: An
     locks = vars(worker).setdefault("run_locks", RunLocks())
     for ours in _first_of_ours(task):
         try:
+            if not getattr(ours, "is_answered_at_once", False):
+                require_scheduler(worker._scheduler)
             ours.prepare(locks)
         except LockedElsewhere as error:  # `luigi` exits with its code for "already running"
             print(f"error: {error}", file=sys.stderr)
@@ -99,6 +111,37 @@ def _add(worker: luigi.worker.Worker, task: luigi.Task, *args: Any, **kwargs: An
         except OSError as error:
             stop(f"{error.filename} cannot be read: {error.strerror}")
     return _schedule(worker, task, *args, **kwargs)
+
+
+def require_scheduler(scheduler: object) -> None:
+    """Raise UserError where the scheduler is luigid, and does not answer: Luigi itself would try for minutes."""
+    if not isinstance(scheduler, RemoteScheduler) or not scheduler._url.startswith("http"):
+        return
+    place = urlsplit(scheduler._url)
+    if "+" in place.scheme:  # a Unix socket
+        return
+    try:
+        with socket.create_connection((place.hostname or "", place.port or 80), SCHEDULER_SECONDS):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"no scheduler answers at {scheduler._url} ({error.strerror or error}): start one with `make scheduler`, "
+            "or add --local-scheduler."
+        ) from None
+
+
+def end_with_luigi() -> None:
+    """With --workers 2 and more, Luigi runs a task in a process of its own, which would outlive a killed `luigi`: have
+    the kernel end it, whereupon the stage saves its work."""
+    if multiprocessing.parent_process() is not None:
+        die_with_parent(os.getppid(), signal.SIGTERM)
+
+
+def _update_tracking_url(reporter: luigi.worker.TaskStatusReporter, url: str) -> None:
+    """As in Luigi, where it also makes the page forget that the task accepts messages."""
+    reporter._scheduler.add_task(
+        task_id=reporter._task_id, worker=reporter._worker_id, status=RUNNING, tracking_url=url, accepts_messages=None
+    )
 
 
 def _first_of_ours(task: luigi.Task) -> Iterator[Prepared]:
@@ -112,6 +155,31 @@ def _first_of_ours(task: luigi.Task) -> Iterator[Prepared]:
         return
     for dependency in needed:
         yield from _first_of_ours(dependency)
+
+
+_stay = luigi.worker.Worker._keep_alive
+
+
+def _keep_alive(worker: luigi.worker.Worker, response: Any) -> bool:
+    """Whether to wait for work. Luigi's keep_alive would also wait for tasks that have failed."""
+    if _stay(worker, response):
+        return True
+    if not (waiting := _waiting_for_resources(worker)):
+        return False
+    if "said_what_it_waits_for" not in vars(worker):
+        vars(worker)["said_what_it_waits_for"] = True
+        print(f"{waiting.task_family} waits for the scheduler's resource {', '.join(waiting.resources)}", flush=True)
+    return True
+
+
+def _waiting_for_resources(worker: luigi.worker.Worker) -> luigi.Task | None:
+    """A task of this worker that could run, if another one had not taken the resources that it needs."""
+    failed = {task.task_id for task, status, _ in worker._add_task_history if status == FAILED}
+    for task in worker._scheduled_tasks.values():
+        is_open = task.resources and task.task_id not in failed and not task.complete()
+        if is_open and all(needed.complete() for needed in task.deps()):
+            return task
+    return None
 
 
 _work = luigi.worker.Worker.run

@@ -22,6 +22,7 @@ from resnet.status import read_status
 class Status(RunTask):
     """What is done, running, interrupted or stale, and why. It runs nothing, and ends `luigi` before it schedules."""
 
+    is_answered_at_once = True
     writes_in_run = False
 
     def prepare(self, locks: RunLocks) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from typing import Any
 
@@ -18,6 +20,13 @@ from resnet.recipes import split_override
 from resnet.run import Run
 from resnet.stage_table import chain
 from resnet.stages import ledger_of, require_ready
+
+UNSHOWN = {"artifacts", "discard"}  # on the scheduler's page
+NO_VALUE = luigi.parameter._no_value
+PUBLIC, HIDDEN = (
+    luigi.parameter.ParameterVisibility.PUBLIC.serialize(),
+    luigi.parameter.ParameterVisibility.HIDDEN.serialize(),
+)
 
 
 class Overrides(luigi.ListParameter):
@@ -37,6 +46,8 @@ class Overrides(luigi.ListParameter):
 
 class RunTask(luigi.Task):
     """A task of one run. A recipe that cannot be read stops `luigi` with one message."""
+
+    is_answered_at_once = False  # by `prepare`, which ends `luigi`: no scheduler is needed
 
     # Whether the run must be locked. Not for conversion: several hosts may do it, and records have their own locks.
     writes_in_run = True
@@ -63,6 +74,33 @@ class RunTask(luigi.Task):
         except OSError as error:
             stop(f"{error.filename} cannot be read: {error.strerror}")
         self.ledger = ledger_of(self.experiment)
+        # Short, on the scheduler's page and in its history; the digest is of all that makes tasks different.
+        identity = json.dumps(self.to_str_params(only_significant=True), sort_keys=True)
+        digest = hashlib.sha256(identity.encode()).hexdigest()[:10]
+        self.task_id = "_".join([self.task_family, self.experiment.name, *self._distinction(), digest])
+        self.__hash = hash(self.task_id)
+
+    def __hash__(self) -> int:
+        return self.__hash
+
+    def _distinction(self) -> list[str]:
+        """What a reader tells this task by, besides its name and its run."""
+        return []
+
+    def to_str_params(self, only_significant: bool = False, only_public: bool = False) -> dict[str, str]:
+        """The parameters as text, for the scheduler's page: with the run's name, also where it is the recipe's."""
+        texts = super().to_str_params(only_significant, only_public)
+        return texts | {"run": self.experiment.name} if hasattr(self, "experiment") else texts
+
+    def _get_param_visibilities(self) -> dict[str, int]:
+        """What the scheduler's page shows of a task: its run, and what is not left at its default."""
+        with_default = [
+            (name, parameter) for name, parameter in self.get_params() if parameter._default is not NO_VALUE
+        ]
+        defaults = {name: parameter.normalize(parameter._default) for name, parameter in with_default}
+        stated = {name for name, value in self.param_kwargs.items() if value != defaults.get(name)}
+        shown = stated - UNSHOWN | {"run"}
+        return {name: PUBLIC if name in shown else HIDDEN for name in super()._get_param_visibilities()}
 
     def _experiment(self) -> Run:
         def run(data: str) -> Run:

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import luigi
 from luigi.task_register import Register
 
 from pipeline.attempts import tried_again
-from pipeline.child import run_stage, stage_command
-from pipeline.configuration import machine_options, pipeline
+from pipeline.child import Running, run_stage, stage_command
+from pipeline.configuration import gpus, machine_options, pipeline
 from pipeline.launcher import Process
-from pipeline.luigi_hooks import why_unfulfilled
+from pipeline.luigi_hooks import end_with_luigi, why_unfulfilled
+from pipeline.page_link import PageLink, page_of
 from pipeline.run_task import Images, RunTask
 from resnet.errors import UserError
+from resnet.runs_page import INDEX
 from resnet.stage_log import last_lines, newest_log
 from resnet.stage_table import STAGES
+from resnet.status.stage_status import figure_of
 
-logger = logging.getLogger("luigi-interface")
+COMPUTING = ("train", "batchnorm", "evaluate")  # stages that use a GPU where there is one
 LAST_LINES = 10  # of a log, in an e-mail or on the scheduler's page
-SPARE_SECONDS = 300.0  # without progress messages for a scheduler that did not answer
 
 
 class StageTask(RunTask):
     """A stage of `resnet`, run as a child process. `stage` is its row of the table of stages."""
 
-    _no_progress_until = 0.0
+    scheduler_messages: Any = None  # Luigi gives it, while the task runs
     _started = math.inf  # when this process began to run the stage, in seconds of time.time()
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # Of the scheduler. They only count: which GPU is used, CUDA_VISIBLE_DEVICES says.
+        count = gpus() if self.stage in COMPUTING else 0
+        self.resources = {"gpu": count} if count else {}
 
     def requires(self) -> luigi.Task | list[luigi.Task]:
         inputs = STAGES[self.stage].inputs
@@ -57,16 +65,37 @@ class StageTask(RunTask):
     def _run_stage(self, *options: str) -> None:
         """Run the stage in child processes, and again where it fails for a reason that may pass."""
         settings, command = pipeline(), stage_command(self.stage, [*self._options(), *options])
-
-        def attempt() -> None:
-            run_stage(self.stage, self._processes(command), self.show_progress)
-
-        def say(text: str) -> None:
-            print(f"{self.task_family}: {text}", file=sys.stderr, flush=True)
-            self.show_progress({"message": text})
-
+        running = Running()
         self._started = time.time()
-        tried_again(attempt, settings.retries, settings.retry_seconds, say)
+        end_with_luigi()
+        with PageLink(self, running) as page:
+            address = page_of(self._scheduler(), self.experiment.artifacts)
+
+            def show(news: dict[str, Any]) -> None:
+                page.show(news | ({"url": self._link(address)} if address else {}))
+
+            def attempt() -> None:
+                run_stage(self.stage, self._processes(command), show, running)
+
+            def say(text: str) -> None:
+                print(f"{self.task_family}: {text}", file=sys.stderr, flush=True)
+                page.show({"message": text})
+
+            page.show({"fraction": 0.0})
+            tried_again(attempt, settings.retries, settings.retry_seconds, say)
+            if record := self.ledger.record(self.stage):  # not yet where there are more parts to convert
+                page.show({"fraction": 1.0, "message": figure_of(self.stage, record) or "done"})
+
+    def _scheduler(self) -> object:
+        """That which Luigi has the task report to."""
+        return getattr(getattr(self.set_tracking_url, "__self__", None), "_scheduler", None)
+
+    def _link(self, address: str) -> str:
+        """Where to see more of the running stage: the page of all runs has the curves of a training."""
+        log = self._log()
+        if self.stage == "train" or log is None:
+            return f"{address}/{INDEX}"
+        return f"{address}/{quote(str(log.relative_to(self.experiment.artifacts)))}"
 
     def _processes(self, command: list[str]) -> list[Process]:
         """What to start for the stage."""
@@ -101,21 +130,6 @@ class StageTask(RunTask):
             options.append(f"--data={run.data}")
         options += [f"--discard={stage}" for stage in sorted(run.discard)]
         return options + [f"--override={override}" for override in self.override]
-
-    def show_progress(self, news: dict[str, Any]) -> None:
-        """Show progress and status on the scheduler's page. A scheduler that is down does not stop the work: Luigi
-        tries each message for a minute, so for some minutes it gets no more of them.
-        """
-        if time.monotonic() < self._no_progress_until:
-            return
-        try:
-            if "fraction" in news and self.set_progress_percentage:
-                self.set_progress_percentage(round(100 * news["fraction"], 1))
-            if "message" in news and self.set_status_message:
-                self.set_status_message(news["message"])
-        except Exception as error:
-            logger.warning("progress did not reach the scheduler: %s", error)
-            self._no_progress_until = time.monotonic() + SPARE_SECONDS
 
 
 def task_of(stage: str) -> type[StageTask]:

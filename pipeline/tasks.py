@@ -23,6 +23,9 @@ class ConvertPart(StageTask):
     writes_in_run = False
     part = luigi.IntParameter(description="which part, counted from 0")
 
+    def _distinction(self) -> list[str]:
+        return [f"{self.part + 1}-of-{self.experiment.recipe.records.parts}"]
+
     def complete(self) -> bool:
         return self.ledger.part_is_done(self.part)
 
@@ -46,6 +49,7 @@ class Train(StageTask):
     """Records to trained weights, on one host or several."""
 
     stage = "train"
+    accepts_messages = True  # status, checkpoint, stop
 
     def _processes(self, command: list[str]) -> list[Process]:
         return training_processes(command)

@@ -19,7 +19,7 @@ try:  # these imports take a second, and Ctrl-C may come in it
     from resnet.commands import COMMANDS
     from resnet.commands.options import OF_STAGES, option_groups, run_of
     from resnet.files import kind_of
-    from resnet.processes import PARENT, die_with_parent, unblock_signals
+    from resnet.processes import PARENT, SAVING_SIGNAL, die_with_parent, unblock_signals
     from resnet.progress import send_to_parent
     from resnet.stage_table import STAGES
 except BaseException as error:
@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if PARENT in os.environ:
         die_with_parent(int(os.environ[PARENT]), signal.SIGTERM)
+    signal.signal(SAVING_SIGNAL, signal.SIG_IGN)  # it would end a stage that cannot heed it
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the user does not need TensorFlow's start-up notes
     console.configure()
     try:

@@ -19,6 +19,7 @@ CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's own: microseconds pe
 # They reach every process of a terminal, or of a job on a cluster, at once; the process that owns the others decides.
 # SIGUSR1 is the one that srun hands on to its tasks; on SIGTERM it kills them.
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+SAVING_SIGNAL = signal.SIGUSR2  # to a training: save a checkpoint, and go on
 PARENT = "RESNET_PARENT"  # environment: process id of the Luigi task; the stage ends when it does
 
 

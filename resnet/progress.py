@@ -1,7 +1,8 @@
 """How far a stage is: a bar on a terminal, lines in a log file, and a line a second for the process that started it.
 
 The Luigi task that starts a stage hands it a pipe (its descriptor in RESNET_PROGRESS_FD) and shows what comes through
-it on the scheduler's page. Each line is a JSON object: {"fraction": 0.4, "message": "..."} or {"error": "..."}.
+it on the scheduler's page. Each line is a JSON object: {"fraction": 0.4, "message": "..."}, {"error": "..."}, or
+{"checkpoint": 1200} for one that somebody has asked for.
 
 For everybody else, a file in the stage's folder says the same (`keep_in`).
 """

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,11 +46,12 @@ from resnet.training.checks import look_at_memory, require_trainable
 from resnet.training.corrupt_records import CorruptRecords
 from resnet.training.interruption import Interruption
 from resnet.training.log import NoLog, TrainingLog
-from resnet.training.loop import OnStep, OnValidation, TrainingLoop, nothing
+from resnet.training.loop import OnStep, OnValidation, TrainingLoop, never, nothing
 from resnet.training.losses import class_weights
 from resnet.training.micro_batch import replicas_at_once
 from resnet.training.page_locking import page_locked
 from resnet.training.pulse import NotFinite, Pulse
+from resnet.training.saving_on_demand import SavingOnDemand
 from resnet.training.schedule import Schedule
 from resnet.training.start import take_layers
 from resnet.training.step import TrainStep
@@ -76,6 +77,7 @@ class Actions(NamedTuple):
 
     on_epoch: OnStep = nothing
     on_validation: OnValidation = nothing
+    is_asked_to_save: Callable[[], bool] = never
 
 
 NOTHING_ELSE = Actions()
@@ -100,7 +102,9 @@ def main(run: Run, attempt: Attempt) -> None:
             log.board.settings(run.recipe, run.name)
             if not first:
                 log.board.augmented(run.recipe, pieces.records)
-            train(run, meeting, pieces, checkpoints, log, first, actions(run, attempt, pieces, log))
+            with SavingOnDemand() as saving:
+                more = actions(run, attempt, pieces, log)._replace(is_asked_to_save=saving.taken)
+                train(run, meeting, pieces, checkpoints, log, first, more)
         finish(attempt, pieces, checkpoints, meeting.cluster.hosts)
         meeting.from_chief("finished")
 

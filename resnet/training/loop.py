@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from resnet.errors import UserError
 from resnet.hosts.meeting import Meeting
 from resnet.loader.loader import Batch
-from resnet.progress import Progress
+from resnet.progress import Progress, send_to_parent
 from resnet.settings import Training
 from resnet.training.checkpoints import Checkpoints
 from resnet.training.feed import Feed
@@ -33,6 +33,11 @@ def nothing(*_: object) -> None:
     """What happens where nobody asks for more."""
 
 
+def never() -> bool:
+    """Where nobody asks for a checkpoint."""
+    return False
+
+
 @dataclass
 class TrainingLoop:
     """Trains until the schedule ends, or the hosts agree to stop: then it saves, and stops between two steps."""
@@ -47,13 +52,20 @@ class TrainingLoop:
     pulse: Pulse
     done: int  # steps so far
 
-    def run(self, batches: Iterator[Batch], on_epoch: OnStep = nothing, on_validation: OnValidation = nothing) -> None:
+    def run(
+        self,
+        batches: Iterator[Batch],
+        on_epoch: OnStep = nothing,
+        on_validation: OnValidation = nothing,
+        is_asked_to_save: Callable[[], bool] = never,
+    ) -> None:
         """Train to the end of the schedule. Raises KeyboardInterrupt, after saving, if it is interrupted.
 
         `on_epoch` is called after each validation, when its line is in the log; `on_validation` before that, while the
         network has the weights that were validated, also with their top-1 error in percent. Both get the steps so far.
+        `is_asked_to_save` is asked after each step whether somebody wants a checkpoint of it.
         """
-        self._on_epoch, self._on_validation = on_epoch, on_validation
+        self._on_epoch, self._on_validation, self._is_asked_to_save = on_epoch, on_validation, is_asked_to_save
         self._first = first = self.done
         last, at_epoch_end = self.schedule.steps, self.schedule.is_epoch_end(self.done)
         is_validation_due = at_epoch_end and not self.log.is_validated  # it was interrupted
@@ -90,8 +102,11 @@ class TrainingLoop:
                 learning_rate = self._run_step(feed)
                 feed.fetch()
                 self._end_step(learning_rate)
-                if self._is_checkpoint_due():
+                is_asked_for = self._is_asked_to_save()
+                if is_asked_for or self._is_checkpoint_due():
                     self._save()
+                if is_asked_for:
+                    send_to_parent(checkpoint=self.done)
                 if self.schedule.is_epoch_end(self.done):
                     self._validate()
 

@@ -1,0 +1,157 @@
+"""luigid as this pipeline uses it: `python -m pipeline.scheduler`, or `make scheduler`.
+
+It listens on this machine only, keeps its state and the history of tasks in artifacts/.luigi, and shows what a running
+stage says beside its buttons, and the artifacts' pages: the links of tasks lead to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import socket
+import sys
+from importlib import resources
+from pathlib import Path
+
+import luigi.configuration
+import luigi.db_task_history
+import luigi.server
+import tornado.ioloop
+import tornado.web
+from luigi.scheduler import Scheduler
+
+from pipeline.page_link import FOLDER_PAGE
+from resnet.errors import UserError
+from resnet.files import atomic, make_folder
+from resnet.locks import locked
+
+STATE, HISTORY = "state.pickle", "history.db"
+KEPT_SECONDS = 10.0  # between two copies of the state: what a kill can lose
+PAGE = "static/visualiser/index.html"
+# After the buttons of a task, in both of the page's tables.
+BUTTONS_END = ("{{/acceptsMessages}}\n            </div>", "{{/acceptsMessages}}\n                        </td>")
+SAID = '{{#statusMessage}}<div class="said" style="white-space: pre-wrap">{{statusMessage}}</div>{{/statusMessage}}'
+
+
+def main() -> int:
+    """Serve until a signal comes; returns the exit code."""
+    options = _options()
+    folder = Path(options.artifacts).expanduser().absolute() / ".luigi"
+    try:
+        make_folder(folder)
+        folder.chmod(0o700)  # the state is a pickle
+        with locked(folder):
+            _require_free(options.address, options.port)
+            configure(folder)
+            serve(folder, options.address, options.port)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def configure(folder: Path) -> None:
+    """Have Luigi keep its state and its history in this folder."""
+    config = luigi.configuration.get_config()
+    config.set("scheduler", "state_path", str(folder / STATE))
+    config.set("scheduler", "record_task_history", "true")
+    config.set("task_history", "db_connection", f"sqlite:///{folder / HISTORY}")
+    # It brings tables of Luigi 1 up to date, in a way that SQLAlchemy 2 refuses. Ours are never so old.
+    luigi.db_task_history._upgrade_schema = lambda engine: None
+
+
+def serve(folder: Path, address: str, port: int) -> None:
+    """Run luigid with our pages, until it gets a signal."""
+    app = luigi.server.app
+
+    def with_pages(scheduler: Scheduler) -> tornado.web.Application:
+        application = app(scheduler)
+        pages = [
+            (FOLDER_PAGE, Folder, {"folder": folder.parent}),
+            (r"/static/visualiser/index\.html", Visualiser),
+            (r"/artifacts/(.*)", Artifacts, {"path": folder.parent}),
+        ]
+        application.default_router.rules[:0] = tornado.web.Application(pages).default_router.rules[:1]  # type: ignore
+        return application
+
+    luigi.server.app = with_pages
+    scheduler = Scheduler()
+    keeper = tornado.ioloop.PeriodicCallback(lambda: keep(scheduler, folder / STATE), 1000 * KEPT_SECONDS)
+    keeper.start()
+    print(
+        f"the scheduler's page: http://{address}:{port}   all runs: http://{address}:{port}/artifacts/index.html",
+        flush=True,
+    )
+    luigi.server.run(api_port=port, address=address, scheduler=scheduler)
+
+
+def keep(scheduler: Scheduler, path: Path) -> None:
+    """Write the state as Luigi does at its end, so that a killed luigid forgets little."""
+    with atomic(path) as file:
+        pickle.dump(scheduler._state.get_state(), file)
+
+
+class Visualiser(tornado.web.RequestHandler):
+    """Luigi's page, with what a running stage says beside its buttons instead of behind one of them."""
+
+    def get(self) -> None:
+        self.finish(with_messages(resources.files("luigi").joinpath(PAGE).read_text(encoding="utf-8")))
+
+
+def with_messages(page: str) -> str:
+    """Luigi's page with the messages of tasks in sight; as it is where it has changed."""
+    for end in BUTTONS_END:
+        head, closing = end.split("\n", 1)
+        page = page.replace(end, f"{head}\n{SAID}\n{closing}")
+    return page
+
+
+class Folder(tornado.web.RequestHandler):
+    """Which artifacts folder this scheduler shows, for tasks that want to link to it."""
+
+    def initialize(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self) -> None:
+        self.finish({"artifacts": str(self._folder)})
+
+
+class Artifacts(tornado.web.StaticFileHandler):
+    """Files of the artifacts folder, to read. No link out of it is followed, and hidden files are not shown."""
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        path = Path(absolute_path)
+        is_hidden = any(part.startswith(".") for part in path.relative_to(Path(root)).parts)
+        if is_hidden or not path.resolve().is_relative_to(Path(root).resolve()):
+            raise tornado.web.HTTPError(403)
+        return super().validate_absolute_path(root, absolute_path)
+
+    def get_content_type(self) -> str:
+        is_text = self.absolute_path is not None and self.absolute_path.endswith((".txt", ".jsonl", ".toml", ".md"))
+        return "text/plain; charset=utf-8" if is_text else super().get_content_type()
+
+
+def _require_free(address: str, port: int) -> None:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((address, port))
+        except OSError as error:
+            raise UserError(
+                f"the scheduler cannot listen at {address}:{port}: {error.strerror}. Stop what does, or give another "
+                "--port (and default-scheduler-port under [core] in luigi.cfg)."
+            ) from None
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.scheduler", description=__doc__)
+    parser.add_argument("--address", default="127.0.0.1", help="to listen at (default: this machine only)")
+    parser.add_argument("--port", type=int, default=8082)
+    parser.add_argument("--artifacts", default="artifacts", help="folder whose pages are shown, and that has .luigi")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    sys.exit(main())

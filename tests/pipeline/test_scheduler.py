@@ -1,0 +1,259 @@
+"""The scheduler of this pipeline: its page, its history, and what it does not show."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from pipeline.scheduler import PAGE, SAID, with_messages
+from resnet.training.log_format import read_log
+
+LUIGI = Path(sys.executable).with_name("luigi")
+SETTINGS = [
+    "model.depth=8",
+    "dataset.validation_fraction=0.9",
+    "training.batch_size=2",
+    "training.replica_batch_size=2",
+    "training.epochs=400",
+    "training.checkpoint_steps=100000",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return trial.getsockname()[1]
+
+
+class Server:
+    """The scheduler of an artifacts folder, which may be killed and started again at the same port."""
+
+    def __init__(self, artifacts: Path) -> None:
+        self.artifacts, self.port = artifacts, free_port()
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "pipeline.scheduler", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*command, "--artifacts", str(self.artifacts)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        until(lambda: self.get("/history")[0] == 200 or self.process.poll() is not None)
+        assert self.process.poll() is None, self.process.communicate()
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        assert self.process
+        self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=30)
+        return self.process.returncode, said
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            return error.code, ""
+        except OSError:
+            return 0, ""
+
+    def call(self, method: str, **arguments: object):
+        return json.loads(self.get(f"/api/{method}?{urllib.parse.urlencode({'data': json.dumps(arguments)})}")[1])[
+            "response"
+        ]
+
+    def running(self) -> dict[str, dict]:
+        """The trainings that run, by the ids of their tasks."""
+        tasks = self.call("task_list", status="RUNNING", upstream_status="")
+        return {name: task for name, task in tasks.items() if name.startswith("Train_")}
+
+    def trains(self) -> bool:
+        """Whether a training has done a step."""
+        return any((task["progress_percentage"] or 0) > 0 for task in self.running().values())
+
+    def ask(self, content: str) -> str:
+        """The answer of the training to a message on the page."""
+        (name,) = self.running()
+        worker = self.running()[name]["worker_running"]
+        number = self.call("send_scheduler_message", worker=worker, task=name, content=content)["message_id"]
+        answer: list[str] = []
+
+        def answered() -> bool:
+            found = self.call("get_scheduler_message_response", task_id=name, message_id=number)["response"]
+            answer.extend([found] if found else [])
+            return bool(answer)
+
+        until(answered)
+        return answer[0]
+
+
+def until(is_so: Callable[[], object], seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[Server]:
+    (tmp_path / "artifacts").mkdir()
+    server = Server(tmp_path / "artifacts")
+    server.start()
+    yield server
+    if server.process and server.process.poll() is None:
+        server.process.kill()
+        server.process.communicate()
+
+
+@pytest.fixture
+def luigi(server, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """luigi("Train"): the command, which reports to the server."""
+    started = []
+
+    def start(task: str, *arguments: str) -> subprocess.Popen:
+        command = [str(LUIGI), "--module", "pipeline", task, "--scheduler-port", str(server.port), "--recipe", "digits"]
+        command += ["--artifacts", str(server.artifacts), "--override", json.dumps(SETTINGS), *arguments]
+        with open(tmp_path / f"output-{len(started)}", "w") as output:
+            started.append(subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def listeners(port: int) -> set[str]:
+    """The addresses that something listens at on a port, as in /proc/net."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            place, state = line.split()[1], line.split()[3]
+            if state == "0A" and int(place.partition(":")[2], 16) == port:
+                found.add(place.partition(":")[0])
+    return found
+
+
+def test_it_listens_on_this_machine_only_and_ends_without_a_traceback(server):
+    assert listeners(server.port) == {"0100007F"}
+    code, said = server.end()
+    assert code == 0
+    assert "Traceback" not in said
+
+
+def test_its_folder_is_private(server):
+    assert oct((server.artifacts / ".luigi").stat().st_mode & 0o777) == "0o700"
+
+
+def test_it_shows_files_of_the_artifacts_and_nothing_else(server, tmp_path):
+    folder = server.artifacts / "runs" / "mine" / "train"
+    folder.mkdir(parents=True)
+    (folder / "log-1.txt").write_text("<b>epoch 1</b>")
+    (tmp_path / "secret.txt").write_text("secret")
+    (folder / "out.txt").symlink_to(tmp_path / "secret.txt")
+    (server.artifacts / "elsewhere").symlink_to(tmp_path)
+    assert server.get("/artifacts/runs/mine/train/log-1.txt") == (200, "<b>epoch 1</b>")
+    for path in ("runs/mine/train/out.txt", "elsewhere/secret.txt", ".luigi/history.db", "../secret.txt"):
+        assert server.get(f"/artifacts/{path}")[0] in (403, 404), path
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/artifacts/runs/mine/train/log-1.txt") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+def test_two_schedulers_do_not_share_a_folder_or_a_port(server, tmp_path):
+    command = [sys.executable, "-m", "pipeline.scheduler", "--port", str(server.port), "--artifacts"]
+    for folder, words in ((server.artifacts, "has locked"), (tmp_path / "other", "cannot listen at 127.0.0.1:")):
+        done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_luigis_page_has_room_for_what_running_tasks_say():
+    page = resources.files("luigi").joinpath(PAGE).read_text(encoding="utf-8")
+    assert with_messages(page).count(SAID) == 2  # in the list of tasks, and in that of workers
+
+
+def test_without_a_scheduler_luigi_says_within_seconds_what_to_do(tmp_path):
+    command = [LUIGI, "--module", "pipeline", "Train", "--scheduler-port", str(free_port()), "--artifacts", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 35
+    assert "error: no scheduler answers at http://localhost:" in done.stderr
+    assert "start one with `make scheduler`, or add --local-scheduler" in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_training_is_on_the_page_answers_and_goes_on_while_the_scheduler_is_killed(workers, server, luigi, tmp_path):
+    process = luigi("Train", "--workers", workers)
+    until(server.trains)
+    ((name, task),) = server.running().items()
+    assert name.startswith("Train_digits_")
+    assert len(name) < 40
+    assert "recipe=digits" in task["display_name"]
+    assert str(server.artifacts) not in task["display_name"]
+    assert "loss" in task["status_message"]
+    until(lambda: server.running()[name]["tracking_url"])
+    assert server.get(urllib.parse.urlsplit(server.running()[name]["tracking_url"]).path)[0] == 200
+    assert "steps" in server.ask("status")
+    assert server.ask("checkpoint").startswith("the checkpoint of step ")
+    until(lambda: (server.artifacts / ".luigi" / "state.pickle").exists())  # copied every few seconds
+    server.end(signal.SIGKILL)
+    log = server.artifacts / "runs/digits/train/log.jsonl"
+    size = log.stat().st_size
+    until(lambda: log.stat().st_size > size)  # training goes on
+    server.start()
+    before = server.running()[name]["status_message"]
+    until(lambda: server.running()[name]["status_message"] != before)  # and is on the page again
+    assert server.ask("stop").startswith("it saves, and stops")
+    assert process.wait(60) == 30
+    assert "was interrupted; the same command continues it" in (tmp_path / "output-0").read_text()
+    assert "Train" in server.get("/history")[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_with_two_workers_a_signal_to_luigi_orphans_nothing_and_the_training_is_saved(number, server, luigi):
+    process = luigi("Train", "--workers", "2")
+    until(server.trains)
+    folder = server.artifacts / "runs/digits/train"
+    os.kill(process.pid, number)
+    until(lambda: process.poll() is not None)
+    until(lambda: not processes_of(process.pid))
+    newest = max(folder.glob("checkpoints/*.safetensors"))
+    assert int(newest.stem.partition("-")[2]) >= read_log(folder / "log.jsonl")[-1]["step"]
+    assert (folder / "begun.json").exists()
+
+
+def processes_of(session: int) -> list[int]:
+    """The processes of a session that are still there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(words[3]) == session and words[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_two_runs_that_need_one_gpu_queue(server, luigi, tmp_path, monkeypatch):
+    (tmp_path / "luigi.cfg").write_text("[pipeline]\ngpu = 1\n")
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
+    luigi("Train", "--run", "first")
+    until(server.trains)
+    luigi("Train", "--run", "second")
+    until(lambda: "Train waits for the scheduler's resource gpu" in (tmp_path / "output-1").read_text())
+    assert [name.rpartition("_")[0] for name in server.running()] == ["Train_first"]
+    assert server.ask("stop")
+    until(lambda: [name.rpartition("_")[0] for name in server.running()] == ["Train_second"])
