@@ -28,7 +28,22 @@ SIZE = 64  # of the network's images, in pixels
 STRIPS = 6  # of a photograph, side by side: training images come from every other one, validation images from the rest
 SMALL = ("model.depth=18", f"model.image_size={SIZE}", "records.train_shards=2", "records.validation_shards=2")
 RANDOM = ("training.start_from=", "training.freeze=[]")
+# What the recipe imagefolder does besides the reproduced one, undone: the settings that the figures were measured with.
+PLAIN = (
+    "augmentation.area_min=0.08",
+    "training.batch_size=64",
+    "training.replica_batch_size=64",
+    "training.schedule=drops",
+    "training.drop_epochs=[30, 45, 55]",
+    "training.warmup_epochs=0",
+    "training.weight_decay=1e-4",
+    "training.decayed=all",
+    "training.label_smoothing=0.0",
+    "training.average=0.0",
+    "training.zero_last_scale=false",
+)
 PRETRAINING = (
+    *PLAIN,
     "model.stride_in=3x3",
     "model.normalization=torch",
     "training.epochs=8",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fine_tuning import PRETRAINING, SMALL, photographs_of, write_images
+from fine_tuning import PLAIN, PRETRAINING, SMALL, photographs_of, write_images
 
 from resnet.errors import UserError
 from resnet.run import Run
@@ -38,10 +38,12 @@ def train(root: Path, task: str, name: str, settings: Sequence[str]) -> tuple[fl
     """Run every stage up to Evaluate; returns the top-1 error in percent, and how many steps were skipped.
 
     Digits and Fashion-MNIST: the recipes of that name. Photographs: `imagefolder`'s ResNet-18 from scratch at 64x64
-    pixels, for 8 epochs. A folder: the same at 48x48 pixels, for as many epochs as the recipe says.
+    pixels, for 8 epochs. A folder: the same at 48x48 pixels, for as many epochs as the recipe says. Both with PLAIN.
     """
     if task == FOLDER:
-        run = Run.of("imagefolder", [*SMALL_IMAGES, *settings], name=name, artifacts=root / task, data=root / "data")
+        run = Run.of(
+            "imagefolder", [*PLAIN, *SMALL_IMAGES, *settings], name=name, artifacts=root / task, data=root / "data"
+        )
     elif task == "photographs":
         run = Run.of(
             "imagefolder", [*SMALL, *PRETRAINING, *settings], name=name, artifacts=root / task, data=root / "images"

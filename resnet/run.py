@@ -22,6 +22,8 @@ from resnet.stage_table import stage_named
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # of a run: a plain folder name
 WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".h5", ".keras")  # how the names of files of weights end
+ALIKE = 0.5  # what names have in common, from 0 to 1, of which one may be meant for the other
+SLIP = 0.75  # likewise, of which one is most likely mistyped
 A_FILE = f"a file (with a {os.sep} in it, or ending in {', '.join(WEIGHTS)})"
 TO_BE_SAID = "?"  # training.start_from of a recipe that needs weights and cannot know which
 
@@ -82,7 +84,8 @@ class Run:
         data = data or (stored.data if stored else "")
         note = own.note(settings, default_recipe, overrides) if own else ""
         if is_named and not recipe and not stored:
-            if nearest := nearest_run(folder, name):
+            if _is_mistyped(folder, name):
+                nearest = nearest_run(folder, name)
                 raise UserError(f"there is no run {name!r}{nearest} A new run of that name needs --recipe.")
             note = f"run {name} is new, with the recipe {recipe_name}"
         return cls(
@@ -269,8 +272,14 @@ def runs_in(artifacts: Path) -> list[str]:
 
 def nearest_run(artifacts: Path, name: str) -> str:
     """A question about the run whose name is most like this one; empty if none is."""
-    found = difflib.get_close_matches(name, runs_in(artifacts), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name, runs_in(artifacts), n=1, cutoff=ALIKE)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def _is_mistyped(artifacts: Path, name: str) -> bool:
+    """Whether a new name is most likely meant to be a run's. Those that differ in numbers only are of a series."""
+    others = [run for run in runs_in(artifacts) if re.sub(r"\d", "", run) != re.sub(r"\d", "", name)]
+    return bool(difflib.get_close_matches(name, others, n=1, cutoff=SLIP))
 
 
 def _run_name(recipe_name: str) -> str:

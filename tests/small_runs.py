@@ -7,6 +7,7 @@ SMALL = (
     "records.train_shards=2",
     "records.validation_shards=1",
     "training.epochs=2",
+    "training.warmup_epochs=0",
     "training.batch_size=16",
     "training.replica_batch_size=8",
     "batchnorm.batches=2",

@@ -80,6 +80,7 @@ def test_a_name_that_is_nearly_that_of_a_run_is_new_only_with_a_recipe(stored, t
     with pytest.raises(UserError, match=r"there is no run 'mien'; did you mean mine\? .* needs --recipe"):
         Run.of(name="mien", artifacts=tmp_path)
     assert Run.of("digits", name="mien", artifacts=tmp_path).note == ""
+    assert Run.of(name="mine2", artifacts=tmp_path).note == "run mine2 is new, with the recipe digits"  # of a series
 
 
 def test_the_run_of_the_default_recipe_is_named_like_it_and_goes_on_too(tmp_path):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from resnet.model.network import ResNet
+from resnet.model.network import ResNet, layer_of
 from resnet.settings import Training
 from resnet.training.optimizer import assign, count_step, step_counter
 from resnet.weights import safetensors_files
@@ -25,7 +25,9 @@ class WeightAverage:
 
     def __init__(self, network: ResNet, training: Training):
         self._decay, self._every = training.average, training.average_steps
-        self._weights = network.named_variables()
+        # Of frozen layers, the average would differ from what they have by rounding.
+        weights = network.named_variables()
+        self._weights = {name: weight for name, weight in weights.items() if layer_of(name) not in network.frozen}
         self._averages = {
             name: tf.Variable(tf.zeros_like(weight), trainable=False, name=f"average/{name}")
             for name, weight in self._weights.items()

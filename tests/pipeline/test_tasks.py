@@ -1,13 +1,19 @@
 import gc
+import sys
 
 import pytest
 from luigi.cmdline_parser import CmdlineParser
 
+from pipeline import configuration
+from pipeline.child import run_stage
+from pipeline.launcher import Process
 from pipeline.luigi_hooks import RunLocks
 from pipeline.tasks import ConvertRecords, FullRun, Images, Report, Train
-from resnet.errors import LockedElsewhere
+from resnet.errors import LockedElsewhere, Passing, UserError
 from resnet.locks import locked
 from resnet.stage_table import STAGES
+
+SETTINGS = ("training.epochs=3", "training.epochs=4")
 
 
 @pytest.fixture
@@ -18,28 +24,6 @@ def task(tmp_path) -> Train:
 def test_the_tasks_depend_on_each_other_as_the_stages_do(task):
     assert task.requires().stage == "convert"
     assert set(STAGES[task.stage].inputs) == {"convert"}
-
-
-def test_progress_reaches_the_scheduler_in_percent(task):
-    shown = []
-    task.set_progress_percentage = shown.append
-    task.set_status_message = shown.append
-    task.show_progress({"fraction": 0.12345, "message": "step 3"})
-    assert shown == [12.3, "step 3"]
-
-
-def test_a_scheduler_that_does_not_answer_gets_no_messages_for_a_while(task):
-    calls = []
-
-    def down(message):
-        calls.append(message)
-        raise ConnectionError("nobody there")
-
-    task.set_status_message = down
-    task.set_progress_percentage = down
-    for _ in range(100):
-        task.show_progress({"message": "still running"})
-    assert calls == ["still running"]
 
 
 def test_complete_prints_nothing_locks_nothing_and_writes_nothing(tmp_path, capfd):
@@ -76,3 +60,32 @@ def test_overrides_add_up_when_the_option_is_repeated(tmp_path):
     with CmdlineParser.global_instance([*given, "--run", "mine", "--artifacts", str(tmp_path)]) as parser:
         recipe = parser.get_task_obj().experiment.recipe
     assert (recipe.training.epochs, recipe.training.seed, recipe.model.depth) == (3, 1, 32)
+
+
+def test_a_task_is_named_by_its_run_and_shows_only_what_is_not_left_at_its_default(task, tmp_path):
+    shown = {name for name, visibility in task._get_param_visibilities().items() if visibility == 0}
+    assert task.task_id.startswith("Train_mine_")
+    assert shown == {"recipe", "run", "override"}
+    assert FullRun(artifacts=str(tmp_path)).to_str_params()["run"] == "digits"
+
+
+def test_tasks_that_differ_in_any_setting_or_folder_are_different_tasks(tmp_path):
+    tasks = [Train(artifacts=str(tmp_path / name), override=(setting,)) for name in "ab" for setting in SETTINGS]
+    assert len({task.task_id for task in tasks}) == len(set(tasks)) == 4
+    again = Train(artifacts=str(tmp_path / "a"), override=(SETTINGS[0],), discard="train")
+    assert again.task_id == tasks[0].task_id  # what makes way changes nothing of what is asked for
+
+
+def test_a_stage_that_computes_takes_as_many_gpus_of_the_scheduler_as_luigi_cfg_says(tmp_path, monkeypatch):
+    assert Train(artifacts=str(tmp_path)).resources == {}  # no GPU here
+    monkeypatch.setattr(configuration.pipeline, "gpu", 1)
+    assert Train(artifacts=str(tmp_path / "b")).resources == {"gpu": 1}
+    assert Report(artifacts=str(tmp_path / "b")).resources == {}
+
+
+@pytest.mark.parametrize(("code", "kind"), [(75, Passing), (1, UserError)])
+def test_what_may_pass_is_told_from_mistakes_by_the_exit_code(code, kind):
+    command = [sys.executable, "-c", f"import sys; sys.exit({code})"]
+    with pytest.raises(UserError) as caught:
+        run_stage("train", [Process(command)], lambda news: None)
+    assert type(caught.value) is kind

@@ -25,7 +25,9 @@ from resnet.weights.tensor_files import read_tensors
 
 FROZEN = ("stem", "stage1")
 PLAIN = tuple(setting for setting in SMALL if not setting.startswith("records."))  # `converted` has its own
-TUNING = (*PLAIN, 'training.freeze=["stem", "stage1"]', "training.learning_rate=0.01", "training.checkpoint_steps=1")
+# The learning rate of a step is the same in a shorter training.
+STEADY = ("training.schedule=drops", "training.average=0.0", "training.learning_rate=0.01")
+TUNING = (*PLAIN, *STEADY, 'training.freeze=["stem", "stage1"]', "training.checkpoint_steps=1")
 Tensors = dict[str, np.ndarray]
 
 
@@ -96,7 +98,7 @@ def test_it_says_in_short_lines_what_it_takes_and_what_is_new_and_frozen(tuned):
     assert lines[2:8] == [
         "train: learning rate 0.01",
         "train: frozen: stem, stage1",
-        "train: training ends before the learning rate drops after epochs 30, 45 and 55",
+        "train: training ends before the learning rate drops after epochs 30, 60 and 90",
         "train: starting from run source (this project)",
         "train: taken: stem, stage1, stage2, stage3",
         "train: classifier: new, for 3 classes instead of 2",

@@ -69,3 +69,17 @@ def test_a_step_that_does_not_apply_is_not_taken_into_account():
         average = WeightAverage(network, Training(average=0.9))
         average.update(STRATEGY, tf.constant(False))
     assert not any(variable.numpy().any() for variable in average.state.values())
+
+
+def test_frozen_layers_keep_their_weights_to_the_last_bit():
+    with STRATEGY.scope():
+        network = ResNet(8, 10, frozen=["stem", "stage1"])
+        training = Training(batch_size=8, replica_batch_size=8, average=0.4)
+        step = TrainStep(network, STRATEGY, training)
+    before = all_of(network)
+    for _ in range(5):
+        step(IMAGES, LABELS, 0.1)
+    with step.averaged():
+        after = all_of(network)
+    kept = {name for name in before if before[name].tobytes() == after[name].tobytes()}
+    assert kept == {name for name in before if name.startswith(("stem", "stage1"))}
