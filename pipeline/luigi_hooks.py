@@ -45,7 +45,7 @@ def install() -> None:
 def _add_configuration() -> None:
     """Luigi looks for luigi.cfg in the working folder only. This project's own comes first, so that `luigi` behaves the
     same from any folder; then the working folder's and LUIGI_CONFIG_PATH's, which override it."""
-    for path in (Path(__file__).parent.parent / "luigi.cfg", "luigi.cfg", os.environ.get("LUIGI_CONFIG_PATH", "")):
+    for path in (Path(__file__).parent / "luigi.cfg", "luigi.cfg", os.environ.get("LUIGI_CONFIG_PATH", "")):
         if os.path.isfile(path):
             luigi.configuration.add_config_path(str(path))
 

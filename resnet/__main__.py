@@ -8,6 +8,7 @@ import sys
 from resnet.errors import UserError, is_interruption
 
 EXIT_INTERRUPTED = 130
+NO_TENSORFLOW = "TensorFlow is not installed. Install it too: 'resnet-pipeline[cpu]', or [gpu] for NVIDIA GPUs."
 
 
 try:  # these imports take a second, and Ctrl-C may come in it
@@ -48,6 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except UserError as error:
         return _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        return _fail(NO_TENSORFLOW, UserError.exit_code)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
