@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
@@ -21,6 +22,7 @@ import luigi.configuration
 import luigi.execution_summary
 import luigi.worker
 from luigi.interface import PidLockAlreadyTakenExit
+from luigi.parameter import UnconsumedParameterWarning
 from luigi.retcodes import retcode
 from luigi.rpc import RemoteScheduler
 from luigi.scheduler import FAILED, RUNNING
@@ -34,6 +36,8 @@ from resnet.processes import die_with_parent
 def install() -> None:
     """Install the configuration, the log filter, and what is said before and after the work."""
     _add_configuration()
+    # Luigi reads these settings past the class that it checks them against.
+    warnings.filterwarnings("ignore", ".* parameter 'rpc_", UnconsumedParameterWarning)
     console.configure()
     logging.getLogger("luigi-interface").addFilter(OneMessage())
     luigi.worker.Worker.add = _add  # type: ignore[method-assign, assignment]
