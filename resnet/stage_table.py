@@ -64,7 +64,7 @@ STAGES = {
             "report",
             "Report",
             "write one page about the run and its results",
-            2,
+            3,
             (),
             ("convert", "train", "batchnorm", "evaluate"),
             "resnet.stages.report",

@@ -32,6 +32,7 @@ COMMANDS = {
             ("weights", "recipe", "run"),
             "resnet.commands.import_weights",
         ),
+        Command("adopt", "take over records or a run made elsewhere", ("adopt", "artifacts"), "resnet.commands.adopt"),
         Command("recipe", "print a recipe with every setting spelled out", ("recipe",), "resnet.commands.recipe"),
         Command(
             "batch",
@@ -54,7 +55,7 @@ COMMANDS = {
         Command(
             "status",
             "say what is done, running, interrupted or stale, and why",
-            ("recipe", "run", "json"),
+            ("recipe", "run", "json", "picture"),
             "resnet.commands.status",
         ),
         Command("runs", "list all runs, sorted by any column", ("artifacts", "runs", "json"), "resnet.commands.runs"),

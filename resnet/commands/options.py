@@ -65,7 +65,9 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
         "verify": _verify(),
         "replay": _replay(),
         "compare": _compare(),
+        "adopt": _adopt(),
         "json": _json(),
+        "picture": _picture(),
         "trash": _trash(),
         "finished run": _finished_run(),
         "images": _images(),
@@ -131,6 +133,19 @@ def _compare() -> argparse.ArgumentParser:
     options.add_argument("runs", nargs="+", metavar="RUN", help="names; the others are compared with the first")
     options.add_argument("--html", action="store_true", help="write a page too, with the curves over each other")
     options.add_argument("--out", default="", metavar="FILE.html", help="the page (default: compare-RUN-RUN.html)")
+    return options
+
+
+def _picture() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--svg", default="", metavar="FILE.svg", help="draw the stages too, with state and duration")
+    return options
+
+
+def _adopt() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("folder", metavar="FOLDER", help="records/NAME or runs/NAME of another artifacts folder")
+    options.add_argument("--name", default="", help="name of the records or the run here (default: the folder's)")
     return options
 
 

@@ -50,12 +50,13 @@ class Drawings:
     confusion: Figure | None = None
     calibration: list[Figure] = field(default_factory=list)
     statistics: Figure | None = None
+    graph: Figure | None = None
     curves_note: str = ""
     galleries: dict[str, Gallery] = field(default_factory=dict)
 
     def figures(self) -> list[Figure]:
         """All of them, in the order of the page."""
-        single = [figure for figure in (self.confusion, self.statistics) if figure]
+        single = [figure for figure in (self.confusion, self.statistics, self.graph) if figure]
         return [*self.training, *self.classes, *self.calibration, *single]
 
 

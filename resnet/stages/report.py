@@ -14,6 +14,7 @@ from resnet.report.class_figures import class_figures, confusion_figure
 from resnet.report.content import Content, as_json, content_of
 from resnet.report.curves import how_to_read, training_figures
 from resnet.report.galleries import Gallery, duplicates_gallery, seen_in_training, validation_gallery
+from resnet.report.graph import finished_tasks, graph
 from resnet.report.page import Drawings, render, render_markdown
 from resnet.report.results import Results
 from resnet.report.tables import Analysis
@@ -48,6 +49,7 @@ def draw(results: Results, analysis: Analysis, content: Content) -> Drawings:
         confusion=confusion_figure(results.images, results.names, content.classes),
         calibration=calibration_figures(analysis.calibration, results.images.confidence),
         statistics=statistics_figure(statistics.rows, statistics.sentence) if statistics else None,
+        graph=graph(finished_tasks(results)),
         curves_note=how_to_read(results.log, content.course) if content.course else "",
         galleries={gallery.name: gallery for gallery in galleries(results, analysis, content)},
     )

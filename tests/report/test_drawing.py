@@ -37,7 +37,7 @@ def figures(drawn_twice):
 
 def test_the_same_data_give_the_same_bytes(drawn_twice):
     first, second = ([figure.svg for figure in drawings.figures()] for drawings in drawn_twice)
-    assert len(first) == 7
+    assert len(first) == 8
     assert first == second
 
 
