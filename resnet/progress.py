@@ -94,6 +94,7 @@ class Progress:
         is_preparation: bool = False,
     ):
         self._is_preparation = is_preparation
+        self._notes: tuple[str, ...] = ()
         self._title, self._total, self._unit, self._done = title, total, unit, done
         on_terminal = sys.stderr.isatty()
         self._has_bar, self._line_seconds = on_terminal, line_seconds
@@ -123,8 +124,9 @@ class Progress:
         if notes:
             self._bar.set_postfix_str(_fitting(notes), refresh=False)
         self._bar.update(count)
+        self._notes = notes or self._notes
         counted = f"{self._title}: {self._done:,} of {self._total:,} {self._unit}"
-        text = ", ".join([counted, *notes, *self._time_left()])
+        text = ", ".join([counted, *self._notes, *self._time_left()])
         if self._is_line_due(before):
             self._logged = time.monotonic()
             logger.info("%s", text, extra=UNSHOWN if self._has_bar else {})

@@ -56,13 +56,13 @@ class Page:
             self.requests.append(message["params"]["request"]["url"])
         return message
 
-    def open(self, path: Path, *, width: int = 1280, scheme: str = "light", media: str = "screen") -> None:
-        """Load a file, in a window of that width (CSS pixels) and in that colour scheme."""
+    def open(self, place: Path | str, *, width: int = 1280, scheme: str = "light", media: str = "screen") -> None:
+        """Load a file, or what is at an address, in a window of that width (CSS pixels) and in that colour scheme."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
         self._loaded, self.requests = False, []
-        self.call("Page.navigate", url=path.absolute().as_uri())
+        self.call("Page.navigate", url=place if isinstance(place, str) else place.absolute().as_uri())
         while not self._loaded:
             self._next()
         self.requests = [url for url in self.requests if not url.startswith("data:")]

@@ -31,10 +31,10 @@ class Case(NamedTuple):
     before: Callable[[Path], object] = lambda artifacts: None
 
 
-def corrupt_weights(artifacts: Path) -> None:
-    path = artifacts / "runs/mine/batchnorm/weights.safetensors"
-    path.write_bytes(bytes(len(path.read_bytes())))
-    shutil.rmtree(artifacts / "runs/mine/evaluate")
+def an_unreadable_image(artifacts: Path) -> None:
+    folder = artifacts.parent / "images" / "cat"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_text("no image")
 
 
 def corrupt_record(artifacts: Path) -> None:
@@ -52,7 +52,12 @@ CASES = {
     "status of what is not up to date": Case(25, "FullRun would run Report", ("Status", *MINE)),
     "no images": Case(20, "there is no such folder", ("Train", "--recipe", "imagefolder", "--data", "/nowhere")),
     "no folder of images given": Case(20, "say where they are with --data", ("Train", "--recipe", "imagefolder")),
-    "a corrupt input": Case(30, "weights.safetensors", ("Evaluate", *MINE), corrupt_weights),
+    "an unreadable image": Case(
+        30,
+        "1 image cannot be read",
+        ("ConvertRecords", "--recipe", "imagefolder", "--data", "images", "--run", "new"),
+        an_unreadable_image,
+    ),
     "a corrupt state file": Case(35, "is corrupt", ("Evaluate", *MINE), corrupt_record),
     "no such recipe": Case(35, "there is no recipe 'digit'; did you mean digits?", ("Train", "--recipe", "digit")),
     "no such setting": Case(35, "did you mean training.epochs?", ("Train", "--override", "training.epoch=3")),

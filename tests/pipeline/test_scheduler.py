@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM, browser
 
 from pipeline.scheduler import PAGE, SAID, with_messages
 from resnet.training.log_format import read_log
@@ -257,3 +258,58 @@ def test_two_runs_that_need_one_gpu_queue(server, luigi, tmp_path, monkeypatch):
     assert [name.rpartition("_")[0] for name in server.running()] == ["Train_first"]
     assert server.ask("stop")
     until(lambda: [name.rpartition("_")[0] for name in server.running()] == ["Train_second"])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look at the page with")
+def test_the_page_in_a_browser_shows_names_progress_and_messages_and_its_history_stays(server, luigi):
+    process = luigi("Train", "--run", "seen")
+    until(lambda: any("loss" in (task["status_message"] or "") for task in server.running().values()))
+    with browser() as page:
+        page.open(f"http://127.0.0.1:{server.port}/static/visualiser/index.html")
+        until(lambda: "training: " in (text := page.evaluate("document.body.innerText")) and "loss" in text)
+        text = page.evaluate("document.body.innerText")
+        assert "run=seen" in text
+        assert str(server.artifacts) not in text
+        page.evaluate("location.hash = 'tab=workers'")
+        until(lambda: page.evaluate("document.querySelectorAll('.worker-table .taskProgressBar').length") == 1)
+        assert "%" in page.evaluate("document.querySelector('.worker-table .taskProgressBar').innerText")
+    assert server.ask("stop")
+    assert process.wait(60) == 30
+    server.end()
+    server.start()
+    with browser() as page:
+        page.open(f"http://127.0.0.1:{server.port}/history")
+        assert "Train" in page.evaluate("document.body.innerText")
+
+
+def test_three_luigis_convert_in_parts_and_one_of_them_may_be_killed(server, luigi):
+    parts = ["--run", "parts", "--override", "records.parts=3"]
+    first, second, third = (luigi("ConvertRecords", *parts) for _ in range(3))
+    until(lambda: any((server.artifacts / "records").glob("*/begun.json")))
+    os.killpg(first.pid, signal.SIGKILL)
+    codes = {second.wait(120), third.wait(120)}
+    assert codes <= {0, 10, 25}  # what another one is at work on is not theirs
+    if 0 not in codes:  # the parts of the killed one are given out again when its worker has been silent for a minute
+        assert luigi("ConvertRecords", *parts).wait(180) in (0, 10, 25)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "resnet",
+            "convert",
+            "--recipe",
+            "digits",
+            "--run",
+            "parts",
+            "--artifacts",
+            str(server.artifacts),
+            *(f"--override={one}" for one in [*SETTINGS, "records.parts=3"]),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    verified = subprocess.run(
+        [sys.executable, "-m", "resnet", "verify", "--artifacts", str(server.artifacts)], capture_output=True, text=True
+    )
+    assert verified.returncode == 0, verified.stdout

@@ -1,8 +1,10 @@
-"""An address that hears of tasks that succeed or fail."""
+"""Who hears of tasks that succeed or fail: an address, and somebody by e-mail."""
 
 from __future__ import annotations
 
+import email
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -58,3 +60,60 @@ def test_an_address_that_does_not_answer_is_one_warning(luigi, tmp_path, monkeyp
     assert done.returncode == 0
     assert "the webhook http://127.0.0.1:9/ did not take the news" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Mailbox:
+    """An SMTP server that takes every message and sends none on. `messages`: what came, as text."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rwb") as stream:
+                self._talk(stream)
+
+    def _talk(self, stream) -> None:
+        def say(line: str) -> None:
+            stream.write(f"{line}\r\n".encode())
+            stream.flush()
+
+        say("220 here")
+        for line in stream:
+            if line.upper().startswith(b"DATA"):
+                say("354 go on")
+                lines = list(iter(stream.readline, b".\r\n"))
+                self.messages.append(b"".join(lines).decode())
+            say("250 fine")
+            if line.upper().startswith(b"QUIT"):
+                return
+
+
+def test_luigis_own_e_mail_has_the_reason_the_log_and_the_command_that_continues(luigi, tmp_path, monkeypatch):
+    mailbox = Mailbox()
+    (tmp_path / "luigi.cfg").write_text(
+        f"[email]\nreceiver = me@example.org\nforce_send = true\n[smtp]\nhost = 127.0.0.1\nport = {mailbox.port}\n"
+    )
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
+    (tmp_path / "images" / "cat").mkdir(parents=True)
+    (tmp_path / "images" / "cat" / "a.png").write_text("no image")
+    options = ["--recipe", "imagefolder", "--data", tmp_path / "images", "--run", "mine", "--artifacts", tmp_path / "a"]
+    done = luigi("ConvertRecords", *options)
+    mailbox.close()
+    assert done.returncode == 30
+    (message,) = mailbox.messages
+    text = email.message_from_string(message).get_payload()[0].get_payload(decode=True).decode()
+    assert "1 image cannot be read" in text
+    assert "The log's last lines:" in text
+    assert "What continues it: luigi --module pipeline ConvertRecords --local-scheduler --run mine" in text
