@@ -31,10 +31,11 @@ class Case(NamedTuple):
     before: Callable[[Path], object] = lambda artifacts: None
 
 
-def an_unreadable_image(artifacts: Path) -> None:
-    folder = artifacts.parent / "images" / "cat"
-    folder.mkdir(parents=True)
-    (folder / "a.png").write_text("no image")
+def unreadable_images(artifacts: Path) -> None:
+    for name in ("cat/a.png", "cat/b.png", "dog/a.png", "dog/b.png"):
+        path = artifacts.parent / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("no image")
 
 
 def corrupt_record(artifacts: Path) -> None:
@@ -52,11 +53,11 @@ CASES = {
     "status of what is not up to date": Case(25, "FullRun would run Report", ("Status", *MINE)),
     "no images": Case(20, "there is no such folder", ("Train", "--recipe", "imagefolder", "--data", "/nowhere")),
     "no folder of images given": Case(20, "say where they are with --data", ("Train", "--recipe", "imagefolder")),
-    "an unreadable image": Case(
+    "unreadable images": Case(
         30,
-        "1 image cannot be read",
+        "4 images cannot be read",
         ("ConvertRecords", "--recipe", "imagefolder", "--data", "images", "--run", "new"),
-        an_unreadable_image,
+        unreadable_images,
     ),
     "a corrupt state file": Case(35, "is corrupt", ("Evaluate", *MINE), corrupt_record),
     "no such recipe": Case(35, "there is no recipe 'digit'; did you mean digits?", ("Train", "--recipe", "digit")),

@@ -203,7 +203,7 @@ def test_a_training_is_on_the_page_answers_and_goes_on_while_the_scheduler_is_ki
     assert len(name) < 40
     assert "recipe=digits" in task["display_name"]
     assert str(server.artifacts) not in task["display_name"]
-    assert "loss" in task["status_message"]
+    until(lambda: "loss" in server.running()[name]["status_message"])
     until(lambda: server.running()[name]["tracking_url"])
     assert server.get(urllib.parse.urlsplit(server.running()[name]["tracking_url"]).path)[0] == 200
     assert "steps" in server.ask("status")

@@ -106,14 +106,15 @@ def test_luigis_own_e_mail_has_the_reason_the_log_and_the_command_that_continues
         f"[email]\nreceiver = me@example.org\nforce_send = true\n[smtp]\nhost = 127.0.0.1\nport = {mailbox.port}\n"
     )
     monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
-    (tmp_path / "images" / "cat").mkdir(parents=True)
-    (tmp_path / "images" / "cat" / "a.png").write_text("no image")
+    for name in ("cat/a.png", "cat/b.png", "dog/a.png", "dog/b.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).write_text("no image")
     options = ["--recipe", "imagefolder", "--data", tmp_path / "images", "--run", "mine", "--artifacts", tmp_path / "a"]
     done = luigi("ConvertRecords", *options)
     mailbox.close()
     assert done.returncode == 30
     (message,) = mailbox.messages
     text = email.message_from_string(message).get_payload()[0].get_payload(decode=True).decode()
-    assert "1 image cannot be read" in text
+    assert "4 images cannot be read" in text
     assert "The log's last lines:" in text
     assert "What continues it: luigi --module pipeline ConvertRecords --local-scheduler --run mine" in text
