@@ -21,6 +21,9 @@ from resnet.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+ERROR = "error: "  # how the line begins that an attempt ends with, if it fails
+MOST_OF_AN_ERROR = 30  # lines
+
 
 class StageLog(logging.Handler):
     """Collects from `open` to `close`. A file that cannot be written is one warning, and no reason to stop."""
@@ -86,7 +89,7 @@ def stage_log() -> Iterator[StageLog]:
     try:
         yield log
     except UserError as error:
-        log.write(f"error: {error}")
+        log.write(f"{ERROR}{error}")
         raise
     except KeyboardInterrupt:
         log.write("interrupted")
@@ -107,6 +110,14 @@ def newest_log(folder: Path) -> Path | None:
     """The log of the newest attempt that has one."""
     numbers = [int(match[1]) for path in folder.glob("log-*.txt") if (match := re.fullmatch(r"log-(\d+)", path.stem))]
     return log_path(folder, max(numbers)) if numbers else None
+
+
+def last_error(path: Path | None) -> str:
+    """The first line of the error that an attempt ended with; empty where it ended otherwise, or has no log."""
+    lines = last_lines(path, MOST_OF_AN_ERROR) if path else []
+    if not lines or lines[-1] == "interrupted":
+        return ""
+    return next((line.removeprefix(ERROR) for line in reversed(lines) if line.startswith(ERROR)), "")
 
 
 def last_lines(path: Path, count: int) -> list[str]:

@@ -81,7 +81,8 @@ def _in_words(one: StageStatus) -> str:
     if one.state is State.INTERRUPTED:
         how_far = f"at {100 * one.fraction:.0f} %" if one.fraction is not None else ""
         resumes = f"resumes at step {one.resumes_at:,}" if one.resumes_at else ""
-        return ", ".join(part for part in (how_far, resumes) if part)
+        why = one.why if one.why != "it was interrupted" else ""
+        return ", ".join(part for part in (how_far, resumes, why) if part)
     if one.state is not State.UP_TO_DATE:
         return one.why
     when = one.ended.astimezone().strftime("%Y-%m-%d %H:%M") if one.ended else ""

@@ -19,7 +19,7 @@ from resnet.ledger import Ledger
 from resnet.ledger.lengthening import lengthened_from
 from resnet.locks import lock_owner
 from resnet.progress import PROGRESS
-from resnet.stage_log import newest_log
+from resnet.stage_log import last_error, newest_log
 from resnet.stage_table import STAGES
 from resnet.training.checkpoint_files import checkpoint_steps
 from resnet.training.schedule import Schedule
@@ -123,11 +123,12 @@ def _running(stage: str, folder: Path) -> StageStatus:
 
 
 def _interrupted(ledger: Ledger, stage: str) -> StageStatus:
-    said = _progress(ledger.run.stage_folder(stage))
+    folder = ledger.run.stage_folder(stage)
+    said, error = _progress(folder), last_error(newest_log(folder))
     found = StageStatus(
         stage,
         State.INTERRUPTED,
-        "it was interrupted",
+        f"its last attempt failed: {error}" if error else "it was interrupted",
         fraction=number_at(said, "fraction"),
         message=str(said.get("message") or ""),
     )

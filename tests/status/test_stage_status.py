@@ -140,6 +140,16 @@ def test_a_stage_that_has_only_begun_was_interrupted(finished):
     assert found["report"].why == "it depends on Evaluate, which is interrupted"
 
 
+def test_a_stage_that_failed_says_why(finished):
+    attempt = begin(finished, "evaluate")
+    text = "2026-11-27 01:00:00  error: no room. Make some.\n2026-11-27 01:00:00    second line\n"
+    (attempt.folder / "log-2.txt").write_text(text)
+    status = read_status(finished)
+    assert status.stages["evaluate"].state is State.INTERRUPTED
+    assert status.stages["evaluate"].why == "its last attempt failed: no room. Make some."
+    assert status.lines()[4].endswith("its last attempt failed: no room. Make some.")
+
+
 def test_an_interrupted_training_says_where_it_resumes(made):
     folder = made.run.stage_folder("train")
     (folder / "stage.json").unlink()
