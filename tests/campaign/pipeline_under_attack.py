@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,8 @@ def made(artifacts: Path) -> dict[str, str]:
         name = str(path.relative_to(artifacts))
         if path.is_dir() or "/tensorboard/" in name or name.startswith("trash/") or name.endswith(UNCOMPARED):
             continue
+        if re.fullmatch(r"log-\d+\.txt|progress\.json", path.name):
+            continue  # what was said, and when
         if "/checkpoints/" in name and path != max(path.parent.iterdir()):
             continue  # which of the older ones there are depends on when it was interrupted
         try:
