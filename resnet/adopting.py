@@ -18,7 +18,7 @@ from resnet.ledger.displacing import entries_of
 from resnet.ledger.state_files import read_state, write_state
 from resnet.locks import LOCK, locked
 from resnet.stage_table import STAGES
-from resnet.verification import Verdict, checks_of_data_set, checks_of_run, verify
+from resnet.verification import SHARDS, Verdict, checks_of_data_set, checks_of_run, verify
 
 KINDS = {"records": "a folder of records", "runs": "a run"}
 LEFT_BEHIND = {LOCK, "begun.json", "progress.json", "stale.txt"}
@@ -40,7 +40,7 @@ def kind_of_folder(folder: Path) -> str:
 def adopt(folder: Path, artifacts: Path, name: str) -> tuple[Path, Verdict]:
     """Verify a folder, and make it one of this artifacts folder, under this name; returns it, and what was verified.
 
-    Files are linked where the disk is the same, and copied otherwise. Raises UserError where one is corrupt, or there
+    Large files are linked where the disk is the same, and copied otherwise. Raises UserError where one is corrupt, or there
     are results of that name.
     """
     kind = kind_of_folder(folder)
@@ -82,9 +82,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _link_or_copy(path: Path, target: Path) -> None:
-    """Nothing in an artifacts folder is changed in place, so a link is as good as a copy. State files are changed."""
+    """Large files are replaced, never changed in place, so a link is as good as a copy. Logs are appended to."""
     try:
-        if path.name != "stage.json":
+        if path.name.startswith(SHARDS) or path.suffix in (".npy", ".safetensors"):
             os.link(path, target)
             return
     except OSError:  # another disk, or one without links

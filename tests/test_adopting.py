@@ -41,6 +41,7 @@ def test_files_are_linked_where_the_disk_is_the_same_and_copied_otherwise(elsewh
     name = "train-00000-of-00004"
     folder, _ = adopt(elsewhere / "records" / "digits", tmp_path / "here", "digits")
     assert (folder / name).samefile(elsewhere / "records" / "digits" / name)
+    assert not (folder / "log-1.txt").samefile(elsewhere / "records" / "digits" / "log-1.txt")  # it is appended to
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("another disk")))
     folder, _ = adopt(elsewhere / "records" / "digits", tmp_path / "there", "digits")
     assert (folder / name).read_bytes() == (elsewhere / "records" / "digits" / name).read_bytes()
