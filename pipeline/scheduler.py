@@ -7,6 +7,7 @@ stage says beside its buttons, and the artifacts' pages: the links of tasks lead
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import pickle
 import socket
@@ -40,13 +41,16 @@ def main() -> int:
     folder = Path(options.artifacts).expanduser().absolute() / ".luigi"
     try:
         make_folder(folder)
-        folder.chmod(0o700)  # the state is a pickle
+        folder.chmod(0o700)  # the state is a pickle; somebody else's folder is refused by this
         with locked(folder):
             _require_free(options.address, options.port)
             configure(folder)
             serve(folder, options.address, options.port)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {folder} cannot be used: {error.strerror}. Give another --artifacts.", file=sys.stderr)
         return 1
     return 0
 
@@ -88,8 +92,11 @@ def serve(folder: Path, address: str, port: int) -> None:
 
 def keep(scheduler: Scheduler, path: Path) -> None:
     """Write the state as Luigi does at its end, so that a killed luigid forgets little."""
-    with atomic(path) as file:
-        pickle.dump(scheduler._state.get_state(), file)
+    try:
+        with atomic(path) as file:
+            pickle.dump(scheduler._state.get_state(), file)
+    except OSError as error:  # the next copy is tried in a few seconds
+        logging.getLogger("luigi.scheduler").warning("%s cannot be written: %s", path, error.strerror)
 
 
 class Visualiser(tornado.web.RequestHandler):

@@ -40,8 +40,8 @@ def kind_of_folder(folder: Path) -> str:
 def adopt(folder: Path, artifacts: Path, name: str) -> tuple[Path, Verdict]:
     """Verify a folder, and make it one of this artifacts folder, under this name; returns it, and what was verified.
 
-    Large files are linked where the disk is the same, and copied otherwise. Raises UserError where one is corrupt, or there
-    are results of that name.
+    Large files are linked where the disk is the same, and copied otherwise. Raises UserError where one is corrupt, or
+    there are results of that name.
     """
     kind = kind_of_folder(folder)
     target = artifacts / kind / name
