@@ -72,7 +72,9 @@ def read_status(ledger: Ledger) -> RunStatus:
     for name in STAGES:
         stages[name] = stage_status(ledger, name, stages)
     to_run = {name: one.fraction or 0.0 for name, one in stages.items() if one.state is not State.UP_TO_DATE}
-    return RunStatus(ledger.run, stages, forecast(ledger, to_run), lock_owner(ledger.run.folder))
+    expected = forecast(ledger, to_run).seconds
+    known = {name: one.seconds_left for name, one in stages.items() if one.seconds_left is not None}  # of what runs
+    return RunStatus(ledger.run, stages, Forecast({**expected, **known}), lock_owner(ledger.run.folder))
 
 
 def _in_words(one: StageStatus) -> str:

@@ -133,6 +133,13 @@ def test_a_stage_that_is_at_work_says_how_far_it_is_and_who_runs_it(finished):
     assert one.owner.startswith("pid ")
 
 
+def test_what_runs_says_itself_how_long_it_still_takes(finished):
+    attempt = begin(finished, "evaluate")
+    (attempt.folder / "progress.json").write_text(json.dumps({"fraction": 0.25, "seconds_left": 9.0}))
+    with locked(attempt.folder):
+        assert read_status(finished).next.seconds["evaluate"] == 9.0
+
+
 def test_a_stage_that_has_only_begun_was_interrupted(finished):
     begin(finished, "evaluate")
     found = read_status(finished).stages
