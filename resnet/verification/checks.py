@@ -35,6 +35,7 @@ class Check(NamedTuple):
     why: Callable[[], str]
     mend: str
     is_needed: bool = True
+    within: Path | None = None  # the folder that no link may lead out of; None for records in place, which are links
 
     @property
     def size(self) -> int:
@@ -47,7 +48,8 @@ class Check(NamedTuple):
     def finding(self) -> Finding | None:
         """None where the file is as it was written."""
         try:
-            why = self.why()
+            leads_out = self.within is not None and not self.path.resolve().is_relative_to(self.within.resolve())
+            why = "it leads out of the artifacts folder, and is not followed" if leads_out else self.why()
         except FileNotFoundError:
             why = "it is missing" if self.is_needed else ""
         except OSError as error:
@@ -64,7 +66,8 @@ def checks_of_data_set(folder: Path, run: Path | None) -> Iterator[Check | Findi
         yield record
     elif record:
         again = luigi_command("ConvertRecords", run) if run else "luigi --module pipeline ConvertRecords ..."
-        options = run_options(run) if run else "--run RUN"
+        options, artifacts = run_options(run) if run else "--run RUN", folder.parent.parent
+        is_in_place = record["settings"].get("records", {}).get("in_place", False)
         for name, output in record["outputs"].items():
             path = folder / name
             is_shard, is_index = name.startswith(SHARDS), name.startswith("index/")
@@ -76,9 +79,10 @@ def checks_of_data_set(folder: Path, run: Path | None) -> Iterator[Check | Findi
                 mend = f"rm {shlex.quote(str(path))} && {again}"
             if is_shard:
                 summary = Shard(folder, name).summary_path
-                yield Check(summary, partial(why_other_summary, summary), mend)
+                yield Check(summary, partial(why_other_summary, summary), mend, within=artifacts)
             why = why_other_records if is_shard else why_other_bytes
-            yield _check(path, partial(why, path, output["sha256"]), mend, output)
+            within = None if is_shard and is_in_place else artifacts
+            yield _check(path, partial(why, path, output["sha256"]), mend, output, within)
 
 
 def checks_of_run(folder: Path) -> Iterator[Check | Finding]:
@@ -94,7 +98,7 @@ def checks_of_run(folder: Path) -> Iterator[Check | Finding]:
     for step in checkpoint_steps(checkpoints) if checkpoints.is_dir() and not is_locked(folder / "train") else ():
         path = checkpoint_path(checkpoints, step)
         mend = f"rm {shlex.quote(str(path))}  # should training go on, the checkpoint before it is used"
-        yield Check(path, partial(why_other_tensors, path), mend)
+        yield Check(path, partial(why_other_tensors, path), mend, within=folder.parent.parent)
 
 
 def _checks_of_stage(folder: Path, stage: str) -> Iterator[Check | Finding]:
@@ -105,12 +109,13 @@ def _checks_of_stage(folder: Path, stage: str) -> Iterator[Check | Finding]:
         for name, output in record["outputs"].items():
             path = folder / stage / name
             mend = _way_to_make(path, folder, stage, record)
-            yield _check(path, partial(why_other_bytes, path, output["sha256"]), mend, output)
+            yield _check(path, partial(why_other_bytes, path, output["sha256"]), mend, output, folder.parent.parent)
 
 
-def _check(path: Path, why: Callable[[], str], mend: str, output: Mapping[str, Any]) -> Check:
+def _check(path: Path, why: Callable[[], str], mend: str, output: Mapping[str, Any], within: Path | None) -> Check:
     """A byproduct has times in it, and nothing depends on it: it would not come out the same."""
-    return Check(path, why, "", is_needed=False) if "byproduct" in output else Check(path, why, mend)
+    is_byproduct = "byproduct" in output
+    return Check(path, why, "" if is_byproduct else mend, not is_byproduct, within)
 
 
 def _way_to_make(path: Path, folder: Path, stage: str, record: Mapping[str, Any]) -> str:

@@ -273,6 +273,9 @@ def test_the_page_in_a_browser_shows_names_progress_and_messages_and_its_history
         page.evaluate("location.hash = 'tab=workers'")
         until(lambda: page.evaluate("document.querySelectorAll('.worker-table .taskProgressBar').length") == 1)
         assert "%" in page.evaluate("document.querySelector('.worker-table .taskProgressBar').innerText")
+        (name,) = server.running()
+        page.evaluate(f"location.hash = 'tab=graph&taskId={name}'")
+        until(lambda: "ConvertRecords" in (page.evaluate("document.querySelector('svg')?.textContent") or ""))
     assert server.ask("stop")
     assert process.wait(60) == 30
     server.end()

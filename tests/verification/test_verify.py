@@ -170,3 +170,14 @@ def test_a_run_that_is_not_there_is_one_message(finished_artifacts):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert "there is no run 'digit'" in done.stderr
+
+
+def test_no_link_is_followed_out_of_the_artifacts(finished_artifacts, tmp_path):
+    outside = tmp_path / "outside.bin"
+    path = finished_artifacts / "runs/digits/train/deep/output.bin"
+    outside.write_bytes(path.read_bytes())
+    path.unlink()
+    path.symlink_to(outside)
+    code, answer = verify(finished_artifacts)
+    assert code == 1
+    assert answer["corrupt"][0]["why"] == "it leads out of the artifacts folder, and is not followed"
