@@ -26,7 +26,7 @@ MOST_OF_AN_ERROR = 30  # lines
 
 
 class StageLog(logging.Handler):
-    """Collects from `open` to `close`. A file that cannot be written is one warning, and no reason to stop."""
+    """Collects from `start` to `close`. A file that cannot be written is one warning, and no reason to stop."""
 
     def __init__(self) -> None:
         super().__init__()

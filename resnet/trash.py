@@ -41,6 +41,11 @@ class Trashed:
         return self.folder.name
 
     @property
+    def owner(self) -> str:
+        """The run or data set that it is of; empty where nothing says so."""
+        return self.origin.parts[1] if self.origin else ""
+
+    @property
     def time(self) -> datetime | None:
         """When it was moved here."""
         with suppress(ValueError):
@@ -69,7 +74,7 @@ def named(trash: Sequence[Trashed], names: Sequence[str]) -> list[Trashed]:
     """Those of these names, or of a run or data set of this name. Raises UserError for a name of none."""
     found = []
     for name in names:
-        chosen = [one for one in trash if one.name == name or (one.origin and name in one.origin.parts)]
+        chosen = [one for one in trash if name in (one.name, one.owner)]
         if not chosen:
             raise UserError(f"the trash has no {name!r}: `python -m resnet trash` lists what it has.")
         found += [one for one in chosen if one not in found]
@@ -139,7 +144,7 @@ def _ledger(artifacts: Path, trashed: Trashed) -> Ledger | None:
     if not trashed.origin or trashed.origin.parts[0] != "runs":
         return None
     try:
-        return Ledger(Run.of(name=trashed.origin.parts[1], artifacts=artifacts), lambda: None)
+        return Ledger(Run.of(name=trashed.owner, artifacts=artifacts), lambda: None)
     except UserError:
         return None
 

@@ -140,8 +140,9 @@ def test_names_are_those_of_folders_or_of_runs(cleared):
     trash = read_trash(cleared.run.artifacts)
     assert named(trash, ["digits"]) == trash
     assert named(trash, [trash[0].name]) == trash[:1]
-    with pytest.raises(UserError, match="the trash has no 'digit'"):
-        named(trash, ["digit"])
+    for name in ("digit", "runs", "evaluate"):  # not of all runs at once
+        with pytest.raises(UserError, match=f"the trash has no '{name}'"):
+            named(trash, [name])
 
 
 def test_the_command_lists_with_sizes_and_reasons(cleared):
