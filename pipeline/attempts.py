@@ -12,31 +12,36 @@ from collections.abc import Callable
 from resnet.errors import Passing
 from resnet.progress import time_text
 
+LASTING_SECONDS = 600.0
 GROWTH = 4  # of the pause, from one attempt to the next
-WORKED_SECONDS = 600.0  # after which an attempt counts as the first again: what failed before had passed
 
 
 def tried_again(
     attempt: Callable[[], None],
+    progress: Callable[[], object],
     retries: int,
     pause_seconds: float,
     say: Callable[[str], None],
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], bool],
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Call `attempt`, and again after Passing, up to so many times in a row; `say` what failed, and when it goes on.
 
-    Any other error is raised at once, Passing after the last attempt.
+    `progress` is something that is another thing once work was done: an attempt that did some, and lasted, counts as
+    the first again, since what had failed before has passed. `pause` waits, and returns whether somebody asked to
+    stop. Any other error is raised at once, Passing after the last attempt or a stop.
     """
     failed = 0
     while True:
-        started = clock()
+        before, started = progress(), clock()
         try:
             return attempt()
         except Passing as error:
-            failed = 1 if clock() - started > WORKED_SECONDS else failed + 1
+            has_passed = progress() != before and clock() - started > LASTING_SECONDS
+            failed = 1 if has_passed else failed + 1
             if failed > retries:
                 raise
             seconds = pause_seconds * GROWTH ** (failed - 1)
             say(f"{error}\nThat may pass: the next attempt ({failed} of {retries}) is in {time_text(seconds)}")
-        pause(seconds)
+            if pause(seconds):
+                raise

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ class Running:
     def __init__(self) -> None:
         self._started: list[tuple[subprocess.Popen, Process]] = []
         self.can_save = False  # the first process has said something, so it ignores what it cannot heed
+        self.is_asked_to_stop = threading.Event()
 
     def save(self) -> bool:
         """Ask the first process for a checkpoint; returns whether that is possible."""
@@ -37,7 +39,8 @@ class Running:
         return True
 
     def stop(self) -> None:
-        """Ask all processes to save their work, and stop."""
+        """Ask all processes to save their work, and stop; no attempt follows."""
+        self.is_asked_to_stop.set()
         for child, process in self._started:
             child.send_signal(process.ending_signal)
 
@@ -70,9 +73,10 @@ def run_stage(
             for line in pipe:
                 news = json.loads(line)
                 error = error or news.get("error", "")
-                running.can_save = True
+                running.can_save = running.can_save or "fraction" in news  # of a stage that works: signals are heeded
                 on_news(news)
         codes = [child.wait() for child in started]
+        running.follow([])
     except BaseException:  # Ctrl-C reaches the children too: let them save their work
         running.stop()
         for child in started:

@@ -168,7 +168,7 @@ def _keep_alive(worker: luigi.worker.Worker, response: Any) -> bool:
     """Whether to wait for work. Luigi's keep_alive would also wait for tasks that have failed."""
     if _stay(worker, response):
         return True
-    if not (waiting := _waiting_for_resources(worker)):
+    if not response.n_pending_tasks or not (waiting := _waiting_for_resources(worker)):
         return False
     if "said_what_it_waits_for" not in vars(worker):
         vars(worker)["said_what_it_waits_for"] = True

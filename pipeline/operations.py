@@ -7,6 +7,7 @@ import sys
 import luigi
 from luigi.retcodes import retcode
 
+from pipeline.launcher import require_launcher
 from pipeline.luigi_hooks import RunLocks, stop
 from pipeline.run_task import RunTask
 from pipeline.stage_task import task_of
@@ -57,6 +58,8 @@ class Rerun(RunTask, luigi.WrapperTask):
         if self.stage == "convert":
             run = self.experiment
             datasets.open_source(run.recipe.dataset, run.data, run.artifacts)  # the images, which it will need
+        if self.stage in ("convert", "train"):  # so Train is to run, or its results are stale
+            require_launcher(self.ledger.run.recipe.training)
         super().prepare(locks)
         if self._is_ready():
             moved = clear(self.ledger, self.stage, only=self.only)

@@ -97,6 +97,8 @@ class PageLink:
         }
         for name, show in shows.items():
             news = self._news.get(name)
+            if name == "url" and self._closed.is_set():  # it would make a finished task a running one
+                continue
             if show and news is not None and news != self._shown.get(name):
                 show(harmless(news) if name == "message" else round(100 * news, 1) if name == "fraction" else news)
                 self._shown[name] = news

@@ -38,7 +38,7 @@ SAID = '{{#statusMessage}}<div class="said" style="white-space: pre-wrap">{{stat
 def main() -> int:
     """Serve until a signal comes; returns the exit code."""
     options = _options()
-    folder = Path(options.artifacts).expanduser().absolute() / ".luigi"
+    folder = Path(os.path.abspath(Path(options.artifacts).expanduser())) / ".luigi"
     try:
         make_folder(folder)
         folder.chmod(0o700)  # the state is a pickle; somebody else's folder is refused by this
@@ -128,11 +128,23 @@ class Artifacts(tornado.web.StaticFileHandler):
     """Files of the artifacts folder, to read. No link out of it is followed, and hidden files are not shown."""
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        path = Path(absolute_path)
-        is_hidden = any(part.startswith(".") for part in path.relative_to(Path(root)).parts)
-        if is_hidden or not path.resolve().is_relative_to(Path(root).resolve()):
+        try:
+            path = Path(absolute_path)
+            is_hidden = any(part.startswith(".") for part in path.relative_to(Path(root)).parts)
+            is_shown = not is_hidden and path.resolve().is_relative_to(Path(root).resolve())
+        except (ValueError, RuntimeError):  # outside; a link that leads to itself
+            is_shown = False
+        if not is_shown:
             raise tornado.web.HTTPError(403)
         return super().validate_absolute_path(root, absolute_path)
+
+    def compute_etag(self) -> str | None:
+        """None: Tornado's would be of the file's first content, and read gigabytes for it."""
+        return None
+
+    def set_extra_headers(self, path: str) -> None:
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("X-Content-Type-Options", "nosniff")
 
     def get_content_type(self) -> str:
         is_text = self.absolute_path is not None and self.absolute_path.endswith((".txt", ".jsonl", ".toml", ".md"))
@@ -153,12 +165,12 @@ def _require_free(address: str, port: int) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.scheduler", description=__doc__)
-    parser.add_argument("--address", default="127.0.0.1", help="to listen at (default: this machine only)")
+    address = "to listen at (default: this machine only). Anybody who reaches it can read the artifacts and stop runs"
+    parser.add_argument("--address", default="127.0.0.1", help=address)
     parser.add_argument("--port", type=int, default=8082)
     parser.add_argument("--artifacts", default="artifacts", help="folder whose pages are shown, and that has .luigi")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    os.umask(0o077)
     sys.exit(main())

@@ -82,7 +82,8 @@ class StageTask(RunTask):
                 page.show({"message": text})
 
             page.show({"fraction": 0.0})
-            tried_again(attempt, settings.retries, settings.retry_seconds, say)
+            wait = running.is_asked_to_stop.wait
+            tried_again(attempt, self._progress, settings.retries, settings.retry_seconds, say, wait)
             if record := self.ledger.record(self.stage):  # not yet where there are more parts to convert
                 page.show({"fraction": 1.0, "message": figure_of(self.stage, record) or "done"})
 
@@ -96,6 +97,13 @@ class StageTask(RunTask):
         if self.stage == "train" or log is None:
             return f"{address}/{INDEX}"
         return f"{address}/{quote(str(log.relative_to(self.experiment.artifacts)))}"
+
+    def _progress(self) -> object:
+        """Another thing once the stage has done some work: of a training, its newest checkpoint."""
+        folder = self.experiment.stage_folder(self.stage)
+        if self.stage == "train":
+            return max((path.name for path in folder.glob("checkpoints/*.safetensors")), default="")
+        return len(list(folder.glob("index/*.json")))
 
     def _processes(self, command: list[str]) -> list[Process]:
         """What to start for the stage."""
@@ -118,8 +126,11 @@ class StageTask(RunTask):
 
     def _log(self) -> Path | None:
         """The log of an attempt of this process."""
-        log = newest_log(self.experiment.stage_folder(self.stage))
-        return log if log and log.stat().st_mtime >= self._started - 1 else None  # file systems round
+        try:
+            log = newest_log(self.experiment.stage_folder(self.stage))
+            return log if log and log.stat().st_mtime >= self._started - 1 else None  # file systems round
+        except OSError:
+            return None
 
     def _options(self) -> list[str]:
         run = self.experiment

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import urllib.request
+from http.client import HTTPException
+from urllib.parse import urlsplit
 
 import luigi
 
@@ -33,5 +35,6 @@ def post(task: RunTask, result: str, error: str) -> None:
         )
         with urllib.request.urlopen(request, timeout=SECONDS):
             pass
-    except (OSError, ValueError) as failure:
-        logger.warning("the webhook %s did not take the news: %s", pipeline().webhook, failure)
+    except (OSError, ValueError, HTTPException) as failure:
+        place = urlsplit(pipeline().webhook)  # the rest may be a secret
+        logger.warning("the webhook %s://%s did not take the news: %s", place.scheme, place.netloc, failure)

@@ -15,13 +15,14 @@ from pathlib import Path
 from resnet.errors import UserError
 from resnet.files import atomic_folder
 from resnet.ledger.displacing import entries_of
+from resnet.ledger.locking import KILLED_SECONDS
 from resnet.ledger.state_files import read_state, write_state
-from resnet.locks import LOCK, locked
+from resnet.locks import LOCK, is_locked, locked
 from resnet.stage_table import STAGES
 from resnet.verification import SHARDS, Verdict, checks_of_data_set, checks_of_run, verify
 
 KINDS = {"records": "a folder of records", "runs": "a run"}
-LEFT_BEHIND = {LOCK, "begun.json", "progress.json", "stale.txt"}
+LEFT_BEHIND = {LOCK, "progress.json", "stale.txt"}
 
 
 def kind_of_folder(folder: Path) -> str:
@@ -47,8 +48,10 @@ def adopt(folder: Path, artifacts: Path, name: str) -> tuple[Path, Verdict]:
     target = artifacts / kind / name
     if folder.resolve() == target.resolve():
         raise UserError(f"{folder} is in this artifacts folder already.")
+    if busy := [place for place in (folder, *(folder / name for name in STAGES)) if is_locked(place)]:
+        raise UserError(f"a process is at work on {busy[0]}: wait for it.")
     checks = checks_of_data_set(folder, None) if kind == "records" else checks_of_run(folder)
-    with locked(target):
+    with locked(target, wait=KILLED_SECONDS):
         if taken := [entry for entry in entries_of(target) if entry.name != LOCK]:
             raise UserError(f"{target} has something already ({taken[0].name}): give another --name, or move it away.")
         verdict = verify(checks, [])
@@ -59,7 +62,6 @@ def adopt(folder: Path, artifacts: Path, name: str) -> tuple[Path, Verdict]:
                 "it where it comes from."
             )
         with atomic_folder(target) as made:
-            (made / LOCK).touch()  # a folder that is locked stays so under its name
             _take(folder, made)
             for stage in _stages(made, kind):
                 _say_so(made if kind == "records" else made / stage, folder, verdict)

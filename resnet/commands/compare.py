@@ -19,7 +19,7 @@ def main(options: argparse.Namespace) -> None:
     artifacts = artifacts_of(options)
     comparison = compare_runs([read_run(artifacts, run_in(artifacts, name).name) for name in options.runs])
     print(json.dumps(comparison.as_json(), indent=1) if options.json else "\n".join(comparison.lines()))
-    if options.html:
+    if options.html or options.out:
         from resnet.comparison.page import render  # with matplotlib, which takes a second
 
         path = Path(options.out or f"compare-{'-'.join(options.runs)}.html").expanduser().absolute()

@@ -34,6 +34,7 @@ def main(options: argparse.Namespace) -> int:
 def luigi_arguments(options: argparse.Namespace) -> list[str]:
     """The command line that these options are short for."""
     given = [f"--{name}={value}" for name in GIVEN if (value := getattr(options, name))]
+    given = [option for option in given if option != "--artifacts=artifacts"]  # the default, which luigi.cfg may change
     given += [f"--override={override}" for override in options.override]
     given += [f"--discard={','.join(options.discard)}"] if options.discard else []
     return [*command("luigi"), "--module=pipeline", "FullRun", "--local-scheduler", *given]

@@ -39,7 +39,13 @@ def _agreed(chosen: Sequence[Trashed], yes: bool) -> bool:
     if not sys.stdin.isatty():
         raise UserError(f"trash empty would delete {_total(chosen)} for good: say so with --yes.")
     print("\n".join(map(_line, chosen)))
-    return input(f"Delete {_total(chosen)} for good? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        agreed = input(f"Delete {_total(chosen)} for good? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        agreed = False
+    if not agreed:
+        print("nothing is deleted")
+    return agreed
 
 
 def _total(chosen: Sequence[Trashed]) -> str:

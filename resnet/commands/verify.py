@@ -29,7 +29,10 @@ def main(options: argparse.Namespace) -> int:
         run_in(artifacts, options.run)
     verdict = _verdict(artifacts, options.run)
     if options.mend and verdict.corrupt:
-        for name, shards in _shards_by_run(artifacts, options.run, verdict).items():
+        by_run = _shards_by_run(artifacts, options.run, verdict)
+        if not by_run:
+            logger.warning("nothing can be mended: no run makes the same records of the images that can be seen now")
+        for name, shards in by_run.items():
             _mend(Run.of(name=name, artifacts=artifacts), shards)
         verdict = _verdict(artifacts, options.run)
     print(json.dumps(verdict.as_json(), indent=1) if options.json else "\n".join(_lines(verdict)))
@@ -52,31 +55,49 @@ def _checks(artifacts: Path, name: str) -> Iterator[Check | Finding]:
 
 
 def _stale(artifacts: Path, name: str) -> Iterator[Finding]:
-    seen: set[Finding] = set()
+    seen: set[tuple[str, str]] = set()
     for run in read_inventory(artifacts).runs:
         if name in ("", run.name):
             try:
-                links = broken_links(ledger_of(Run.of(name=run.name, artifacts=artifacts)))
-                yield from (link for link in links if link not in seen)
+                for link in broken_links(ledger_of(Run.of(name=run.name, artifacts=artifacts))):
+                    if link[:2] not in seen:  # runs share records
+                        yield link
+                    seen.add(link[:2])
             except UserError:  # its recipe is corrupt, which is a finding of its own
                 continue
 
 
 def _shards_by_run(artifacts: Path, name: str, verdict: Verdict) -> dict[str, list[Path]]:
-    """The corrupt files of records, by a run that can make them again."""
+    """The corrupt files of records, by a run that makes the same records of the same images."""
     found: dict[str, list[Path]] = {}
     for run in read_inventory(artifacts).runs:
         if name in ("", run.name) and run.settings.data_set:
             records = artifacts / "records" / run.settings.data_set
             paths = [Path(one.file) for one in verdict.corrupt if records in Path(one.file).parents]
-            if paths and not any(set(paths) & set(others) for others in found.values()):
+            is_new = not any(set(paths) & set(others) for others in found.values())
+            if paths and is_new and not _why_not_mended(Run.of(name=run.name, artifacts=artifacts)):
                 found[run.name] = paths
     return found
 
 
+def _why_not_mended(run: Run) -> str:
+    """Why a run would not make the same shards again: other settings, or images that changed or cannot be seen."""
+    ledger = ledger_of(run)
+    try:
+        record = ledger.record("convert")
+        if record is None or ledger.source is None:
+            return "the images cannot be seen"
+        return ", ".join(ledger.differences("convert", record)) or ledger.what_changed(record)
+    except UserError as error:
+        return str(error)
+
+
 def _mend(run: Run, paths: list[Path]) -> None:
     """Make corrupt files of a run's records again: they, and no other shards."""
-    owned = [path for path in paths if not path.is_symlink()]  # others are of records in place
+    here = run.records.resolve()  # others are of records in place, or lead elsewhere
+    owned = [path for path in paths if not path.is_symlink() and path.parent.resolve().is_relative_to(here)]
+    if not owned:
+        return
     shards = {path.name.partition(".")[0] for path in owned if path.name.startswith(SHARDS)}
     files = {*owned, *(file for name in shards for file in Shard(run.records, name).files())}
     set_aside(ledger_of(run), "convert", sorted(files), "corrupt")

@@ -3,10 +3,10 @@ work without `--discard`. What was made from it stays where it is, and is marked
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import shlex
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -201,7 +201,9 @@ def move(ledger: Ledger, stage: str, earlier: dict[str, Any] | None, entries: Se
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        shutil.rmtree(target, ignore_errors=True)  # nothing has moved
+        with contextlib.suppress(OSError):  # where some of it has moved, it stays in the trash
+            (target / LABEL).unlink()
+            target.rmdir()
         raise UserError(
             f"{folder} is on another disk than {trash}: move what is in it away by hand, and run the same command again"
         ) from None

@@ -54,7 +54,7 @@ def forecast(ledger: Ledger, stages: Mapping[str, float]) -> Forecast:
     if not stages:
         return Forecast({})
     earlier, wanted = list(_finished_runs(ledger.run.artifacts)), ledger.run.recipe.model_dump()
-    images = _images(ledger.record("convert") or {})
+    images = _images(_read(ledger.run.records) or {})
     return Forecast({stage: _seconds(stage, wanted, images, earlier, done) for stage, done in stages.items()})
 
 

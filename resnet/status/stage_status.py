@@ -171,7 +171,10 @@ def figure_of(stage: str, record: Mapping[str, Any]) -> str:
 
 def steps_of_training(ledger: Ledger) -> int | None:
     """The steps of the run's whole training; None while the number of images is not known."""
-    images = count_at(ledger.record("convert") or {}, "images", "train")
+    try:
+        images = count_at(ledger.record("convert") or {}, "images", "train")
+    except UserError:
+        return None
     return Schedule(ledger.run.recipe.training, images).steps if images else None
 
 

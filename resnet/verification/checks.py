@@ -54,6 +54,8 @@ class Check(NamedTuple):
             why = "it is missing" if self.is_needed else ""
         except OSError as error:
             why = f"it cannot be read: {error.strerror}"
+        except (UserError, RuntimeError) as error:  # a disk that is away; a link that leads to itself
+            why = f"it cannot be read: {error}"
         return Finding(str(self.path), why, self.mend) if why else None
 
 

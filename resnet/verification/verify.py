@@ -38,7 +38,7 @@ def verify(found: Iterable[Check | Finding], stale: Iterable[Finding]) -> Verdic
     """Do all checks, several at a time: hashing is slower than a fast disk."""
     found = list(found)
     findings = [one for one in found if isinstance(one, Finding)]
-    checks = {one.path.resolve(): one for one in found if isinstance(one, Check)}  # runs share records, by links too
+    checks = {one.path: one for one in found if isinstance(one, Check)}
     changed: list[Finding] = []
     sizes = {path: one.size for path, one in checks.items()}
     with (

@@ -70,7 +70,15 @@ def asked(page: SimpleNamespace, stage: Stage, *contents: str) -> list[str]:
 def test_the_page_shows_progress_in_percent_the_message_and_the_link(page):
     with PageLink(page, Stage()) as link:
         link.show({"fraction": 0.12345, "message": "step 3", "url": "http://x/log"})
-    assert {page.shown.get(timeout=20) for _ in range(3)} == {12.3, "step 3", "http://x/log"}
+        assert {page.shown.get(timeout=20) for _ in range(3)} == {12.3, "step 3", "http://x/log"}
+
+
+def test_a_task_that_is_done_is_not_made_a_running_one_by_a_late_link(page):
+    with PageLink(page, Stage()) as link:
+        link._closed.set()
+        link.show({"url": "http://x/log", "message": "done"})
+    assert page.shown.get(timeout=20) == "done"
+    assert page.shown.empty()
 
 
 def test_what_is_shown_last_is_shown_although_the_stage_ends(page):

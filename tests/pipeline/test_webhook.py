@@ -58,7 +58,7 @@ def test_success_and_failure_are_told_with_the_run_and_the_reason(luigi, tmp_pat
 def test_an_address_that_does_not_answer_is_one_warning(luigi, tmp_path, monkeypatch):
     done = convert(luigi, tmp_path, "http://127.0.0.1:9/", monkeypatch)
     assert done.returncode == 0
-    assert "the webhook http://127.0.0.1:9/ did not take the news" in done.stdout + done.stderr
+    assert "the webhook http://127.0.0.1:9 did not take the news" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 

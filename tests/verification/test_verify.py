@@ -181,3 +181,14 @@ def test_no_link_is_followed_out_of_the_artifacts(finished_artifacts, tmp_path):
     code, answer = verify(finished_artifacts)
     assert code == 1
     assert answer["corrupt"][0]["why"] == "it leads out of the artifacts folder, and is not followed"
+
+
+def test_mending_moves_nothing_where_the_shard_could_not_be_made_again(artifacts):
+    path = artifacts / "records/digits/train-00001-of-00004"
+    flip(path)
+    before = contents(artifacts / "records")
+    recipe = artifacts / "runs/mine/recipe.toml"
+    recipe.write_text(recipe.read_text().replace("seed = 0", "seed = 1", 1))  # of the records; it counts as changed
+    assert verify(artifacts, "--mend")[0] == 1
+    assert contents(artifacts / "records") == before
+    assert not (artifacts / "trash").exists()
