@@ -43,7 +43,7 @@ class ComparedRun:
 def read_run(artifacts: Path, name: str) -> ComparedRun:
     """Read a run. Raises UserError where it has not been evaluated, or its files cannot be read."""
     run = Run.of(name=name, artifacts=artifacts)
-    records = {stage: _record(run, stage) for stage in ("train", "batchnorm", "evaluate")}
+    records = {stage: _record(run, stage) for stage in ("convert", "train", "batchnorm", "evaluate")}
     evaluate, train = records["evaluate"], records["train"]
     scores = read_scores(evaluate) if evaluate else ()
     if evaluate is None or not scores:
