@@ -28,6 +28,8 @@ def main(options: argparse.Namespace) -> int:
     if options.run:
         run_in(artifacts, options.run)
     verdict = _verdict(artifacts, options.run)
+    if not verdict.checked and not verdict.corrupt:
+        raise UserError(f"there is nothing to verify in {artifacts}: no finished stage. Give another --artifacts.")
     if options.mend and verdict.corrupt:
         by_run = _shards_by_run(artifacts, options.run, verdict)
         if not by_run:

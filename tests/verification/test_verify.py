@@ -172,6 +172,13 @@ def test_a_run_that_is_not_there_is_one_message(finished_artifacts):
     assert "there is no run 'digit'" in done.stderr
 
 
+def test_nothing_to_verify_is_no_proof(tmp_path):
+    command = [sys.executable, "-m", "resnet", "verify", "--artifacts", str(tmp_path / "mistyped")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "there is nothing to verify in" in done.stderr
+
+
 def test_no_link_is_followed_out_of_the_artifacts(finished_artifacts, tmp_path):
     outside = tmp_path / "outside.bin"
     path = finished_artifacts / "runs/digits/train/deep/output.bin"
