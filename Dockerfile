@@ -1,8 +1,8 @@
 # The pipeline for NVIDIA GPUs. The host needs NVIDIA's driver and its container toolkit; TensorFlow brings CUDA along.
 #
 #   docker build -t resnet-pipeline .
-#   docker run --gpus all --user "$(id -u):$(id -g)" --shm-size 8g -v /data:/data -v "$PWD/artifacts:/work/artifacts" resnet-pipeline \
-#       FullRun --local-scheduler --recipe imagenet-resnet50 --data /data/imagenet
+#   docker run --gpus all --user "$(id -u):$(id -g)" --shm-size 8g -v /data:/data -v "$PWD/artifacts:/work/artifacts" \
+#       resnet-pipeline FullRun --local-scheduler --recipe imagenet-resnet50 --data /data/imagenet
 FROM nvidia/cuda:12.5.1-base-ubuntu24.04
 
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]

@@ -28,7 +28,7 @@ class Running:
 
     def __init__(self) -> None:
         self._started: list[tuple[subprocess.Popen, Process]] = []
-        self.can_save = False  # the first process has said something, so it ignores what it cannot heed
+        self.can_save = False  # the stage works, so that it heeds the signal
         self.is_asked_to_stop = threading.Event()
 
     def save(self) -> bool:
@@ -47,6 +47,8 @@ class Running:
     def follow(self, started: Sequence[tuple[subprocess.Popen, Process]]) -> None:
         """From now on, these are the processes."""
         self._started, self.can_save = list(started), False
+        if self.is_asked_to_stop.is_set():
+            self.stop()
 
 
 def run_stage(
@@ -73,7 +75,7 @@ def run_stage(
             for line in pipe:
                 news = json.loads(line)
                 error = error or news.get("error", "")
-                running.can_save = running.can_save or "fraction" in news  # of a stage that works: signals are heeded
+                running.can_save = running.can_save or "fraction" in news
                 on_news(news)
         codes = [child.wait() for child in started]
         running.follow([])

@@ -54,6 +54,8 @@ def _add_configuration() -> None:
             luigi.configuration.add_config_path(str(path))
 
 
+logger = logging.getLogger("luigi-interface")
+
 SCHEDULER_SECONDS = 2.0  # in which luigid must take a connection
 GLANCE_SECONDS = 0.3  # in which somebody may only look whether a run is locked
 
@@ -129,8 +131,8 @@ def require_scheduler(scheduler: object) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"no scheduler answers at {scheduler._url} ({error.strerror or error}): start one with `make scheduler`, "
-            "or add --local-scheduler."
+            f"no scheduler answers at {scheduler._url} ({error.strerror or error}): start one (`make scheduler`, or "
+            f"`python -m pipeline.scheduler --port {place.port}`), or add --local-scheduler."
         ) from None
 
 
@@ -178,11 +180,16 @@ def _keep_alive(worker: luigi.worker.Worker, response: Any) -> bool:
 
 def _waiting_for_resources(worker: luigi.worker.Worker) -> luigi.Task | None:
     """A task of this worker that could run, if another one had not taken the resources that it needs."""
+    totals = {one["name"]: one["num_total"] for one in worker._scheduler.resource_list()}
     failed = {task.task_id for task, status, _ in worker._add_task_history if status == FAILED}
     for task in worker._scheduled_tasks.values():
         is_open = task.resources and task.task_id not in failed and not task.complete()
-        if is_open and all(needed.complete() for needed in task.deps()):
+        if not is_open or not all(needed.complete() for needed in task.deps()):
+            continue
+        lacking = [name for name, count in task.resources.items() if count > totals.get(name, 1)]
+        if not lacking:
             return task
+        logger.error("%s needs more of the resource %s than the scheduler has", task.task_family, lacking[0])
     return None
 
 

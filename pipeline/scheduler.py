@@ -21,9 +21,11 @@ import luigi.server
 import tornado.ioloop
 import tornado.web
 from luigi.scheduler import Scheduler
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher, Rule
 
 from pipeline.page_link import FOLDER_PAGE
-from resnet.errors import UserError
+from resnet.errors import LockedElsewhere, UserError
 from resnet.files import atomic, make_folder
 from resnet.locks import locked
 
@@ -46,6 +48,12 @@ def main() -> int:
             _require_free(options.address, options.port)
             configure(folder)
             serve(folder, options.address, options.port)
+    except LockedElsewhere:
+        print(
+            f"error: a scheduler runs for {folder.parent} already. Stop it, or give another --artifacts.",
+            file=sys.stderr,
+        )
+        return LockedElsewhere.exit_code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -71,12 +79,14 @@ def serve(folder: Path, address: str, port: int) -> None:
 
     def with_pages(scheduler: Scheduler) -> tornado.web.Application:
         application = app(scheduler)
-        pages = [
+        refused = Rule(Foreign({"127.0.0.1", "localhost", "::1", address}), Refused)
+        pages: list = [
             (FOLDER_PAGE, Folder, {"folder": folder.parent}),
             (r"/static/visualiser/index\.html", Visualiser),
             (r"/artifacts/(.*)", Artifacts, {"path": folder.parent}),
         ]
-        application.default_router.rules[:0] = tornado.web.Application(pages).default_router.rules[:1]  # type: ignore
+        ours = tornado.web.Application(pages).default_router.rules[:1]
+        application.default_router.rules[:0] = [refused, *ours]
         return application
 
     luigi.server.app = with_pages
@@ -97,6 +107,25 @@ def keep(scheduler: Scheduler, path: Path) -> None:
             pickle.dump(scheduler._state.get_state(), file)
     except OSError as error:  # the next copy is tried in a few seconds
         logging.getLogger("luigi.scheduler").warning("%s cannot be written: %s", path, error.strerror)
+
+
+class Foreign(Matcher):
+    """Requests of pages of others in the same browser: under a name that they have made lead here, or across sites."""
+
+    def __init__(self, hosts: set[str]) -> None:
+        self._hosts = hosts
+
+    def match(self, request: HTTPServerRequest) -> dict | None:
+        is_known = request.host_name.strip("[]") in self._hosts or "0.0.0.0" in self._hosts
+        is_across = request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path.startswith("/api/")
+        return {} if is_across or not is_known else None
+
+
+class Refused(tornado.web.RequestHandler):
+    """The answer to these."""
+
+    def prepare(self) -> None:
+        raise tornado.web.HTTPError(403)
 
 
 class Visualiser(tornado.web.RequestHandler):

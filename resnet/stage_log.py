@@ -6,8 +6,10 @@ by themselves goes to the terminal only.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import logging
+import os
 import re
 import sys
 import traceback
@@ -33,6 +35,7 @@ class StageLog(logging.Handler):
         self.path: Path | None = None
         self._file: TextIO | None = None
         self._rest = ""  # of standard output, without the end of its line
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self.setFormatter(console.ByLevel())
 
     def start(self, path: Path) -> None:
@@ -64,7 +67,7 @@ class StageLog(logging.Handler):
         self._file, self._rest = None, ""
 
     def _take(self, output: bytes) -> None:
-        *lines, self._rest = (self._rest + output.decode(errors="backslashreplace")).split("\n")
+        *lines, self._rest = (self._rest + self._decoder.decode(output)).split("\n")
         for line in lines:
             self.write(line)
 
@@ -106,9 +109,14 @@ def log_path(folder: Path, attempt: int) -> Path:
     return folder / f"log-{attempt}.txt"
 
 
+def is_log(path: Path) -> bool:
+    """Whether a file is the log of an attempt, by its name."""
+    return re.fullmatch(r"log-\d+\.txt", path.name) is not None
+
+
 def newest_log(folder: Path) -> Path | None:
     """The log of the newest attempt that has one."""
-    numbers = [int(match[1]) for path in folder.glob("log-*.txt") if (match := re.fullmatch(r"log-(\d+)", path.stem))]
+    numbers = [int(path.stem.partition("-")[2]) for path in folder.glob("log-*.txt") if is_log(path)]
     return log_path(folder, max(numbers)) if numbers else None
 
 
@@ -124,9 +132,9 @@ def last_lines(path: Path, count: int) -> list[str]:
     """The last lines of a log, without their times; none where it cannot be read."""
     try:
         with open(path, "rb") as file:
-            file.seek(0, 2)
-            file.seek(max(file.tell() - 400 * count, 0))
-            lines = file.read().decode(errors="replace").splitlines()
+            start = max(file.seek(0, os.SEEK_END) - 400 * count, 0)
+            file.seek(start)
+            lines = file.read().decode(errors="replace").splitlines()[1 if start else 0 :]  # the first one is cut
     except OSError:
         return []
     return [line[21:] for line in lines[-count:]]

@@ -9,18 +9,18 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from resnet.checked_json import read_json
 from resnet.errors import UserError
 from resnet.files import make_folder
+from resnet.inventory.stages import folders_in
 from resnet.ledger import Ledger, displacing
 from resnet.ledger.displacing import LABEL, entries_of
 from resnet.ledger.locking import KILLED_SECONDS
+from resnet.ledger.state_files import read_state
 from resnet.locks import locked
 from resnet.run import NAME, Run
 from resnet.stage_table import STAGES
@@ -44,13 +44,6 @@ class Trashed:
     def owner(self) -> str:
         """The run or data set that it is of; empty where nothing says so."""
         return self.origin.parts[1] if self.origin else ""
-
-    @property
-    def time(self) -> datetime | None:
-        """When it was moved here."""
-        with suppress(ValueError):
-            return datetime.strptime(self.name[:15], "%Y%m%d-%H%M%S")
-        return None
 
     @property
     def size(self) -> int:
@@ -103,33 +96,49 @@ def restore(artifacts: Path, trashed: Trashed, *, swap: bool = False) -> Path:
     with locked(folder, wait=KILLED_SECONDS):
         files = [path for path in trashed.folder.rglob("*") if path.is_symlink() or not path.is_dir()]
         back = [path.relative_to(trashed.folder) for path in files if path != trashed.folder / LABEL]
+        for parent in {(folder / name).parent for name in back}:
+            _require_inside(artifacts, parent)
         if swap:
-            _make_room(artifacts, trashed)
+            _make_room(artifacts, trashed, back)
         if taken := sorted(str(name) for name in back if os.path.lexists(folder / name)):
-            raise UserError(
-                f"{folder} has other results now ({', '.join(taken[:3])}): with --swap, they move to the trash. "
-                "Those of records must be moved away by hand."
-            )
+            by_hand = " Those of records must be moved away by hand." if trashed.stage == "convert" else ""
+            few = ", ".join(taken[:3])
+            raise UserError(f"{folder} has other results now ({few}): with --swap, they move to the trash.{by_hand}")
         for name in sorted(back, key=lambda name: name.name == "stage.json"):  # which says: done
-            _require_inside(artifacts, (folder / name).parent)
             make_folder((folder / name).parent)
             (trashed.folder / name).rename(folder / name)
         delete(trashed)
-    if ledger := _ledger(artifacts, trashed):
-        _unmark(ledger, trashed.stage)
+    _unmark(artifacts, trashed)
     return folder
 
 
-def _make_room(artifacts: Path, trashed: Trashed) -> None:
+def _make_room(artifacts: Path, trashed: Trashed, back: Sequence[Path]) -> None:
+    """Move what is in the way to the trash: all results of the stage, unless only some of its files come back."""
     if ledger := _ledger(artifacts, trashed):
-        entries = entries_of(ledger.run.stage_folder(trashed.stage))
+        folder = ledger.run.stage_folder(trashed.stage)
+        is_whole = (trashed.folder / "begun.json").exists()
+        in_the_way = [folder / name for name in back if os.path.lexists(folder / name)]
+        entries = entries_of(folder) if is_whole else in_the_way
         displacing.move(ledger, trashed.stage, _record(ledger, trashed.stage), entries, f"{trashed.name} is restored")
 
 
-def _unmark(ledger: Ledger, stage: str) -> None:
-    """Take the marks off what fits the results that are back."""
-    if (record := _record(ledger, stage)) and "digest" in record:
-        displacing.unmark(ledger, stage, record["digest"])
+def _unmark(artifacts: Path, trashed: Trashed) -> None:
+    """Take the marks off what fits the results that are back, in all runs where these are records."""
+    if ledger := _ledger(artifacts, trashed):
+        record = _record(ledger, trashed.stage)
+        if record and "digest" in record:
+            displacing.unmark(ledger, trashed.stage, record["digest"])
+    elif trashed.origin and (record := _state(artifacts / trashed.origin)):
+        for run in folders_in(artifacts / "runs"):
+            if displacing.is_trained_on(run, record["digest"]) and (of_run := _ledger_of(artifacts, run.name)):
+                displacing.unmark(of_run, trashed.stage, record["digest"])
+
+
+def _state(folder: Path) -> dict[str, Any] | None:
+    try:
+        return read_state(folder / "stage.json")
+    except UserError:
+        return None
 
 
 def _record(ledger: Ledger, stage: str) -> dict[str, Any] | None:
@@ -141,10 +150,13 @@ def _record(ledger: Ledger, stage: str) -> dict[str, Any] | None:
 
 def _ledger(artifacts: Path, trashed: Trashed) -> Ledger | None:
     """The ledger of the run that results are of; None for records, and where the run cannot be read."""
-    if not trashed.origin or trashed.origin.parts[0] != "runs":
-        return None
+    is_of_run = trashed.origin is not None and trashed.origin.parts[0] == "runs"
+    return _ledger_of(artifacts, trashed.owner) if is_of_run else None
+
+
+def _ledger_of(artifacts: Path, run: str) -> Ledger | None:
     try:
-        return Ledger(Run.of(name=trashed.owner, artifacts=artifacts), lambda: None)
+        return Ledger(Run.of(name=run, artifacts=artifacts), lambda: None)
     except UserError:
         return None
 

@@ -139,3 +139,20 @@ def test_progress_stays_where_the_work_was_interrupted(tmp_path):
 def test_progress_that_cannot_be_kept_stops_nothing(tmp_path):
     with keep_in(tmp_path / "missing"), Progress("converting", 1, "images") as progress:
         progress.advance()
+
+
+def test_a_letter_that_comes_in_two_pieces_is_whole(tmp_path):
+    with stage_log() as log:
+        log.start(tmp_path / "log-1.txt")
+        for piece in ("größe\n".encode()[:3], "größe\n".encode()[3:]):
+            log._take(piece)
+    assert texts(tmp_path / "log-1.txt") == ["größe"]
+
+
+def test_of_a_long_log_only_whole_lines_are_shown(tmp_path):
+    with stage_log() as log:
+        log.start(tmp_path / "log-1.txt")
+        for number in range(100):
+            log.write(f"{number} {'x' * 300}")
+    assert [line.split()[0] for line in last_lines(tmp_path / "log-1.txt", 3)] == ["97", "98", "99"]
+    assert all(line.split()[0].isdigit() for line in last_lines(tmp_path / "log-1.txt", 50))

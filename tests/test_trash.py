@@ -13,7 +13,7 @@ from ledgers import finish
 from resnet.checked_json import write_json
 from resnet.errors import UserError
 from resnet.ledger import Ledger
-from resnet.ledger.clearing import clear
+from resnet.ledger.clearing import clear, set_aside
 from resnet.ledger.displacing import LABEL, STALE
 from resnet.stage_table import STAGES
 from resnet.trash import delete, named, read_trash, restore
@@ -44,7 +44,6 @@ def test_what_is_in_the_trash_has_a_name_an_origin_a_reason_and_a_size(cleared):
     assert one.name.endswith("-digits-evaluate")
     assert (str(one.origin), one.stage, one.why) == ("runs/digits/evaluate", "evaluate", "it is run again")
     assert one.size == sum(path.stat().st_size for path in one.folder.rglob("*") if path.is_file())
-    assert one.time is not None
 
 
 def test_what_is_restored_is_as_it_was_and_nothing_is_stale_any_more(finished):
@@ -60,9 +59,11 @@ def test_what_is_restored_is_as_it_was_and_nothing_is_stale_any_more(finished):
 def test_records_are_restored_too(finished):
     before = contents(finished.run.records)
     clear(finished, "convert", only=True)
+    assert (finished.run.stage_folder("train") / STALE).exists()
     (one,) = read_trash(finished.run.artifacts)
     restore(finished.run.artifacts, one)
     assert contents(finished.run.records) == before
+    assert not list(finished.run.folder.rglob(STALE))
 
 
 def test_other_results_stay_in_their_place_unless_they_are_to_be_swapped(cleared):
@@ -76,6 +77,26 @@ def test_other_results_stay_in_their_place_unless_they_are_to_be_swapped(cleared
     (other,) = read_trash(cleared.run.artifacts)
     assert (other.folder / "deep" / "output.bin").read_text() == "other"
     assert not (cleared.run.stage_folder("report") / STALE).exists()
+
+
+def test_where_only_some_files_come_back_the_others_stay_in_their_place(finished):
+    folder = finished.run.stage_folder("evaluate")
+    set_aside(finished, "evaluate", [folder / "deep" / "output.bin"], "corrupt")
+    (folder / "deep" / "output.bin").write_text("made again")
+    (one,) = read_trash(finished.run.artifacts)
+    restore(finished.run.artifacts, one, swap=True)
+    assert (folder / "deep" / "output.bin").read_text() == "result"
+    assert (folder / "begun.json").exists()
+    (other,) = read_trash(finished.run.artifacts)
+    assert [path.name for path in other.folder.rglob("*.bin")] == ["output.bin"]
+
+
+def test_of_several_results_of_a_stage_the_command_restores_the_newest(cleared):
+    finish(cleared, "evaluate", content="newer")
+    clear(cleared, "evaluate", only=True)
+    assert resnet("restore", "digits", "--artifacts", cleared.run.artifacts).stdout.count("restored ") == 1
+    assert (cleared.run.stage_folder("evaluate") / "deep" / "output.bin").read_text() == "newer"
+    assert len(read_trash(cleared.run.artifacts)) == 1
 
 
 def test_a_folder_of_an_earlier_version_is_listed_and_not_restored(cleared):

@@ -22,3 +22,4 @@ def main(options: argparse.Namespace) -> None:
     target, verdict = adopt(folder, artifacts_of(options), name)
     verified = f"{verdict.checked:,} files, {verdict.size / 1e6:,.1f} MB"
     print(f"adopt: {folder}, {what}, is {target} now; verified: {verified}")
+    print("adopt: on the same disk, its large files are hard links: to damage one damages both; copy them for a backup")

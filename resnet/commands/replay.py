@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from resnet.commands.batch import require_training
 from resnet.commands.options import artifacts_of, machine_of, run_in
 from resnet.errors import UserError
 from resnet.hosts.meeting import Alone
@@ -46,10 +47,10 @@ def main(options: argparse.Namespace) -> None:
     artifacts = artifacts_of(options)
     run = Run.of(name=run_in(artifacts, options.run).name, artifacts=artifacts, machine=machine_of(options))
     ledger = ledger_of(run)
-    ledger.require_inputs("train")
+    require_training(ledger)
     first, last = chosen(checkpoint_folder(run), options.first, options.steps)
     with reading(ledger, ["convert", "train"]):
-        ledger.require_inputs("train")  # again: they may have been made again meanwhile
+        require_training(ledger)  # again: its records may have been made again meanwhile
         pieces, differences, compared = replayed(ledger, first, last)
     why = why_other_bits(ledger, pieces)
     refuse(differences, first, last, why)

@@ -58,4 +58,4 @@ def _text(name: str, value: Any) -> str:
         return time_text(value)
     if name == "active":
         return value[:16].replace("T", " ")
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

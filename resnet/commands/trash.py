@@ -22,7 +22,8 @@ def main(options: argparse.Namespace) -> None:
         raise UserError("trash restore: give the NAME of what to restore; `python -m resnet trash` lists them.")
     chosen = named(trash, options.names) if options.names else trash
     if options.action == "restore":
-        for one in reversed(chosen):
+        newest = {one.origin: one for one in reversed(chosen)}  # of several results of a stage
+        for one in newest.values():
             print(f"restored {restore(artifacts, one, swap=options.swap)}")
     elif chosen and _agreed(chosen, options.yes):
         total = _total(chosen)

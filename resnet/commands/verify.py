@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,6 @@ from resnet.run import Run
 from resnet.stages import ledger_of, run_stage
 from resnet.verification import SHARDS, Check, Finding, Verdict, broken_links, checks_of_data_set, checks_of_run, verify
 
-logger = logging.getLogger(__name__)
-
 
 def main(options: argparse.Namespace) -> int:
     """Verify a run with its records, or everything in the artifacts folder; returns 1 unless all is sound."""
@@ -33,7 +30,7 @@ def main(options: argparse.Namespace) -> int:
     if options.mend and verdict.corrupt:
         by_run = _shards_by_run(artifacts, options.run, verdict)
         if not by_run:
-            logger.warning("nothing can be mended: no run makes the same records of the images that can be seen now")
+            print("nothing is mended: no run makes these records again of the images of today", file=sys.stderr)
         for name, shards in by_run.items():
             _mend(Run.of(name=name, artifacts=artifacts), shards)
         verdict = _verdict(artifacts, options.run)
@@ -103,6 +100,7 @@ def _mend(run: Run, paths: list[Path]) -> None:
     shards = {path.name.partition(".")[0] for path in owned if path.name.startswith(SHARDS)}
     files = {*owned, *(file for name in shards for file in Shard(run.records, name).files())}
     set_aside(ledger_of(run), "convert", sorted(files), "corrupt")
+    print(f"making again: {', '.join(sorted(shards)) or ', '.join(path.name for path in owned)}", file=sys.stderr)
     with contextlib.redirect_stdout(sys.stderr):  # standard output has the answer
         run_stage("convert", run)
 

@@ -21,6 +21,7 @@ from resnet.ledger.state_files import read_state
 from resnet.locks import LOCK
 from resnet.progress import PROGRESS, time_text
 from resnet.run import run_options
+from resnet.stage_log import is_log
 from resnet.stage_table import STAGES, chain
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ def _trained_elsewhere(ledger: Ledger, stage: str, earlier: dict[str, Any] | Non
     """The other runs that were trained on the records of a conversion, and how much work that was."""
     if stage == "convert" and earlier and "digest" in earlier:
         for run in sorted((ledger.run.artifacts / "runs").glob("*")):
-            if run != ledger.run.folder and _is_trained_on(run, earlier["digest"]):
+            if run != ledger.run.folder and is_trained_on(run, earlier["digest"]):
                 yield run, work_seconds(run / "train", read_state(run / "train" / "stage.json"))
 
 
@@ -229,13 +230,14 @@ def _downstream(ledger: Ledger, stage: str, digest: str | None) -> Iterator[tupl
     later = [name for name in STAGES if name != stage and stage in chain(name)]
     runs = {ledger.run.folder}
     if stage == "convert" and digest:
-        runs |= {run for run in (ledger.run.artifacts / "runs").glob("*") if _is_trained_on(run, digest)}
+        runs |= {run for run in (ledger.run.artifacts / "runs").glob("*") if is_trained_on(run, digest)}
     for run in sorted(runs):
         for name in later:
             yield run / name, stage
 
 
-def _is_trained_on(run: Path, records: str) -> bool:
+def is_trained_on(run: Path, records: str) -> bool:
+    """Whether the training of a run, by its folder, is finished and of these records, by their digest."""
     try:
         train = read_state(run / "train" / "stage.json")
     except UserError:
@@ -246,7 +248,7 @@ def _is_trained_on(run: Path, records: str) -> bool:
 def _work(folder: Path) -> list[Path]:
     """The files that a stage has written so far."""
     found = (path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
-    return [path for path in found if path.name not in NO_WORK and not path.name.endswith(LEFTOVER)]
+    return [path for path in found if not (path.name in NO_WORK or path.name.endswith(LEFTOVER) or is_log(path))]
 
 
 def _size(path: Path) -> int:

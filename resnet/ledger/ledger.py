@@ -97,7 +97,16 @@ class Ledger:
         begun = self.begun(stage)
         if begun and "imported" in begun:
             return f"the import of {begun['imported']['file']} was interrupted"
-        return "it was interrupted" if begun else "it has not run yet"
+        if not begun:
+            return "it has not run yet"
+        why = self.why_not_continued(stage, begun)
+        return f"it was interrupted; {why}, so it begins again" if why else "it was interrupted"
+
+    def why_not_continued(self, stage: str, begun: dict[str, Any]) -> str:
+        """Why an attempt that was interrupted, by its begun.json, would begin again; empty where it would go on."""
+        if "imported" in begun or (stage == "train" and lengthened_from(self, begun)):
+            return ""
+        return ", ".join(self.differences(stage, begun))
 
     def differences(self, stage: str, earlier: dict[str, Any], *, with_inputs: bool = True) -> list[str]:
         """What is wanted now and an earlier attempt (stage.json or begun.json) did not have: version, settings, inputs.

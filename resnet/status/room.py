@@ -24,12 +24,15 @@ class Room(NamedTuple):
     """Bytes; None where that is not known."""
 
     records: int | None
-    training: int | None  # checkpoints and weights
+    training: int  # checkpoints and weights
     free: int  # on the disk of the artifacts folder
 
-    @property
-    def total(self) -> int | None:
-        return None if self.records is None or self.training is None else self.records + self.training
+    def sentence(self) -> str:
+        """For people; empty where next to nothing is needed."""
+        parts = ["records of unknown size"] if self.records is None else []
+        parts += [f"about {_in_words(self.records)} of records"] if self.records else []
+        parts += [f"{_in_words(self.training)} of checkpoints and weights"] if self.training else []
+        return f"Disk: {' and '.join(parts)}; {_in_words(self.free)} are free." if parts else ""
 
 
 def room(ledger: Ledger, stages: Collection[str]) -> Room:
@@ -47,6 +50,10 @@ def room(ledger: Ledger, stages: Collection[str]) -> Room:
     for stage in ("train", "batchnorm"):
         training += BYTES * sum(numbers(recipe.model.depth, classes)) if stage in stages else 0
     return Room(records, training, shutil.disk_usage(_existing(run.artifacts)).free)
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
 
 
 def _classes(records: Path) -> int:

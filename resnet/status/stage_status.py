@@ -83,8 +83,6 @@ def _found(ledger: Ledger, stage: str, facts: StageFacts, before: Mapping[str, S
         if stage == "convert":
             ledger.require_own_records()
         why = ledger.why_itself_incomplete(stage)
-        if facts.state is inventory.State.INTERRUPTED:
-            why = _why_begun_is_stale(ledger, stage, dict(facts.record))
     except Corrupt as error:
         return StageStatus(stage, State.UNREADABLE, str(error))
     except UserError as error:
@@ -92,16 +90,10 @@ def _found(ledger: Ledger, stage: str, facts: StageFacts, before: Mapping[str, S
     if facts.state is inventory.State.MISSING:
         return StageStatus(stage, State.MISSING, why)
     if facts.state is inventory.State.INTERRUPTED:
-        return StageStatus(stage, State.STALE, f"it was interrupted; {why}") if why else _interrupted(ledger, stage)
+        begins_again = ledger.why_not_continued(stage, dict(facts.record))
+        return StageStatus(stage, State.STALE, why) if begins_again else _interrupted(ledger, stage)
     found = _finished(stage, facts.record, why or _why_inputs_are_stale(stage, before))
     return _resuming(ledger, found) if stage == "train" and lengthened_from(ledger, dict(facts.record)) else found
-
-
-def _why_begun_is_stale(ledger: Ledger, stage: str, begun: dict[str, Any]) -> str:
-    """Why an attempt that was interrupted would not be continued; empty where it would be."""
-    if "imported" in begun or (stage == "train" and lengthened_from(ledger, begun)):
-        return ""
-    return ", ".join(ledger.differences(stage, begun))
 
 
 def _why_inputs_are_stale(stage: str, before: Mapping[str, StageStatus]) -> str:

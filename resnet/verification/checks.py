@@ -68,7 +68,7 @@ def checks_of_data_set(folder: Path, run: Path | None) -> Iterator[Check | Findi
         yield record
     elif record:
         again = luigi_command("ConvertRecords", run) if run else "luigi --module pipeline ConvertRecords ..."
-        options, artifacts = run_options(run) if run else "--run RUN", folder.parent.parent
+        options, artifacts = run_options(run) if run else "", folder.parent.parent
         is_in_place = record["settings"].get("records", {}).get("in_place", False)
         for name, output in record["outputs"].items():
             path = folder / name
@@ -76,7 +76,11 @@ def checks_of_data_set(folder: Path, run: Path | None) -> Iterator[Check | Findi
             if path.is_symlink():
                 mend = f"restore {path.resolve()} from a copy: these records are used in place"
             elif is_shard or is_index:
-                mend = f"python -m resnet verify {options} --mend"
+                mend = (
+                    f"python -m resnet verify {options} --mend"
+                    if run
+                    else "convert the images again: no run is of them"
+                )
             else:
                 mend = f"rm {shlex.quote(str(path))} && {again}"
             if is_shard:

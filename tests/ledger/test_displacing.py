@@ -247,3 +247,12 @@ def test_records_of_images_in_another_folder_of_the_same_name_are_not_displaced(
         assert words in str(caught.value)
     assert finish(ledger_for("dataset.name=b", recipe="imagefolder", data=two), "convert")
     begin(ledger_for(recipe="imagefolder", data=two, discard=["convert"]), "convert")
+
+
+def test_a_log_is_no_work_however_long_an_attempt_has_waited(finished):
+    folder = finished.run.stage_folder("evaluate")
+    for path in [*folder.rglob("*.bin"), folder / "log.txt", folder / "stage.json"]:
+        path.unlink()
+    (folder / "log-1.txt").touch()
+    os.utime(folder / "log-1.txt", (time.time() + 3600,) * 2)
+    assert work_seconds(folder, finished.begun("evaluate")) == 0.0

@@ -57,6 +57,12 @@ def test_a_stage_that_began_but_did_not_finish_was_interrupted(finished):
     assert incomplete(finished) == STAGES_FROM["batchnorm"]
 
 
+def test_an_interrupted_stage_at_other_settings_says_that_it_begins_again(finished, ledger_for):
+    begin(finished, "train")
+    again = ledger_for("training.epochs=41")
+    assert again.why_incomplete("train") == "it was interrupted; training.epochs was 40, now 41, so it begins again"
+
+
 def test_a_stage_killed_right_after_writing_stage_json_is_complete(ledger_for):
     ledger = ledger_for()
     begin(ledger, "convert")

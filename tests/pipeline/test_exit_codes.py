@@ -66,6 +66,12 @@ CASES = {
     "a JSON object": Case(35, "this is a JSON object", ("Train", "--override", '{"training.epochs": 3}')),
     "a mistyped run": Case(35, "did you mean mine?", ("Train", "--run", "mien")),
     "a run name that is none": Case(35, "use letters, digits", ("Train", "--run", "../mine")),
+    "no stage": Case(35, "say which stage is to run again", ("Rerun", *MINE)),
+    "weights to start from that are gone": Case(
+        35,
+        "training.start_from: /gone.pth cannot be read",
+        ("Rerun", "--stage", "train", *MINE, "--override", "training.start_from=/gone.pth"),
+    ),
     "a stage that is none": Case(35, "there is no stage 'Trian'", ("Rerun", "--stage", "Trian", *MINE)),
     "a mistyped task": Case(35, "there is no task Trian; did you mean Train?", ("Trian",)),
     "an option that is none": Case(2, "unrecognized arguments: --ovrride", ("Train", "--ovrride", "x")),

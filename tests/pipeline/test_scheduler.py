@@ -166,7 +166,13 @@ def test_it_shows_files_of_the_artifacts_and_nothing_else(server, tmp_path):
     (folder / "out.txt").symlink_to(tmp_path / "secret.txt")
     (server.artifacts / "elsewhere").symlink_to(tmp_path)
     assert server.get("/artifacts/runs/mine/train/log-1.txt") == (200, "<b>epoch 1</b>")
-    for path in ("runs/mine/train/out.txt", "elsewhere/secret.txt", ".luigi/history.db", "../secret.txt"):
+    for path in (
+        "runs/mine/train/out.txt",
+        "elsewhere/secret.txt",
+        ".luigi/history.db",
+        "../secret.txt",
+        "..%2f..%2fsecret.txt",
+    ):
         assert server.get(f"/artifacts/{path}")[0] in (403, 404), path
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/artifacts/runs/mine/train/log-1.txt") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
@@ -174,11 +180,52 @@ def test_it_shows_files_of_the_artifacts_and_nothing_else(server, tmp_path):
 
 def test_two_schedulers_do_not_share_a_folder_or_a_port(server, tmp_path):
     command = [sys.executable, "-m", "pipeline.scheduler", "--port", str(server.port), "--artifacts"]
-    for folder, words in ((server.artifacts, "has locked"), (tmp_path / "other", "cannot listen at 127.0.0.1:")):
+    for folder, words in (
+        (server.artifacts, "a scheduler runs for"),
+        (tmp_path / "other", "cannot listen at 127.0.0.1:"),
+    ):
         done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
-        assert done.returncode == 1
+        assert done.returncode == (10 if folder == server.artifacts else 1)
         assert words in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "code"),
+    [
+        ("/history", {}, 200),
+        ("/history", {"Host": "localhost:1"}, 200),
+        ("/history", {"Host": "evil.example:8082"}, 403),
+        ("/artifacts/index.html", {"Host": "evil.example"}, 403),
+        ("/api/task_list?data={}", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("/api/resource_list?data={}", {"Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+def test_pages_of_others_in_the_same_browser_are_refused(path, headers, code, server):
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found = answer.status
+    except urllib.error.HTTPError as error:
+        found = error.code
+    assert found == code
+
+
+def test_more_gpus_than_the_scheduler_has_are_not_waited_for(server, luigi, tmp_path, monkeypatch):
+    (tmp_path / "luigi.cfg").write_text("[pipeline]\ngpu = 2\n")
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
+    assert luigi("Train").wait(90) == 25
+    assert "Train needs more of the resource gpu than the scheduler has" in (tmp_path / "output-0").read_text()
+
+
+def test_what_changed_is_shown_at_once(server):
+    for text in ("epoch 1", "epoch 2"):
+        (server.artifacts / "log-1.txt").write_text(text)
+        assert server.get("/artifacts/log-1.txt") == (200, text)
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}/artifacts/log-1.txt")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert "Etag" not in answer.headers
+        assert answer.headers["Cache-Control"] == "no-cache"
 
 
 def test_luigis_page_has_room_for_what_running_tasks_say():
@@ -191,7 +238,8 @@ def test_without_a_scheduler_luigi_says_within_seconds_what_to_do(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 35
     assert "error: no scheduler answers at http://localhost:" in done.stderr
-    assert "start one with `make scheduler`, or add --local-scheduler" in done.stderr
+    assert "start one (`make scheduler`, or `python -m pipeline.scheduler --port " in done.stderr
+    assert "or add --local-scheduler" in done.stderr
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

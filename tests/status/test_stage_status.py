@@ -172,7 +172,7 @@ def test_an_interrupted_attempt_at_other_settings_is_stale(finished):
     begin(finished, "evaluate")
     one = read_status(with_setting(finished, "evaluation.views", ["10-crop"])).stages["evaluate"]
     assert one.state is State.STALE
-    assert one.why == 'it was interrupted; evaluation.views was ["1-crop"], now ["10-crop"]'
+    assert one.why == 'it was interrupted; evaluation.views was ["1-crop"], now ["10-crop"], so it begins again'
 
 
 def test_a_training_of_more_epochs_says_where_it_goes_on(made):

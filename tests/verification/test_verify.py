@@ -199,3 +199,21 @@ def test_mending_moves_nothing_where_the_shard_could_not_be_made_again(artifacts
     assert verify(artifacts, "--mend")[0] == 1
     assert contents(artifacts / "records") == before
     assert not (artifacts / "trash").exists()
+
+
+def test_a_link_that_leads_to_itself_is_a_finding_among_others(finished_artifacts):
+    path = finished_artifacts / "runs/digits/train/deep/output.bin"
+    path.unlink()
+    path.symlink_to(path.name)
+    code, answer = verify(finished_artifacts)
+    assert code == 1
+    assert [one["file"] for one in answer["corrupt"]] == [str(path)]
+
+
+def test_nothing_outside_is_moved_to_mend_records_whose_folder_is_a_link(artifacts, tmp_path):
+    index = artifacts / "records/digits/index"
+    shutil.move(index, tmp_path / "outside")
+    index.symlink_to(tmp_path / "outside")
+    before = contents(tmp_path / "outside")
+    assert verify(artifacts, "--mend")[0] == 1
+    assert contents(tmp_path / "outside") == before
