@@ -13,6 +13,7 @@ from resnet.report.wording import count, percent
 from resnet.stage_table import STAGES
 
 WIDTH, HEIGHT, GAP, MARGIN = 188, 92, 28, 8  # of a task, and between two, in SVG's units
+COLUMNS = 3
 LETTERS = 25  # that fit the width of a task
 COLOURS = {
     "up to date": GREEN,
@@ -55,14 +56,16 @@ def finished_tasks(results: Results) -> list[Task]:
 
 
 def graph(tasks: Sequence[Task]) -> Figure:
-    """A picture of the tasks, in their order."""
+    """A picture of the tasks, in their order, in rows that fit a page."""
     every = [Task(IMAGES, "", ["from outside"]), *tasks]
-    place = {task.title: MARGIN + number * (WIDTH + GAP) for number, task in enumerate(every)}
-    arrows = [_arrow(place[needed_by(task.title)] + WIDTH, place[task.title]) for task in tasks]
-    boxes = [_box(task, place[task.title]) for task in every]
-    width, height = 2 * MARGIN + len(every) * (WIDTH + GAP) - GAP, 2 * MARGIN + HEIGHT
+    place = {task.title: _place(number) for number, task in enumerate(every)}
+    arrows = [_arrow(place[needed_by(task.title)], place[task.title]) for task in tasks]
+    boxes = [_box(task, *place[task.title]) for task in every]
+    columns, rows = min(len(every), COLUMNS), -(-len(every) // COLUMNS)
+    width = 2 * MARGIN + columns * (WIDTH + GAP) - GAP
+    height = 2 * MARGIN + rows * (HEIGHT + GAP) - GAP
     svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" font-family="system-ui, sans-serif">'
         f'<rect width="{width}" height="{height}" style="fill: {CARD}"/>{"".join(arrows)}{"".join(boxes)}</svg>'
     )
@@ -70,23 +73,36 @@ def graph(tasks: Sequence[Task]) -> Figure:
     return Figure("graph", "The graph", f"{'; '.join(said)}.", svg, is_wide=True)
 
 
-def _arrow(start: float, end: float) -> str:
-    y = MARGIN + HEIGHT / 2
-    head = f"M {end - 9} {y - 5} L {end - 1} {y} L {end - 9} {y + 5}"
-    return f'<path d="M {start} {y} L {end - 2} {y} {head}" style="fill: none; stroke: {SOFT}; stroke-width: 1.5"/>'
+def _place(number: int) -> tuple[int, int]:
+    """The upper left corner of a task, counted from 0."""
+    row, column = divmod(number, COLUMNS)
+    return MARGIN + column * (WIDTH + GAP), MARGIN + row * (HEIGHT + GAP)
 
 
-def _box(task: Task, x: float) -> str:
+def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
+    """To the right in a row; from the end of a row down, and back to the beginning of the next."""
+    (x1, y1), (x2, y2) = start, end
+    if y1 == y2:
+        y = y1 + HEIGHT // 2
+        path = f"M {x1 + WIDTH} {y} H {x2 - 2} M {x2 - 9} {y - 5} L {x2 - 1} {y} L {x2 - 9} {y + 5}"
+    else:
+        x, between = x2 + WIDTH // 2, y2 - GAP // 2
+        path = f"M {x1 + WIDTH // 2} {y1 + HEIGHT} V {between} H {x} V {y2 - 2}"
+        path += f" M {x - 5} {y2 - 9} L {x} {y2 - 1} L {x + 5} {y2 - 9}"
+    return f'<path d="{path}" style="fill: none; stroke: {SOFT}; stroke-width: 1.5"/>'
+
+
+def _box(task: Task, x: int, y: int) -> str:
     colour = COLOURS.get(task.state, LINE)
     lines = [(task.title, f"font-size: 14px; font-weight: 700; fill: {INK}")]
     lines += [(task.state, f"font-size: 12px; font-weight: 600; fill: {colour}")] if task.state else []
     lines += [(line, f"font-size: 12px; fill: {SOFT}") for line in task.lines if line]
     texts = [
-        f'<text x="{x + 12}" y="{MARGIN + 24 + 19 * number}" style="{style}">{escape(_short(text))}</text>'
+        f'<text x="{x + 12}" y="{y + 24 + 19 * number}" style="{style}">{escape(_short(text))}</text>'
         for number, (text, style) in enumerate(lines)
     ]
     outline = f"fill: {CARD}; stroke: {colour}; stroke-width: 1.5"
-    rect = f'<rect x="{x}" y="{MARGIN}" width="{WIDTH}" height="{HEIGHT}" rx="8" style="{outline}"/>'
+    rect = f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8" style="{outline}"/>'
     return rect + "".join(texts)
 
 
