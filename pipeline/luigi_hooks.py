@@ -29,7 +29,7 @@ from luigi.scheduler import FAILED, RUNNING
 
 from resnet import console
 from resnet.errors import LockedElsewhere, UserError
-from resnet.locks import locked
+from resnet.locks import GLANCE_SECONDS, locked
 from resnet.processes import die_with_parent
 
 
@@ -57,7 +57,6 @@ def _add_configuration() -> None:
 logger = logging.getLogger("luigi-interface")
 
 SCHEDULER_SECONDS = 2.0  # in which luigid must take a connection
-GLANCE_SECONDS = 0.3  # in which somebody may only look whether a run is locked
 
 
 class RunLocks:

@@ -17,6 +17,7 @@ from resnet.files import make_folder
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"  # in a folder that is or was locked
+GLANCE_SECONDS = 0.3  # in which somebody may only look whether a folder is locked
 LOG_WAIT_SECONDS = 2.0  # seconds of waiting for another process
 
 

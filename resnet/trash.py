@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +22,7 @@ from resnet.ledger import Ledger, displacing
 from resnet.ledger.displacing import LABEL, entries_of
 from resnet.ledger.locking import KILLED_SECONDS
 from resnet.ledger.state_files import read_state
-from resnet.locks import locked
+from resnet.locks import GLANCE_SECONDS, locked
 from resnet.run import NAME, Run
 from resnet.stage_table import STAGES
 
@@ -93,7 +94,10 @@ def restore(artifacts: Path, trashed: Trashed, *, swap: bool = False) -> Path:
     folder = artifacts / trashed.origin
     _require_inside(artifacts, folder)
     make_folder(folder)
-    with locked(folder, wait=KILLED_SECONDS):
+    with ExitStack() as locks:
+        if trashed.origin.parts[0] == "runs":  # a `luigi` that is at work on the run counts on what it has seen
+            locks.enter_context(locked(folder.parent, wait=GLANCE_SECONDS))
+        locks.enter_context(locked(folder, wait=KILLED_SECONDS))
         files = [path for path in trashed.folder.rglob("*") if path.is_symlink() or not path.is_dir()]
         back = [path.relative_to(trashed.folder) for path in files if path != trashed.folder / LABEL]
         for parent in {(folder / name).parent for name in back}:

@@ -11,10 +11,11 @@ import pytest
 from ledgers import finish
 
 from resnet.checked_json import write_json
-from resnet.errors import UserError
+from resnet.errors import LockedElsewhere, UserError
 from resnet.ledger import Ledger
 from resnet.ledger.clearing import clear, set_aside
 from resnet.ledger.displacing import LABEL, STALE
+from resnet.locks import locked
 from resnet.stage_table import STAGES
 from resnet.trash import delete, named, read_trash, restore
 
@@ -77,6 +78,13 @@ def test_other_results_stay_in_their_place_unless_they_are_to_be_swapped(cleared
     (other,) = read_trash(cleared.run.artifacts)
     assert (other.folder / "deep" / "output.bin").read_text() == "other"
     assert not (cleared.run.stage_folder("report") / STALE).exists()
+
+
+def test_nothing_is_restored_while_luigi_is_at_work_on_the_run(cleared):
+    (one,) = read_trash(cleared.run.artifacts)
+    with locked(cleared.run.folder), pytest.raises(LockedElsewhere):
+        restore(cleared.run.artifacts, one)
+    assert read_trash(cleared.run.artifacts) == [one]
 
 
 def test_where_only_some_files_come_back_the_others_stay_in_their_place(finished):
