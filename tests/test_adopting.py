@@ -13,6 +13,7 @@ from resnet import __main__
 from resnet.adopting import adopt
 from resnet.errors import UserError
 from resnet.ledger.state_files import read_state
+from resnet.locks import locked
 from resnet.run import Machine, Run
 from resnet.stage_table import STAGES
 from resnet.stages import ledger_of, run_stage
@@ -64,6 +65,13 @@ def test_what_is_corrupt_is_named_and_nothing_is_adopted(elsewhere, tmp_path):
     with pytest.raises(UserError, match=r"train-00002-of-00004 is corrupt: .*truncated.* Nothing was adopted"):
         adopt(copy, tmp_path / "here", "digits")
     assert not list((tmp_path / "here").rglob("train-*"))
+
+
+@pytest.mark.parametrize("place", ["runs/digits", "runs/digits/train"])
+def test_what_a_process_is_at_work_on_is_not_adopted(place, finished, tmp_path):
+    with locked(finished.run.artifacts / place), pytest.raises(UserError, match="a process is at work on"):
+        adopt(finished.run.folder, tmp_path / "here", "mine")
+    assert not (tmp_path / "here" / "runs" / "mine").exists()
 
 
 def test_results_that_are_there_stay(elsewhere, tmp_path):

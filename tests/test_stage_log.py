@@ -125,6 +125,14 @@ def test_progress_is_kept_in_a_file_while_the_work_lasts(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_was_said_last_is_said_until_there_is_something_new(tmp_path, monkeypatch):
+    monkeypatch.setattr("resnet.progress.time.monotonic", iter(range(1000)).__next__)  # a second between two looks
+    with keep_in(tmp_path), Progress("training", 4, "steps") as progress:
+        progress.advance(1, "loss 2.3")
+        progress.advance()
+        assert json.loads((tmp_path / PROGRESS).read_text())["message"].startswith("training: 2 of 4 steps, loss 2.3")
+
+
 def test_progress_stays_where_the_work_was_interrupted(tmp_path):
     def stage() -> None:
         with keep_in(tmp_path), Progress("converting", 2, "images") as progress:
@@ -153,6 +161,6 @@ def test_of_a_long_log_only_whole_lines_are_shown(tmp_path):
     with stage_log() as log:
         log.start(tmp_path / "log-1.txt")
         for number in range(100):
-            log.write(f"{number} {'x' * 300}")
-    assert [line.split()[0] for line in last_lines(tmp_path / "log-1.txt", 3)] == ["97", "98", "99"]
-    assert all(line.split()[0].isdigit() for line in last_lines(tmp_path / "log-1.txt", 50))
+            log.write(f"{number} {'x' * (900 if number > 95 else 9)}")
+    assert [line.split()[0] for line in last_lines(tmp_path / "log-1.txt", 3)] == ["99"]
+    assert last_lines(tmp_path / "log-1.txt", 100)[0].split()[0] == "0"

@@ -116,7 +116,16 @@ def test_a_folder_of_an_earlier_version_is_listed_and_not_restored(cleared):
         restore(cleared.run.artifacts, one)
 
 
-HOSTILE = ["../../outside", "/etc", "runs/../../outside/train", "runs/a/nonsense", "", "trash/a"]
+HOSTILE = [
+    "../../outside",
+    "/etc",
+    "runs/../../outside/train",
+    "runs/a/nonsense",
+    "",
+    "trash/a",
+    "runs/../train",
+    "records/..",
+]
 
 
 @pytest.mark.parametrize("origin", HOSTILE)
@@ -143,12 +152,26 @@ def test_nothing_is_restored_through_a_link_out_of_the_artifacts(cleared, tmp_pa
     assert list(outside.iterdir()) == []
 
 
+def test_nothing_is_restored_through_a_link_within_the_folder(finished, tmp_path):
+    folder = finished.run.stage_folder("evaluate")
+    set_aside(finished, "evaluate", [folder / "deep" / "output.bin"], "corrupt")
+    (folder / "deep").rmdir()
+    (tmp_path / "outside").mkdir()
+    (folder / "deep").symlink_to(tmp_path / "outside")
+    (one,) = read_trash(finished.run.artifacts)
+    with pytest.raises(UserError, match="is a link, and nothing is moved through links"):
+        restore(finished.run.artifacts, one)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
 def test_deleting_follows_no_link(cleared, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious.txt").write_text("all that I have")
+    (outside / "large.bin").write_bytes(bytes(100_000))
     (one,) = read_trash(cleared.run.artifacts)
     (one.folder / "link").symlink_to(outside)
+    (one.folder / "large").symlink_to(outside / "large.bin")
     (cleared.run.artifacts / "trash" / "a-link").symlink_to(outside)
     for each in read_trash(cleared.run.artifacts):
         assert each.size < 10_000

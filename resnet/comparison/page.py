@@ -55,8 +55,6 @@ def _overlaid(name: str, title: str, label: str, runs: Sequence[tuple[int, Compa
             axes.plot(shown.epochs, shown.smooth, color=colour, linestyle=dashes, linewidth=1.8, label=run.name)
         axes.set(xlabel="epoch", ylabel=label)
         axes.set_ylim(0, None)
-        legend = axes.legend(loc="best")
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        axes.legend(loc="best")
 
     return drawn(f"compared_{name}", title, f"{', '.join(ends)}.", draw)

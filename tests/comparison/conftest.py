@@ -2,16 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
+from made_answers import two_classes
 from made_runs import MadeRun, log_lines
-
-
-def answers(wrong: int, images: int = 40) -> np.ndarray:
-    """Logits of two classes for images labelled 0, 1, 0, 1 ..., of which the first so many are wrong."""
-    labels = np.arange(images) % 2
-    answer = np.where(np.arange(images) < wrong, 1 - labels, labels)
-    return np.eye(2, dtype=np.float32)[answer] * 4
 
 
 @pytest.fixture
@@ -20,5 +13,7 @@ def artifacts(tmp_path: Path) -> Path:
     files = [f"{number:02d}.jpg" for number in range(40)]
     log = log_lines(epochs=3, per_epoch=4, validated=True)
     for name, wrong, overrides in (("good", 2, ()), ("bad", 20, ("training.learning_rate=0.2",))):
-        MadeRun(filenames=files, logits=answers(wrong), overrides=overrides, name=name, log=log).write(tmp_path / "a")
+        MadeRun(filenames=files, logits=two_classes(wrong), overrides=overrides, name=name, log=log).write(
+            tmp_path / "a"
+        )
     return tmp_path / "a"

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_answers import two_classes
 from made_runs import MadeRun
 
 from resnet.comparison import compare_runs, read_run
@@ -55,6 +56,21 @@ def test_runs_on_other_images_are_said_to_be_on_other_images(artifacts, tmp_path
     MadeRun(filenames=["x.jpg", "y.jpg"], name="other", overrides=["dataset.name=others"]).write(artifacts)
     (sentence,) = compared(artifacts, "good", "other").sentences
     assert "cannot be compared with run good image by image: 2 images were evaluated, and here 40" in sentence
+
+
+def test_settings_of_the_records_differ_too(artifacts):
+    MadeRun(filenames=["x.jpg", "y.jpg"], name="other", overrides=["dataset.name=others", "records.seed=7"]).write(
+        artifacts
+    )
+    differing = {row.name: row.texts for row in compared(artifacts, "good", "other").settings}
+    assert differing["records.seed"] == ("0", "7")
+
+
+def test_a_result_in_another_view_is_said_to_be_in_it(artifacts):
+    files = [f"{number:02d}.jpg" for number in range(40)]
+    MadeRun(filenames=files, logits=two_classes(2), name="ten", first_view="10-crop").write(artifacts)
+    (sentence,) = compared(artifacts, "good", "ten").sentences
+    assert "run ten (10-crop; run good: 1-crop)" in sentence
 
 
 def test_a_run_without_an_evaluation_says_what_to_do(artifacts):

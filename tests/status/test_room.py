@@ -39,6 +39,7 @@ def test_epochs_that_are_kept_and_averaged_weights_need_more(tmp_path):
     plain = needed()
     assert needed("training.keep_epochs=[1,2]") == pytest.approx(plain * 1.5, rel=0.1)
     assert needed("training.average=0.9") == pytest.approx(plain * 1.5, rel=0.1)
+    assert needed("training.optimizer=lamb", "training.decay_kind=lamb") == pytest.approx(plain * 1.5, rel=0.1)
 
 
 def test_records_take_about_as_much_room_as_the_images(tmp_path):

@@ -114,6 +114,21 @@ def test_other_weights_to_start_from_make_the_training_stale(finished):
     assert {name for name, one in found.items() if one.state is State.STALE} == STAGES_FROM["train"]
 
 
+def test_records_of_other_images_under_the_same_name_are_said_to_be_others(tmp_path):
+    ledgers = []
+    for number, name in enumerate(("here", "there")):
+        for label in ("cat", "dog"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for image in range(2 + number):
+                (tmp_path / name / label / f"{image}.png").write_bytes(bytes(image))
+        given = {"recipe": "imagefolder", "data": tmp_path / name}
+        ledgers.append(ledger_in(tmp_path / "artifacts", "dataset.name=pets", **given))
+    finish(ledgers[0], "convert")
+    one = read_status(ledgers[1]).stages["convert"]
+    assert one.state is State.STALE
+    assert "has the records of other images: those of" in one.why
+
+
 def test_an_input_that_changed_is_named(finished):
     finish(finished, "batchnorm", content="other statistics")
     status = read_status(finished).stages

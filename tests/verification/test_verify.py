@@ -145,7 +145,8 @@ def test_a_log_that_somebody_changed_is_said_and_nothing_depends_on_it(finished_
 
 def test_a_byproduct_that_is_lost_is_no_finding(finished_artifacts):
     (finished_artifacts / "runs/digits/train/log.txt").unlink()
-    assert verify(finished_artifacts)[0] == 0
+    code, answer = verify(finished_artifacts)
+    assert (code, answer["changed"]) == (0, [])
 
 
 def test_one_run_is_verified_without_the_others(finished_artifacts):
@@ -190,24 +191,38 @@ def test_no_link_is_followed_out_of_the_artifacts(finished_artifacts, tmp_path):
     assert answer["corrupt"][0]["why"] == "it leads out of the artifacts folder, and is not followed"
 
 
-def test_mending_moves_nothing_where_the_shard_could_not_be_made_again(artifacts):
-    path = artifacts / "records/digits/train-00001-of-00004"
-    flip(path)
-    before = contents(artifacts / "records")
-    recipe = artifacts / "runs/mine/recipe.toml"
-    recipe.write_text(recipe.read_text().replace("seed = 0", "seed = 1", 1))  # of the records; it counts as changed
-    assert verify(artifacts, "--mend")[0] == 1
-    assert contents(artifacts / "records") == before
-    assert not (artifacts / "trash").exists()
+@pytest.fixture
+def of_photographs(photographs, run_on, tmp_path) -> Run:
+    """A conversion of a folder of images that is free to change, and to go."""
+    shutil.copytree(photographs, tmp_path / "images")
+    run = run_on(tmp_path / "images", tmp_path / "own" / "artifacts", "dataset.name=mine")
+    run_stage("convert", run)
+    return run
 
 
-def test_a_link_that_leads_to_itself_is_a_finding_among_others(finished_artifacts):
-    path = finished_artifacts / "runs/digits/train/deep/output.bin"
-    path.unlink()
-    path.symlink_to(path.name)
-    code, answer = verify(finished_artifacts)
+def test_images_that_have_changed_since_make_the_records_stale(of_photographs):
+    of_photographs.store()
+    shutil.copytree(of_photographs.folder, of_photographs.folder.with_name("other"))  # said once for all its runs
+    (of_photographs.data / "cat" / "0.jpg").unlink()
+    code, answer = verify(of_photographs.artifacts)
     assert code == 1
-    assert [one["file"] for one in answer["corrupt"]] == [str(path)]
+    assert [one["why"] for one in answer["stale"]] == ["stale: the images have changed"]
+
+
+@pytest.mark.parametrize("change", ["gone", "others", "other settings"])
+def test_mending_moves_nothing_where_the_shard_could_not_be_made_again(change, of_photographs, run_on):
+    run = of_photographs
+    flip(run.records / "train-00001-of-00003")
+    if change == "gone":
+        run.data.rename(run.data.with_name("unplugged"))
+    elif change == "others":
+        (run.data / "cat" / "0.jpg").unlink()
+    else:
+        run_on(run.data, run.artifacts, "dataset.name=mine", "records.seed=7").store()
+    before = contents(run.records)
+    assert verify(run.artifacts, "--mend")[0] == 1
+    assert contents(run.records) == before
+    assert not (run.artifacts / "trash").exists()
 
 
 def test_nothing_outside_is_moved_to_mend_records_whose_folder_is_a_link(artifacts, tmp_path):
