@@ -75,3 +75,10 @@ def test_who_asks_to_stop_during_a_pause_is_heard():
     with pytest.raises(Passing):
         tried_again(work, work.progress, 3, 15, lambda text: None, lambda seconds: True)
     assert len(work.errors) == 1
+
+
+def test_attempts_that_get_a_step_further_and_fail_at_once_do_not_go_on_for_ever():
+    work, pauses = Work(*[Stalled("no step ended")] * 10, works=True), Pauses()
+    with pytest.raises(Passing):
+        tried_again(work, work.progress, 2, 15, lambda text: None, pauses, lambda: 0.0)
+    assert pauses == [15, 60]

@@ -1,11 +1,13 @@
 import gc
+import signal
+import subprocess
 import sys
 
 import pytest
 from luigi.cmdline_parser import CmdlineParser
 
 from pipeline import configuration
-from pipeline.child import run_stage
+from pipeline.child import Running, run_stage
 from pipeline.launcher import Process
 from pipeline.luigi_hooks import RunLocks
 from pipeline.tasks import ConvertRecords, FullRun, Images, Report, Train
@@ -89,3 +91,12 @@ def test_what_may_pass_is_told_from_mistakes_by_the_exit_code(code, kind):
     with pytest.raises(UserError) as caught:
         run_stage("train", [Process(command)], lambda news: None)
     assert type(caught.value) is kind
+
+
+def test_a_stop_that_comes_before_the_processes_reaches_them():
+    running = Running()
+    running.stop()
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    child = subprocess.Popen(command)
+    running.follow([(child, Process(command))])
+    assert child.wait(60) == -signal.SIGTERM
