@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from resnet.run import Run
 from resnet.stage_table import STAGES
 from resnet.status.forecast import Forecast, forecast
 from resnet.status.stage_status import StageStatus, State, stage_status
+
+MOST_LETTERS = 200  # of an error, in a table
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,20 @@ def _in_words(one: StageStatus) -> str:
     if one.state is State.INTERRUPTED:
         how_far = f"at {100 * one.fraction:.0f} %" if one.fraction is not None else ""
         resumes = f"resumes at step {one.resumes_at:,}" if one.resumes_at else ""
-        why = one.why if one.why != "it was interrupted" else ""
+        why = "" if one.why == "it was interrupted" else _shortened(one)
         return ", ".join(part for part in (how_far, resumes, why) if part)
     if one.state is not State.UP_TO_DATE:
         return one.why
     when = one.ended.astimezone().strftime("%Y-%m-%d %H:%M") if one.ended else ""
     took = time_text(one.seconds) if one.seconds is not None else ""
     return "  ".join(part for part in (when, f"{took:>12}", one.figure) if part)
+
+
+def _shortened(one: StageStatus) -> str:
+    if len(one.why) <= MOST_LETTERS:
+        return one.why
+    short = textwrap.shorten(one.why, MOST_LETTERS, placeholder=" ...")
+    return f"{short} (see {one.log})" if one.log else short
 
 
 def _listed(words: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,6 +171,20 @@ def test_a_stage_that_failed_says_why(finished):
     assert status.stages["evaluate"].state is State.INTERRUPTED
     assert status.stages["evaluate"].why == "its last attempt failed: no room. Make some."
     assert status.lines()[4].endswith("its last attempt failed: no room. Make some.")
+    (attempt.folder / "log-2.txt").write_text(f"2026-11-27 01:00:00  error: {'word ' * 100}\n")
+    line = read_status(finished).lines()[4]
+    assert len(line) < 300 + len(str(attempt.folder))
+    assert line.endswith(f" ... (see {attempt.folder / 'log-2.txt'})")
+
+
+def test_a_long_error_is_shortened_where_the_path_of_its_log_is_longer_still(finished):
+    begin(finished, "evaluate")
+    status = read_status(finished)
+    log = Path("x" * 400)
+    status.stages["evaluate"] = replace(status.stages["evaluate"], why="word " * 100, log=log)
+    assert status.lines()[4].endswith(f"word ... (see {log})")
+    status.stages["evaluate"] = replace(status.stages["evaluate"], log=None)
+    assert status.lines()[4].endswith("word ...")
 
 
 def test_an_interrupted_training_says_where_it_resumes(made):
