@@ -30,7 +30,7 @@ from resnet.files import atomic, make_folder
 from resnet.locks import locked
 
 STATE, HISTORY = "state.pickle", "history.db"
-KEPT_SECONDS = 10.0  # between two copies of the state: what a kill can lose
+KEPT_SECONDS = 2.0  # between two copies of the state: what a kill can lose
 PAGE = "static/visualiser/index.html"
 # After the buttons of a task, in both of the page's tables.
 BUTTONS_END = ("{{/acceptsMessages}}\n            </div>", "{{/acceptsMessages}}\n                        </td>")

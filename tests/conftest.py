@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from ledgers import begin, finish_all, ledger_in
 from PIL import Image
 from sample_images import photographs as sample_photographs
@@ -25,6 +26,9 @@ from resnet.records.example import LabelledImage, decode
 from resnet.records.shards import RecordReader, ShardedRecords, read_classes
 from resnet.run import Machine, Run
 from resnet.stages import ledger_of, run_stage
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")  # the machine may be busy
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -6,14 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 
 from resnet.errors import UserError
 from resnet.recipes import load_recipe
 from resnet.settings import Recipe
-
-unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def value_of(recipe: Recipe, name: str) -> Any:

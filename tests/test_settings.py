@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recipe_settings import recipe_error, unhurried, value_of
+from recipe_settings import recipe_error, value_of
 
 from resnet.errors import UserError
 from resnet.recipes import load_recipe
@@ -78,14 +78,12 @@ def test_the_resolved_recipe_states_every_setting():
 
 
 @given(data=st.data(), name=st.sampled_from(sorted(free_integers())))
-@unhurried
 def test_any_integer_within_its_bounds_is_accepted(data, name):
     value = data.draw(st.integers(*free_integers()[name]))
     assert value_of(load_recipe("imagenet-resnet50", [f"{name}={value}"])[1], name) == value
 
 
 @given(data=st.data(), name=st.sampled_from([name for name, (least, _) in free_integers().items() if least >= 0]))
-@unhurried
 def test_the_error_about_an_integer_below_its_bound_names_setting_and_value(data, name):
     value = data.draw(st.integers(-(10**9), free_integers()[name][0] - 1))
     message = recipe_error("imagenet-resnet50", f"{name}={value}")
@@ -99,7 +97,6 @@ def test_the_error_about_an_integer_below_its_bound_names_setting_and_value(data
     replicas=st.integers(1, 64),
     replica_batch_size=st.integers(1, 512),
 )
-@unhurried
 def test_any_crop_that_fits_and_any_even_split_of_the_batch_is_accepted(size, margins, replicas, replica_batch_size):
     wanted = {
         "model.image_size": size,

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_answers import made_answers, random_answers, written
 from scipy.special import log_softmax, softmax
@@ -26,7 +26,6 @@ def drawn_answers(factor: float, images: int = 4000, classes: int = 6) -> Evalua
     return made_answers(factor * logits, labels)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1) | st.sampled_from(EDGES), st.booleans()), min_size=1, max_size=400))
 @example([(edge, True) for edge in EDGES for _ in range(20)])
 def test_bins_and_error_are_what_a_loop_over_the_images_gives(answers):

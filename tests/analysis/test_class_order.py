@@ -27,7 +27,7 @@ def permuted(permutation, identifiers=None, images: int = 600, right: float = 0.
     return replace(answered(answers, labels, size), classes=[(name, f"name {name}") for name in names])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 5)), min_size=1, max_size=60))
 def test_the_permutation_is_as_good_as_the_dense_assignment(pairs):
     labels, answers = np.array(pairs).T

@@ -15,7 +15,7 @@ from resnet.analysis.confusions import confused_pairs, confusion_matrix
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 4)), min_size=1, max_size=40)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PAIRS)
 def test_the_matrix_is_scikit_learns_and_leaves_out_unanswered_images(pairs):
     labels, answers = np.array(pairs).T
@@ -26,7 +26,7 @@ def test_the_matrix_is_scikit_learns_and_leaves_out_unanswered_images(pairs):
     assert found.sum() == kept.sum()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PAIRS, st.integers(1, 5))
 def test_the_most_frequent_mistakes_come_first_then_by_name(pairs, most):
     counts = Counter((label, answer) for label, answer in pairs if label != answer >= 0)

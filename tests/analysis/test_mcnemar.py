@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_answers import random_answers
 from scipy.stats import binom
@@ -15,7 +15,6 @@ from resnet.analysis.mcnemar import Comparison, compare, compare_images
 from resnet.errors import UserError
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
 def test_the_p_value_is_the_exact_two_sided_one(pairs):
     a, b = np.array(pairs).T

@@ -15,7 +15,7 @@ from resnet.analysis.per_class import per_class
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 4)), min_size=1, max_size=40)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PAIRS)
 def test_every_figure_is_what_counting_gives(pairs):
     labels, answers = (list(column) for column in zip(*pairs, strict=True))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet.conversion.plan import assign
 
-unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
 
 @given(count=st.integers(0, 3000), shards=st.integers(1, 200), seed=st.integers(0, 2**63))
-@unhurried
 def test_every_image_is_in_one_shard_and_shard_sizes_differ_by_one_at_most(count, shards, seed):
     assigned = assign(count, shards, seed)
     assert len(assigned) == shards
@@ -23,7 +19,6 @@ def test_every_image_is_in_one_shard_and_shard_sizes_differ_by_one_at_most(count
 
 
 @given(count=st.integers(0, 300), shards=st.integers(1, 20), seed=st.integers(0, 2**63))
-@unhurried
 def test_the_same_seed_assigns_images_to_the_same_shards(count, shards, seed):
     for one, again in zip(assign(count, shards, seed), assign(count, shards, seed), strict=True):
         np.testing.assert_array_equal(one, again)

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from small_imagenet import (
@@ -115,7 +115,7 @@ def test_archives_of_every_tar_format_are_read(dataset_of, archives, kind):
 
 
 @given(sizes=st.lists(st.integers(0, 1600), min_size=1, max_size=6))
-@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=30)
+@hypothesis_settings(max_examples=30)
 def test_images_of_any_size_are_read_byte_for_byte_from_an_archive(sizes, tmp_path_factory):
     root = tmp_path_factory.mktemp("imagenet")
     contents = {f"image-{i}.JPEG": bytes([i + 1]) * size for i, size in enumerate(sizes)}

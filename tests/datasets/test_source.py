@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet.datasets.source import FileImage, PixelImage, Split, split_off_validation
-
-unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 classes_of_two_or_more = st.lists(st.integers(2, 40), min_size=1, max_size=8)
 fractions = st.floats(0, 1, exclude_min=True, exclude_max=True)
@@ -27,7 +24,6 @@ def names(split: Split) -> list[str]:
 
 
 @given(content=st.binary(max_size=3000), data=st.data())
-@unhurried
 def test_an_image_inside_a_file_is_read_byte_for_byte(content, data, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "archive"
     path.write_bytes(content)
@@ -44,14 +40,12 @@ def test_pixels_are_read_as_a_file_that_decodes_to_them():
 
 
 @given(sizes=classes_of_two_or_more, fraction=fractions, seed=seeds)
-@unhurried
 def test_each_class_has_an_image_in_both_splits(sizes, fraction, seed):
     train, validation = split_off_validation(split_of(sizes), fraction, seed)
     assert set(train.labels) == set(validation.labels) == set(range(len(sizes)))
 
 
 @given(sizes=classes_of_two_or_more, fraction=fractions, seed=seeds)
-@unhurried
 def test_every_image_is_in_one_split_with_its_own_label(sizes, fraction, seed):
     split = split_of(sizes, shuffle=seed)
     train, validation = split_off_validation(split, fraction, seed)
@@ -61,7 +55,6 @@ def test_every_image_is_in_one_split_with_its_own_label(sizes, fraction, seed):
 
 
 @given(sizes=classes_of_two_or_more, fraction=fractions, seed=seeds)
-@unhurried
 def test_validation_gets_the_fraction_of_each_class_to_within_one_image(sizes, fraction, seed):
     _, validation = split_off_validation(split_of(sizes), fraction, seed)
     for size, kept in zip(sizes, np.bincount(validation.labels), strict=True):
@@ -69,7 +62,6 @@ def test_validation_gets_the_fraction_of_each_class_to_within_one_image(sizes, f
 
 
 @given(sizes=classes_of_two_or_more, fraction=fractions, seed=seeds)
-@unhurried
 def test_the_same_seed_keeps_the_same_images_for_validation(sizes, fraction, seed):
     split = split_of(sizes)
     assert names(split_off_validation(split, fraction, seed)[1]) == names(

@@ -113,7 +113,7 @@ def test_a_view_averages_the_probabilities_that_an_independent_network_gives_its
 ):
     reference = KerasReference(18, "1x1", weights(network), size=None)
     found = softmax(seen_in(view)[1], 1)
-    several = [0, 1, 2, 3, 4, 70]
+    several = [0, 1, 70]
     assert len({pixels[number].shape[:2] for number in several}) == len(several)  # some wide, some high
     for number in several:
         of_one_size = itertools.groupby(looks(pixels[number]), np.shape)

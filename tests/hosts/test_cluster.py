@@ -55,7 +55,7 @@ def test_tf_config_wins_over_slurm():
     assert cluster_of({"TF_CONFIG": tf_config(index=1), **slurm}) == Cluster(("a:1", "b:2"), 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 65_535), min_size=2, max_size=5, unique=True), st.data())
 def test_what_a_cluster_hands_to_tensorflow_describes_the_same_cluster(ports, data):
     cluster = Cluster(tuple(f"n:{port}" for port in ports), data.draw(st.integers(0, len(ports) - 1)))
@@ -101,7 +101,7 @@ def test_a_tf_config_that_cannot_be_used_is_refused_with_its_reason(text, words)
         assert word in str(error.value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(JSON)
 def test_no_json_at_all_makes_anything_but_a_cluster_or_one_message(config):
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet.hosts.cluster import Cluster
@@ -13,7 +13,6 @@ THREE = Cluster(("a:1", "b:2", "c:3"), 0)
 facts = st.dictionaries(st.sampled_from(["code", "records", "recipe.model.depth"]), st.sampled_from("xyz"))
 
 
-@settings(deadline=None)
 @given(st.lists(facts, min_size=2, max_size=3))
 def test_hosts_agree_exactly_when_all_their_facts_are_equal(found):
     is_told = disagreement(THREE, dict(enumerate(found))) != ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet.hosts.cluster import Cluster
@@ -29,7 +29,6 @@ def test_a_message_arrives_as_it_was_sent():
     assert sent.state.reports["corrupt"] == ["é", None, 1.5, {"a": True}]
 
 
-@settings(deadline=None)  # pydantic takes a moment at first
 @given(st.binary())
 def test_no_bytes_are_taken_for_a_message(body):
     for kind in (FromWorker, FromChief):

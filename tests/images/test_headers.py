@@ -7,7 +7,7 @@ import struct
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -15,8 +15,6 @@ from resnet.images.decoding import Unreadable, decode
 from resnet.images.headers import read_header
 from resnet.images.kinds import SIGNATURES, kind_of
 from resnet.images.stored import to_stored
-
-unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 KINDS = "jpg png gif bmp webp tiff jp2 avif ppm pam pfm hdr ras"
 SUFFIXES = [f".{kind}" for kind in KINDS.split() if cv2.haveImageWriter(f"image.{kind}")]
@@ -30,7 +28,7 @@ def written(suffix: str, width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(width=st.integers(32, 100), height=st.integers(32, 100))
-@hypothesis_settings(unhurried, max_examples=15)
+@hypothesis_settings(max_examples=15)
 def test_the_header_of_every_kind_says_the_size(suffix, width, height):
     assert read_header(written(suffix, width, height)).size == (width, height)
 
@@ -87,7 +85,7 @@ def test_an_image_whose_header_says_no_size_is_measured_when_it_is_decoded(monke
 
 
 @given(data=st.data())
-@hypothesis_settings(unhurried, max_examples=300)
+@hypothesis_settings(max_examples=300)
 def test_a_header_that_is_truncated_or_changed_raises_nothing(image_files, data):
     content = bytearray(data.draw(st.sampled_from([*image_files.values(), *EXAMPLES])))
     for _ in range(data.draw(st.integers(0, 5))):
@@ -99,7 +97,6 @@ EXAMPLES = [written(suffix, 50, 40) for suffix in SUFFIXES]
 
 
 @given(number=st.integers(0, len(SIGNATURES) - 1), content=st.binary(max_size=300))
-@unhurried
 def test_any_bytes_after_a_signature_raise_nothing(number, content):
     starts = [
         b"\xff\xd8\xff",

@@ -42,7 +42,7 @@ def assert_prefix_code(codes: dict[int, str]) -> None:
     assert all("0" in code and len(code) <= huffman.LONGEST_CODE for code in in_order)  # none is all ones
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(frequencies=counts_of_symbols)
 def test_codes_are_the_shortest_prefix_code_and_match_the_table(frequencies):
     codes, counts, symbols = codes_for(frequencies)

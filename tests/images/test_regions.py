@@ -57,7 +57,7 @@ def box_within(draw, width: int, height: int) -> Box:
     return Box(x, y, draw(st.integers(1, width - x)), draw(st.integers(1, height - y)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(encoded=jpegs(), data=st.data())
 def test_any_rectangle_of_an_indexed_jpeg_has_the_pixels_of_a_full_decode(encoded, data):
     whole = decode(encoded)
@@ -97,7 +97,7 @@ def test_any_crop_of_a_photograph_has_the_pixels_of_a_full_decode():
 
 
 @given(encoded=jpegs(), data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_rectangle_at_half_size_is_that_of_the_whole_image_at_half_size(encoded, data):
     """With its edges rounded outwards to even pixels."""
     image = open_image(insert_restarts(encoded))
@@ -152,7 +152,7 @@ def test_files_without_an_index_are_decoded_whole():
         np.testing.assert_array_equal(image.region(Box(3, 4, 20, 10)), decode(encoded)[4:14, 3:23])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(position=st.integers(0, 10**6), value=st.integers(0, 255), cut=st.integers(0, 10**6))
 def test_a_changed_file_gives_pixels_or_is_unreadable_and_never_another_error(position, value, cut):
     changed = bytearray(INDEXED)

@@ -148,7 +148,7 @@ def test_the_error_says_why_a_jpeg_gets_no_restart_markers(encoded, reason):
         insert_restarts(encoded)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
 def test_a_changed_jpeg_is_indexed_or_unusual_and_never_another_error(changes):
     changed = bytearray(PHOTO)

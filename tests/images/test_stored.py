@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from handmade_jpegs import handmade
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,8 +19,6 @@ from resnet.images import restarts
 from resnet.images.decoding import Unreadable, decode, png
 from resnet.images.regions import IndexedJpeg, open_image
 from resnet.images.stored import decode_as_stored, to_stored
-
-unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 KEPT = {
     "JPEG": "JPEG",
@@ -164,7 +162,7 @@ def test_bytes_after_the_end_of_a_jpeg_are_allowed(image_files):
 
 @pytest.mark.parametrize("kind", [*KEPT, *CHANGED])
 @given(data=st.data())
-@hypothesis_settings(unhurried, max_examples=25)
+@hypothesis_settings(max_examples=25)
 def test_a_file_truncated_anywhere_is_unreadable(image_files, kind, data):
     content = image_files[kind]
     with pytest.raises(Unreadable):
@@ -227,7 +225,6 @@ def test_a_file_without_an_image_is_unreadable(content):
 
 
 @given(start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM"]), content=st.binary())
-@unhurried
 def test_random_bytes_are_unreadable(start, content):
     with pytest.raises(Unreadable):
         to_stored(start + content)
@@ -235,7 +232,7 @@ def test_random_bytes_are_unreadable(start, content):
 
 @pytest.mark.parametrize("kind", [*KEPT, *CHANGED])
 @given(data=st.data())
-@hypothesis_settings(unhurried, max_examples=15)
+@hypothesis_settings(max_examples=15)
 def test_a_changed_file_is_unreadable_or_stored_with_the_pixels_that_opencv_decodes(image_files, kind, data):
     content = bytearray(image_files[kind])
     for _ in range(data.draw(st.integers(1, 5))):
@@ -256,7 +253,6 @@ def test_a_png_that_declares_too_many_pixels_is_unreadable(image_files):
 
 
 @given(height=st.integers(1, 20), width=st.integers(1, 20), grey=st.booleans(), seed=st.integers(0, 1000))
-@unhurried
 def test_pixels_encoded_as_png_are_decoded_unchanged(height, width, grey, seed):
     shape = (height, width) if grey else (height, width, 3)
     pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -106,15 +107,30 @@ def until(is_so: Callable[[], object], seconds: float = 90.0) -> None:
         time.sleep(0.1)
 
 
+@contextlib.contextmanager
+def serving(artifacts: Path) -> Iterator[Server]:
+    artifacts.mkdir()
+    server = Server(artifacts)
+    try:
+        server.start()
+        yield server
+    finally:
+        if server.process and server.process.poll() is None:
+            server.process.kill()
+            server.process.communicate()
+
+
 @pytest.fixture
 def server(tmp_path) -> Iterator[Server]:
-    (tmp_path / "artifacts").mkdir()
-    server = Server(tmp_path / "artifacts")
-    server.start()
-    yield server
-    if server.process and server.process.poll() is None:
-        server.process.kill()
-        server.process.communicate()
+    with serving(tmp_path / "artifacts") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory) -> Iterator[Server]:
+    """A scheduler that nobody gives anything to do. It stays up."""
+    with serving(tmp_path_factory.mktemp("idle") / "artifacts") as server:
+        yield server
 
 
 @pytest.fixture
@@ -154,18 +170,18 @@ def test_it_listens_on_this_machine_only_and_ends_without_a_traceback(server):
     assert "Traceback" not in said
 
 
-def test_its_folder_is_private(server):
-    assert oct((server.artifacts / ".luigi").stat().st_mode & 0o777) == "0o700"
+def test_its_folder_is_private(idle):
+    assert oct((idle.artifacts / ".luigi").stat().st_mode & 0o777) == "0o700"
 
 
-def test_it_shows_files_of_the_artifacts_and_nothing_else(server, tmp_path):
-    folder = server.artifacts / "runs" / "mine" / "train"
+def test_it_shows_files_of_the_artifacts_and_nothing_else(idle, tmp_path):
+    folder = idle.artifacts / "runs" / "mine" / "train"
     folder.mkdir(parents=True)
     (folder / "log-1.txt").write_text("<b>epoch 1</b>")
     (tmp_path / "secret.txt").write_text("secret")
     (folder / "out.txt").symlink_to(tmp_path / "secret.txt")
-    (server.artifacts / "elsewhere").symlink_to(tmp_path)
-    assert server.get("/artifacts/runs/mine/train/log-1.txt") == (200, "<b>epoch 1</b>")
+    (idle.artifacts / "elsewhere").symlink_to(tmp_path)
+    assert idle.get("/artifacts/runs/mine/train/log-1.txt") == (200, "<b>epoch 1</b>")
     for path in (
         "runs/mine/train/out.txt",
         "elsewhere/secret.txt",
@@ -173,19 +189,19 @@ def test_it_shows_files_of_the_artifacts_and_nothing_else(server, tmp_path):
         "../secret.txt",
         "..%2f..%2fsecret.txt",
     ):
-        assert server.get(f"/artifacts/{path}")[0] in (403, 404), path
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/artifacts/runs/mine/train/log-1.txt") as answer:
+        assert idle.get(f"/artifacts/{path}")[0] in (403, 404), path
+    with urllib.request.urlopen(f"http://127.0.0.1:{idle.port}/artifacts/runs/mine/train/log-1.txt") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
 
 
-def test_two_schedulers_do_not_share_a_folder_or_a_port(server, tmp_path):
-    command = [sys.executable, "-m", "pipeline.scheduler", "--port", str(server.port), "--artifacts"]
+def test_two_schedulers_do_not_share_a_folder_or_a_port(idle, tmp_path):
+    command = [sys.executable, "-m", "pipeline.scheduler", "--port", str(idle.port), "--artifacts"]
     for folder, words in (
-        (server.artifacts, "a scheduler runs for"),
+        (idle.artifacts, "a scheduler runs for"),
         (tmp_path / "other", "cannot listen at 127.0.0.1:"),
     ):
         done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
-        assert done.returncode == (10 if folder == server.artifacts else 1)
+        assert done.returncode == (10 if folder == idle.artifacts else 1)
         assert words in done.stderr
         assert "Traceback" not in done.stderr
 
@@ -201,8 +217,8 @@ def test_two_schedulers_do_not_share_a_folder_or_a_port(server, tmp_path):
         ("/api/resource_list?data={}", {"Sec-Fetch-Site": "same-origin"}, 200),
     ],
 )
-def test_pages_of_others_in_the_same_browser_are_refused(path, headers, code, server):
-    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=headers)
+def test_pages_of_others_in_the_same_browser_are_refused(path, headers, code, idle):
+    request = urllib.request.Request(f"http://127.0.0.1:{idle.port}{path}", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             found = answer.status
@@ -218,11 +234,11 @@ def test_more_gpus_than_the_scheduler_has_are_not_waited_for(server, luigi, tmp_
     assert "Train needs more of the resource gpu than the scheduler has" in (tmp_path / "output-0").read_text()
 
 
-def test_what_changed_is_shown_at_once(server):
+def test_what_changed_is_shown_at_once(idle):
     for text in ("epoch 1", "epoch 2"):
-        (server.artifacts / "log-1.txt").write_text(text)
-        assert server.get("/artifacts/log-1.txt") == (200, text)
-    request = urllib.request.Request(f"http://127.0.0.1:{server.port}/artifacts/log-1.txt")
+        (idle.artifacts / "log-1.txt").write_text(text)
+        assert idle.get("/artifacts/log-1.txt") == (200, text)
+    request = urllib.request.Request(f"http://127.0.0.1:{idle.port}/artifacts/log-1.txt")
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert "Etag" not in answer.headers
         assert answer.headers["Cache-Control"] == "no-cache"

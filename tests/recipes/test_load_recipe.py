@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recipe_settings import recipe_error, unhurried, value_of
+from recipe_settings import recipe_error, value_of
 
 from resnet.recipes import load_recipe, shipped_recipes
 from resnet.settings import Dataset, Recipe, declared
@@ -81,7 +81,6 @@ def test_a_resolved_recipe_loads_as_the_same_recipe(name, recipe_file):
     fraction=st.floats(0, 1, exclude_min=True, exclude_max=True),
     seed=st.integers(0, 2**63 - 1),
 )
-@unhurried
 def test_any_text_and_number_in_a_recipe_survives_writing_and_loading(names, fraction, seed, tmp_path_factory):
     recipe = Recipe(dataset=Dataset(class_names=names, validation_fraction=fraction, split_seed=seed))
     path = tmp_path_factory.getbasetemp() / "resolved.toml"

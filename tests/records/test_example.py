@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet.records.example import LabelledImage, Malformed, decode, encode, encoded_image
-
-unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 filenames = st.one_of(st.text(), st.binary().map(os.fsdecode))  # filenames need not be UTF-8
 images = st.builds(
@@ -28,19 +25,16 @@ images = st.builds(
 
 
 @given(image=images)
-@unhurried
 def test_decoding_gives_back_the_encoded_image(image):
     assert decode(encode(image)) == image
 
 
 @given(image=images)
-@unhurried
 def test_the_image_file_is_found_without_parsing_the_example(image):
     assert encoded_image(encode(image)) == image.encoded
 
 
 @given(image=images)
-@unhurried
 def test_equal_images_are_encoded_to_equal_bytes(image):
     assert encode(image) == encode(LabelledImage(*image))
 
@@ -51,7 +45,6 @@ def test_other_bytes_are_not_decoded():
 
 
 @given(image=images, data=st.data())
-@unhurried
 def test_a_truncated_example_is_not_decoded(image, data):
     payload = encode(image)
     with pytest.raises(Malformed):

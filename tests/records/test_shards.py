@@ -7,16 +7,13 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet.errors import UserError
 from resnet.records.example import LabelledImage, decode
 from resnet.records.shards import RecordReader, Shard, ShardedRecords, read_classes, shard_name, write_classes
 from resnet.records.tfrecord import CorruptRecord, unframe
-
-unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 CLASSES = [("n01440764", "tench, Tinca tinca"), ("n01443537", "goldfish"), ("café", "café 狗")]
 
@@ -230,7 +227,6 @@ folder_names = st.text(st.characters(codec="utf-8", exclude_characters="\0/\t\n"
 
 
 @given(classes=st.lists(st.tuples(folder_names, folder_names), min_size=1, max_size=5))
-@unhurried
 def test_any_class_names_are_read_back_as_written(classes, tmp_path_factory):
     write_classes(tmp_path_factory.getbasetemp(), classes)
     assert read_classes(tmp_path_factory.getbasetemp()) == classes
@@ -246,7 +242,6 @@ def test_a_summary_of_an_earlier_version_is_read_under_todays_keys(folder):
 
 
 @given(position=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
-@unhurried
 def test_a_summary_with_another_byte_is_named_and_not_used(position, change, tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
     (folder / "index").mkdir()

@@ -5,24 +5,19 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import HealthCheck, example, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resnet.records.tfrecord import CorruptRecord, frame, unframe
 
-unhurried = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
 
 @given(payload=st.binary(max_size=2000))
 @example(payload=b"")
-@unhurried
 def test_unframing_gives_back_the_framed_payload(payload):
     assert unframe(frame(payload)) == payload
 
 
 @given(payload=st.binary(max_size=200), data=st.data())
-@unhurried
 def test_a_record_with_any_one_byte_changed_is_corrupt(payload, data):
     record = bytearray(frame(payload))
     position = data.draw(st.integers(0, len(record) - 1))
@@ -41,7 +36,6 @@ def test_a_record_with_any_one_bit_flipped_is_corrupt():
 
 
 @given(payload=st.binary(max_size=200), data=st.data())
-@unhurried
 def test_a_truncated_or_too_long_record_is_corrupt(payload, data):
     record = frame(payload)
     with pytest.raises(CorruptRecord):

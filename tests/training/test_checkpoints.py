@@ -120,7 +120,7 @@ def state(step: int) -> tuple:
     return step, [[step, -step]] * 2, [f"known at {step}"]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.data())
 def test_a_checkpoint_with_any_byte_changed_is_never_restored_as_another_state(small, data):
     path = small.folder / "step-00000020.safetensors"

@@ -15,7 +15,7 @@ from resnet.model.network import ResNet
 from resnet.settings import Training
 from resnet.training.step import TrainStep
 
-BATCH, STEPS, COMPARED = 64, 60, 256  # images of a step, steps, images of the batch whose gradients are compared
+BATCH, STEPS, COMPARED = 64, 60, 128  # images of a step, steps, images of the batch whose gradients are compared
 STRATEGY = tf.distribute.OneDeviceStrategy("/cpu:0")
 
 
