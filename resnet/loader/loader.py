@@ -33,7 +33,7 @@ from resnet.loader.messages import RECORD_TYPE, Filled, JobHeader, Setup
 from resnet.loader.ring import Ring
 from resnet.loader.sampler import Sampler, in_pieces
 from resnet.loader.transforms import Size, Transform
-from resnet.records.shards import ShardedRecords
+from resnet.records.shards import ShardedRecords, way_to_mend
 from resnet.workers.pool import Work, WorkerPool
 
 logger = logging.getLogger(__name__)
@@ -244,18 +244,13 @@ class Loader:
         most = min(self._max_corrupt or 0, len(self._records) - 1)  # one at least must be left
         if len(self.corrupt) >= most:
             shard = self._records.shards[self._records.index["shard"][record]]
-            remedy = (
-                f"The shard is a link to {shard.resolve()}: get that file again."
-                if shard.is_symlink()  # records.in_place
-                else "To repair the shard, delete it and run ConvertRecords."
-            )
             rule = (
                 "An evaluation needs every record."
                 if self._max_corrupt is None
                 else f"records.max_corrupt is {self._max_corrupt}: so many corrupt records may be substituted with "
                 "other images."
             )
-            raise UserError(f"{reason}. {rule} {remedy}")
+            raise UserError(f"{reason}. {rule} {way_to_mend(shard)}")
         self.corrupt.append(reason.removeprefix(f"{self._records.folder}{os.sep}"))
         count = f"{len(self.corrupt)} of at most {self._max_corrupt} corrupt records"
         logger.warning("%s; the next image is its substitute (%s)", reason, count)

@@ -158,6 +158,13 @@ class ShardedRecords:
         return any(message.startswith(place) for message in corrupt)
 
 
+def way_to_mend(shard: Path) -> str:
+    """What a user can do about a shard with a corrupt record."""
+    if shard.is_symlink():  # records.in_place
+        return f"The shard is a link to {shard.resolve()}: get that file again."
+    return "To repair the shard, delete it and run ConvertRecords; or `python -m resnet verify --mend`."
+
+
 def _check_labels(labels: np.ndarray, classes: int, path: Path) -> None:
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise UserError(

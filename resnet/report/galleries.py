@@ -24,7 +24,7 @@ from resnet.images.decoding import Unreadable, png
 from resnet.loader.batches import training_batches
 from resnet.loader.transforms import CenterCrop, show
 from resnet.records import example
-from resnet.records.shards import RecordReader, ShardedRecords
+from resnet.records.shards import RecordReader, ShardedRecords, way_to_mend
 from resnet.records.tfrecord import CorruptRecord
 from resnet.report.drawing import STYLE, any_letters
 from resnet.report.findings import Selection
@@ -191,19 +191,13 @@ def as_evaluated(run: Run, records: ShardedRecords, numbers: Sequence[int]) -> n
     with closing(RecordReader(records.shards)) as reader:
         for number, out in zip(numbers, shown, strict=True):
             shard, offset, length = (int(records.index[number][field]) for field in ("shard", "offset", "length"))
-            path = records.shards[shard]
+            path, way_on = records.shards[shard], way_to_mend(records.shards[shard])
             try:
                 show(example.encoded_image(reader.payload(shard, offset, length)), transform, [], out)
             except CorruptRecord as error:
-                raise UserError(f"{error}. {_remedy(path)}") from None
+                raise UserError(f"{error}. {way_on}") from None
             except (Unreadable, example.Malformed) as error:
-                raise UserError(f"{path}: the record at byte {offset} is corrupt: {error}. {_remedy(path)}") from None
+                raise UserError(f"{path}: the record at byte {offset} is corrupt: {error}. {way_on}") from None
             except OSError as error:
-                raise UserError(f"cannot read {path} at byte {offset}: {error.strerror}. {_remedy(path)}") from None
+                raise UserError(f"cannot read {path} at byte {offset}: {error.strerror}. {way_on}") from None
     return shown
-
-
-def _remedy(shard: Path) -> str:
-    if shard.is_symlink():  # records.in_place
-        return f"The shard is a link to {shard.resolve()}: get that file again."
-    return "To repair the shard, delete it and run ConvertRecords."

@@ -34,6 +34,7 @@ class CorruptRecords:
             if self._meeting.cluster.hosts > 1 and len(found := list(self)) > self._most:
                 raise UserError(
                     f"{len(found)} records are corrupt, on all hosts together, the last one {found[-1]}. "
-                    f"records.max_corrupt is {self._most}: so many may be substituted with other images."
+                    f"records.max_corrupt is {self._most}: so many may be substituted with other images. "
+                    "`python -m resnet verify --mend` makes their shards again."
                 )
             yield batch

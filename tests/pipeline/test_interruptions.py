@@ -137,7 +137,7 @@ def test_a_corrupt_validation_record_is_said_before_the_first_step(luigi, artifa
     assert done.returncode == 30
     assert done.stderr.count("Train failed: ") == 1
     assert f"{shard}: the record at byte" in done.stderr
-    assert "To repair the shard, delete it and run ConvertRecords." in done.stderr
+    assert "To repair the shard, delete it and run ConvertRecords; or `python -m resnet verify --mend`." in done.stderr
     assert checkpoints(artifacts) == []
 
 
