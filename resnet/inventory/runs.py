@@ -73,12 +73,12 @@ class KnownRun:
     def state(self) -> State:
         """The state of the run as a whole: the one of its stages that most needs attention.
 
-        DONE where every stage is finished. A run whose stages are some finished and some not run is MISSING those.
+        FINISHED where every stage is finished. A run whose stages are some finished and some not run is MISSING those.
         """
         if not self.settings.recipe:
             return State.UNREADABLE
         order = (State.RUNNING, State.UNREADABLE, State.INTERRUPTED, State.STALE, State.MISSING)
-        return next((state for state in order if self.stages_in(state)), State.DONE)
+        return next((state for state in order if self.stages_in(state)), State.FINISHED)
 
 
 def read_runs(folder: Path, data_sets: Iterable[KnownDataSet]) -> list[KnownRun]:

@@ -18,12 +18,12 @@ from resnet.locks import LOCK, is_locked
 class State(str, Enum):
     """What became of a stage, as far as its folder says. Whether its settings are those wanted now, the ledger says."""
 
-    DONE = "done"
+    FINISHED = "finished"
     IMPORTED = "imported"  # its weights come from elsewhere
     STALE = "stale"  # it belongs to earlier results of what it depends on
     RUNNING = "running"
     INTERRUPTED = "interrupted"
-    MISSING = "not run"
+    MISSING = "missing"
     UNREADABLE = "unreadable"
 
 
@@ -37,7 +37,7 @@ class StageFacts(NamedTuple):
     @property
     def is_finished(self) -> bool:
         """Whether there is a stage.json: its results can be looked at, stale or not."""
-        return self.state in (State.DONE, State.IMPORTED, State.STALE)
+        return self.state in (State.FINISHED, State.IMPORTED, State.STALE)
 
     @property
     def last_activity(self) -> datetime | None:
@@ -49,18 +49,18 @@ class StageFacts(NamedTuple):
 def read_stage(folder: Path) -> StageFacts:
     """The state of the stage that writes `folder`, whatever is there."""
     try:
-        done, begun = read_state(folder / "stage.json"), read_state(folder / "begun.json")
+        record, begun = read_state(folder / "stage.json"), read_state(folder / "begun.json")
     except UserError as error:
         return StageFacts(State.UNREADABLE, why=str(error))
     except RecursionError:
         return StageFacts(State.UNREADABLE, why=f"{folder} has a state file that is nested too deeply")
-    if done is None:
+    if record is None:
         if begun is None:
             return StageFacts(State.MISSING)
         return StageFacts(State.RUNNING if is_locked(folder) else State.INTERRUPTED, begun)
     if (folder / STALE).exists():
-        return StageFacts(State.STALE, done, f"what it depends on has moved away: see {STALE}")
-    return StageFacts(State.IMPORTED if "imported" in done else State.DONE, done)
+        return StageFacts(State.STALE, record, f"what it depends on has moved away: see {STALE}")
+    return StageFacts(State.IMPORTED if "imported" in record else State.FINISHED, record)
 
 
 def folders_in(folder: Path) -> list[Path]:

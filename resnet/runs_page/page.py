@@ -25,7 +25,7 @@ REFRESH_SECONDS = 60
 UNKNOWN = "unknown"
 # A state has a sign besides its colour and its word: for who sees no colours, and for print.
 SIGNS = {
-    State.DONE: "✓",
+    State.FINISHED: "✓",
     State.IMPORTED: "↓",
     State.STALE: "≠",
     State.RUNNING: "▶",
@@ -97,8 +97,8 @@ def is_work_going_on(runs: list[KnownRun], data_sets: list[KnownDataSet], now: d
 
 def summary(runs: list[KnownRun], data_sets: int) -> str:
     """ "12 runs: 1 running, 9 finished, 2 interrupted. 3 data sets."."""
-    words = {State.DONE: "finished", State.MISSING: "not finished"}
     counts = {state: sum(run.state is state for run in runs) for state in State}
+    words = {State.MISSING: "not finished"}  # but the run itself is there
     parts = [f"{number:,} {words.get(state, state.value)}" for state, number in counts.items() if number]
     named = f"{count(len(runs), 'run')}{': ' if parts else ''}{', '.join(parts)}"
     return f"{named}. {count(data_sets, 'data set')}."
@@ -106,12 +106,12 @@ def summary(runs: list[KnownRun], data_sets: int) -> str:
 
 def headline(run: KnownRun) -> str:
     """The state of a run in a few words, with the stages that it is about."""
-    if run.state is State.DONE:
+    if run.state is State.FINISHED:
         return "finished"
     if run.state is State.UNREADABLE and not run.settings.recipe:
         return "unreadable"
     titles = ", ".join(STAGES[name].title for name in run.stages_in(run.state))
-    return f"to do: {titles}" if run.state is State.MISSING else f"{run.state.value}: {titles}"
+    return f"{run.state.value}: {titles}"
 
 
 def go_on(run: KnownRun) -> str:

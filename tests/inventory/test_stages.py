@@ -22,7 +22,7 @@ def states(ledger) -> dict[str, State]:
 
 
 def test_a_run_has_the_state_of_each_stage(finished):
-    assert states(finished) == dict.fromkeys(STAGES, State.DONE)
+    assert states(finished) == dict.fromkeys(STAGES, State.FINISHED)
 
 
 def test_a_stage_that_has_begun_is_running_while_it_is_locked_and_interrupted_afterwards(ledger_for):
@@ -44,7 +44,7 @@ def test_a_conversion_whose_parts_several_processes_make_together_is_running(led
 
 def test_a_stage_that_reads_a_finished_one_does_not_make_it_running(finished):
     with locked(finished.run.stage_folder("train"), shared=True):
-        assert states(finished)["train"] is State.DONE
+        assert states(finished)["train"] is State.FINISHED
 
 
 def test_looking_changes_nothing(ledger_for):
@@ -100,7 +100,7 @@ def test_a_run_as_a_whole_has_the_state_that_most_needs_attention(finished):
         (run,) = read_inventory(finished.run.artifacts).runs
         return run.state
 
-    assert state() is State.DONE
+    assert state() is State.FINISHED
     (finished.run.stage_folder("evaluate") / "stale.txt").touch()
     assert state() is State.STALE
     (finished.run.stage_folder("report") / "stage.json").unlink()

@@ -78,7 +78,7 @@ def test_a_finished_run_has_its_error_with_interval_its_network_and_its_data(art
     ):
         assert expected in page
     assert "1,438 for training, 359 for validation" in page
-    assert "train: done" in page
+    assert "train: finished" in page
     assert "luigi --module" not in page
 
 

@@ -45,7 +45,7 @@ def test_a_stage_is_shown_as_running_from_its_begin_on_and_as_done_afterwards(di
     stage_that(main)
     stages.run_stage("convert", digits)
     assert seen == ["running: ConvertRecords"]
-    assert states_shown(digits) == "to do: Train, BatchNormStatistics, Evaluate, Report"
+    assert states_shown(digits) == "missing: Train, BatchNormStatistics, Evaluate, Report"
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is on fire"), KeyboardInterrupt()])
