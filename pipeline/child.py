@@ -64,9 +64,19 @@ def run_stage(
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)  # rather lose news than wait for a scheduler that does not answer
-    with signals_blocked():  # until the stage can heed them
-        started = [_start(process, writing) for process in processes]
-    os.close(writing)
+    started: list[subprocess.Popen] = []
+    try:
+        with signals_blocked():  # until the stage can heed them
+            for process in processes:
+                started.append(_start(process, writing))
+    except BaseException:
+        os.close(reading)
+        for child in started:
+            child.kill()
+            child.wait()
+        raise
+    finally:
+        os.close(writing)
     running = running or Running()
     running.follow(list(zip(started, processes, strict=True)))
     error = ""

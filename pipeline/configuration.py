@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from pathlib import Path
 
 import luigi
@@ -16,10 +18,31 @@ NVIDIA = Path("/proc/driver/nvidia/version")  # where the driver is loaded
 class Number(luigi.IntParameter):
     """A whole number, 0 or more. Anything else stops `luigi` with one message; Luigi alone would print a traceback."""
 
+    least = 0
+
     def parse(self, text: str) -> int:
-        if not (text.isascii() and text.isdigit()):
-            stop(f"luigi.cfg: {text!r} must be a whole number, 0 or more ({self.description})")
+        if not re.fullmatch(r"-?[0-9]+", text) or int(text) < self.least:
+            stop(f"luigi.cfg: {text!r} must be a whole number, {self.least} or more ({self.description})")
         return int(text)
+
+
+class NumberOrAuto(Number):
+    """Likewise, or -1."""
+
+    least = -1
+
+
+class Minutes(luigi.FloatParameter):
+    """A number, 0 or more."""
+
+    def parse(self, text: str) -> float:
+        try:
+            minutes = float(text)
+        except ValueError:
+            minutes = math.nan
+        if not 0 <= minutes < math.inf:
+            stop(f"luigi.cfg: {text!r} must be a number, 0 or more ({self.description})")
+        return minutes
 
 
 class AbsolutePath(luigi.Parameter):
@@ -45,11 +68,11 @@ class pipeline(luigi.Config):  # noqa: N801
     devices = Number(default=0, description="GPUs to train on; 0: all")
     cpu_devices = Number(default=1, description="logical devices to split the CPU into")
     replicas_at_once = Number(default=0, description="replicas that a device runs in one pass; 0: by its memory")
-    gpu = luigi.IntParameter(default=-1, description="of the scheduler's resource gpu, for a stage; -1: one with a GPU")
+    gpu = NumberOrAuto(default=-1, description="of the scheduler's resource gpu, for a stage; -1: one with a GPU")
     webhook = luigi.Parameter(default="", description="address that hears of every task that succeeds or fails")
     retries = Number(default=3, description="attempts after a failure that may pass, such as a lost host; 0: none")
     retry_seconds = Number(default=15, description="seconds before the first of them; 4 times as many before the next")
-    step_minutes = luigi.FloatParameter(default=30.0, description="minutes that a training step may take; 0: any time")
+    step_minutes = Minutes(default=30.0, description="minutes that a training step may take; 0: any time")
 
 
 def data_of(dataset: str) -> str:

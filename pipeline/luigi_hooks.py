@@ -125,13 +125,14 @@ def require_scheduler(scheduler: object) -> None:
     place = urlsplit(scheduler._url)
     if "+" in place.scheme:  # a Unix socket
         return
+    port = place.port or (443 if place.scheme == "https" else 80)
     try:
-        with socket.create_connection((place.hostname or "", place.port or 80), SCHEDULER_SECONDS):
+        with socket.create_connection((place.hostname or "", port), SCHEDULER_SECONDS):
             pass
     except OSError as error:
         raise UserError(
             f"no scheduler answers at {scheduler._url} ({error.strerror or error}): start one (`make scheduler`, or "
-            f"`python -m pipeline.scheduler --port {place.port}`), or add --local-scheduler."
+            f"`python -m pipeline.scheduler --port {port}`), or add --local-scheduler."
         ) from None
 
 

@@ -17,7 +17,7 @@ from resnet.datasets.source import MissingData
 from resnet.errors import UserError
 from resnet.ledger import Ledger
 from resnet.recipes import split_override
-from resnet.run import Run
+from resnet.run import Run, require_use_of_data
 from resnet.stage_table import chain
 from resnet.stages import ledger_of, require_ready
 
@@ -115,6 +115,8 @@ class RunTask(luigi.Task):
             )
 
         wanted = run(self.data)
+        if self.data != pipeline().data:  # luigi.cfg's is for the runs that read a folder
+            require_use_of_data(wanted, self.data)
         found = "" if self.data else data_of(wanted.recipe.dataset.name)
         return run(found) if found else wanted
 

@@ -7,6 +7,7 @@ stage says beside its buttons, and the artifacts' pages: the links of tasks lead
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import pickle
@@ -21,12 +22,13 @@ import luigi.server
 import tornado.ioloop
 import tornado.web
 from luigi.scheduler import Scheduler
+from sqlalchemy import URL
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 
 from pipeline.page_link import FOLDER_PAGE
 from resnet.errors import LockedElsewhere, UserError
-from resnet.files import atomic, make_folder
+from resnet.files import atomic, make_folder, remove_leftovers
 from resnet.locks import locked
 
 STATE, HISTORY = "state.pickle", "history.db"
@@ -45,6 +47,7 @@ def main() -> int:
         make_folder(folder)
         folder.chmod(0o700)  # the state is a pickle; somebody else's folder is refused by this
         with locked(folder):
+            remove_leftovers(folder, ".*")
             _require_free(options.address, options.port)
             configure(folder)
             serve(folder, options.address, options.port)
@@ -66,9 +69,10 @@ def main() -> int:
 def configure(folder: Path) -> None:
     """Have Luigi keep its state and its history in this folder."""
     config = luigi.configuration.get_config()
-    config.set("scheduler", "state_path", str(folder / STATE))
+    history = URL.create("sqlite", database=str(folder / HISTORY)).render_as_string()
+    config.set("scheduler", "state_path", str(folder / STATE).replace("%", "%%"))
     config.set("scheduler", "record_task_history", "true")
-    config.set("task_history", "db_connection", f"sqlite:///{folder / HISTORY}")
+    config.set("task_history", "db_connection", history.replace("%", "%%"))
     # It brings tables of Luigi 1 up to date, in a way that SQLAlchemy 2 refuses. Ours are never so old.
     luigi.db_task_history._upgrade_schema = lambda engine: None
 
@@ -79,7 +83,7 @@ def serve(folder: Path, address: str, port: int) -> None:
 
     def with_pages(scheduler: Scheduler) -> tornado.web.Application:
         application = app(scheduler)
-        refused = Rule(Foreign({"127.0.0.1", "localhost", "::1", address}), Refused)
+        refused = Rule(Foreign({"127.0.0.1", "localhost", "::1", address, *_own_names(address)}), Refused)
         pages: list = [
             (FOLDER_PAGE, Folder, {"folder": folder.parent}),
             (r"/static/visualiser/index\.html", Visualiser),
@@ -91,8 +95,8 @@ def serve(folder: Path, address: str, port: int) -> None:
 
     luigi.server.app = with_pages
     scheduler = Scheduler()
-    keeper = tornado.ioloop.PeriodicCallback(lambda: keep(scheduler, folder / STATE), 1000 * KEPT_SECONDS)
-    keeper.start()
+    keeper = Keeper(scheduler, folder / STATE)
+    tornado.ioloop.PeriodicCallback(keeper.keep, 1000 * KEPT_SECONDS).start()
     print(
         f"the scheduler's page: http://{address}:{port}   all runs: http://{address}:{port}/artifacts/index.html",
         flush=True,
@@ -100,32 +104,55 @@ def serve(folder: Path, address: str, port: int) -> None:
     luigi.server.run(api_port=port, address=address, scheduler=scheduler)
 
 
-def keep(scheduler: Scheduler, path: Path) -> None:
-    """Write the state as Luigi does at its end, so that a killed luigid forgets little."""
-    try:
-        with atomic(path) as file:
-            pickle.dump(scheduler._state.get_state(), file)
-    except OSError as error:  # the next copy is tried in a few seconds
-        logging.getLogger("luigi.scheduler").warning("%s cannot be written: %s", path, error.strerror)
+def _own_names(address: str) -> set[str]:
+    """Names under which other machines may ask for this one, if they can reach it at all."""
+    return set() if address in ("127.0.0.1", "localhost", "::1") else {socket.gethostname()}
+
+
+class Keeper:
+    """Writes the state as Luigi does at its end, whenever it has changed, so that a killed luigid forgets little."""
+
+    def __init__(self, scheduler: Scheduler, path: Path) -> None:
+        self._scheduler, self._path, self._kept = scheduler, path, b""
+
+    def keep(self) -> None:
+        """Write it, if it is another than last time."""
+        state = pickle.dumps(self._scheduler._state.get_state())
+        if state == self._kept:
+            return
+        try:
+            with atomic(self._path) as file:
+                file.write(state)
+            self._kept = state
+        except OSError as error:  # the next copy is tried in a few seconds
+            logging.getLogger("luigi.scheduler").warning("%s cannot be written: %s", self._path, error.strerror)
 
 
 class Foreign(Matcher):
-    """Requests of pages of others in the same browser: under a name that they have made lead here, or across sites."""
+    """Requests of pages of others in the same browser: under a name that they have made lead here, or to Luigi's API
+    from another origin. (What is not a browser states none.)"""
 
     def __init__(self, hosts: set[str]) -> None:
         self._hosts = hosts
 
     def match(self, request: HTTPServerRequest) -> dict | None:
         is_known = request.host_name.strip("[]") in self._hosts or "0.0.0.0" in self._hosts
-        is_across = request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path.startswith("/api/")
+        is_across = request.path.startswith("/api/") and _is_of_another_origin(request)
         return {} if is_across or not is_known else None
+
+
+def _is_of_another_origin(request: HTTPServerRequest) -> bool:
+    origin = request.headers.get("Origin")
+    is_other_site = request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
+    return is_other_site or (origin is not None and origin.partition("://")[2] != request.host)
 
 
 class Refused(tornado.web.RequestHandler):
     """The answer to these."""
 
     def prepare(self) -> None:
-        raise tornado.web.HTTPError(403)
+        self.set_status(403)
+        self.finish("Refused: this scheduler answers at its own address, and its own pages. See --address.")
 
 
 class Visualiser(tornado.web.RequestHandler):
@@ -174,6 +201,8 @@ class Artifacts(tornado.web.StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")
+        # A page that was adopted from elsewhere may show itself, and ask this scheduler for nothing.
+        self.set_header("Content-Security-Policy", "sandbox allow-scripts allow-popups allow-downloads")
 
     def get_content_type(self) -> str:
         is_text = self.absolute_path is not None and self.absolute_path.endswith((".txt", ".jsonl", ".toml", ".md"))
@@ -181,15 +210,18 @@ class Artifacts(tornado.web.StaticFileHandler):
 
 
 def _require_free(address: str, port: int) -> None:
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((address, port))
-        except OSError as error:
-            raise UserError(
-                f"the scheduler cannot listen at {address}:{port}: {error.strerror}. Stop what does, or give another "
-                "--port (and default-scheduler-port under [core] in luigi.cfg)."
-            ) from None
+    try:
+        if not 0 < port < 1 << 16:
+            raise OSError(errno.EINVAL, "ports are numbers from 1 to 65,535")
+        family, *_, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(place)
+    except OSError as error:
+        raise UserError(
+            f"the scheduler cannot listen at {address}:{port}: {error.strerror}. Stop what does, or give another "
+            "--port (and default-scheduler-port under [core] in luigi.cfg), or another --address."
+        ) from None
 
 
 def _options() -> argparse.Namespace:

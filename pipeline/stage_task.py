@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -33,6 +34,7 @@ class StageTask(RunTask):
     """A stage of `resnet`, run as a child process. `stage` is its row of the table of stages."""
 
     scheduler_messages: Any = None  # Luigi gives it, while the task runs
+    _progress_known: object = ""  # what _progress found last
     _started = math.inf  # when this process began to run the stage, in seconds of time.time()
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -99,11 +101,16 @@ class StageTask(RunTask):
         return f"{address}/{quote(str(log.relative_to(self.experiment.artifacts)))}"
 
     def _progress(self) -> object:
-        """Another thing once the stage has done some work: of a training, its newest checkpoint."""
+        """Another thing once the stage has done some work: of a training, its newest checkpoint. While the disk is
+        away, what was known last."""
         folder = self.experiment.stage_folder(self.stage)
-        if self.stage == "train":
-            return max((path.name for path in folder.glob("checkpoints/*.safetensors")), default="")
-        return len(list(folder.glob("index/*.json")))
+        with contextlib.suppress(OSError):
+            if self.stage == "train":
+                names = (path.name for path in folder.glob("checkpoints/*.safetensors"))
+                self._progress_known = max(names, default="")
+            else:
+                self._progress_known = len(list(folder.glob("index/*.json")))
+        return self._progress_known
 
     def _processes(self, command: list[str]) -> list[Process]:
         """What to start for the stage."""

@@ -21,7 +21,9 @@ def install() -> None:
     """Have Luigi call this module, if an address is configured."""
     if pipeline().webhook:
         RunTask.event_handler(luigi.Event.SUCCESS)(lambda task: post(task, "succeeded", ""))
-        RunTask.event_handler(luigi.Event.FAILURE)(lambda task, error: post(task, "failed", str(error)))
+        # A process that runs a task, with --workers 2, may be killed before it can say so itself.
+        for event in (luigi.Event.FAILURE, luigi.Event.PROCESS_FAILURE):
+            RunTask.event_handler(event)(lambda task, error: post(task, "failed", str(error)))
 
 
 def post(task: RunTask, result: str, error: str) -> None:
@@ -35,6 +37,15 @@ def post(task: RunTask, result: str, error: str) -> None:
         )
         with urllib.request.urlopen(request, timeout=SECONDS):
             pass
-    except (OSError, ValueError, HTTPException) as failure:
-        place = urlsplit(pipeline().webhook)  # the rest may be a secret
-        logger.warning("the webhook %s://%s did not take the news: %s", place.scheme, place.netloc, failure)
+    except OSError as failure:
+        _warn(str(failure))
+    except (ValueError, HTTPException):  # what they say has the address in it, which may be a secret
+        _warn("the address cannot be used; it is written https://HOST/...")
+
+
+def _warn(why: str) -> None:
+    try:
+        host = urlsplit(pipeline().webhook).hostname
+    except ValueError:
+        host = None
+    logger.warning("the webhook%s did not take the news: %s", f" at {host}" if host else "", why)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -50,6 +50,7 @@ def adopt(folder: Path, artifacts: Path, name: str) -> tuple[Path, Verdict]:
         raise UserError(f"{folder} is in this artifacts folder already.")
     if busy := [place for place in (folder, *(folder / name for name in STAGES)) if is_locked(place)]:
         raise UserError(f"a process is at work on {busy[0]}: wait for it.")
+    files = list(_files(folder))
     checks = checks_of_data_set(folder, None) if kind == "records" else checks_of_run(folder)
     with locked(target, wait=KILLED_SECONDS):
         if taken := [entry for entry in entries_of(target) if entry.name != LOCK]:
@@ -62,24 +63,29 @@ def adopt(folder: Path, artifacts: Path, name: str) -> tuple[Path, Verdict]:
                 "it where it comes from."
             )
         with atomic_folder(target) as made:
-            _take(folder, made)
+            _take(files, folder, made)
             for stage in _stages(made, kind):
                 _say_so(made if kind == "records" else made / stage, folder, verdict)
     return target, verdict
 
 
-def _take(folder: Path, made: Path) -> None:
-    for path in _files(folder):
+def _take(files: Iterable[Path], folder: Path, made: Path) -> None:
+    for path in files:
         target = made / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():  # of records that are used in place
-            target.symlink_to(path.resolve())
+            target.symlink_to(os.path.realpath(path))
         else:
             _link_or_copy(path, target)
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, _, names in os.walk(folder):
+    """Raises UserError for a folder that is a link."""
+    for place, folders, names in os.walk(folder):
+        if links := [name for name in folders if os.path.islink(os.path.join(place, name))]:
+            raise UserError(
+                f"{os.path.join(place, links[0])} is a link to a folder: put the folder itself in its place."
+            )
         yield from (Path(place) / name for name in names if name not in LEFT_BEHIND)
 
 

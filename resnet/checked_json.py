@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet.errors import UserError
-from resnet.files import atomic
+from resnet.files import atomic, kind_of
 
 
 class Corrupt(UserError):
@@ -34,7 +34,7 @@ def read_json(path: Path, required: set[str], way_on: str) -> dict[str, Any] | N
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UserError(
+        raise kind_of(error)(
             f"{path} cannot be read: {error.strerror}. Make it readable, or give another folder with --artifacts."
         ) from None
     except ValueError as error:

@@ -60,7 +60,8 @@ def dropping(stream: TextIO | None) -> TextIO:
     except OSError:
         pass
     raw: io.RawIOBase = _Dropping(stream.fileno(), stream.name)
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+    errors = "surrogateescape" if stream.errors == "strict" else stream.errors  # names of files are any bytes
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=stream.encoding, errors=errors, line_buffering=True)
 
 
 class _AboveTheBar(logging.Handler):

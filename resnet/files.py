@@ -162,11 +162,11 @@ def sha256(path: Path) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its parents. Raises UserError if that is not possible."""
+    """Create a folder and its parents. Raises UserError if that is not possible, Passing if it may be soon."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
+        raise kind_of(error)(
             f"cannot create the folder {folder}: {error.strerror}. Give another one with --artifacts."
         ) from None
 

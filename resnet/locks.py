@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from resnet.errors import LockedElsewhere, UserError
-from resnet.files import make_folder
+from resnet.files import kind_of, make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ def locked(folder: Path, *, wait: float = 0.0, shared: bool = False) -> Iterator
         mode = os.O_RDONLY if shared else os.O_RDWR  # this user may only be able to read the records
         descriptor = os.open(path, mode | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise UserError(f"cannot write in {folder}: {error.strerror}. Give another folder with --artifacts.") from None
+        raise kind_of(error)(
+            f"cannot write in {folder}: {error.strerror}. Give another folder with --artifacts."
+        ) from None
     try:
         _lock(descriptor, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
         if not shared:

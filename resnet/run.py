@@ -25,6 +25,7 @@ WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".h5", ".keras")  # how the na
 ALIKE = 0.5  # what names have in common, from 0 to 1, of which one may be meant for the other
 SLIP = 0.75  # likewise, of which one is most likely mistyped
 A_FILE = f"a file (with a {os.sep} in it, or ending in {', '.join(WEIGHTS)})"
+OWN_IMAGES = "digits"  # the source of images that needs no folder
 TO_BE_SAID = "?"  # training.start_from of a recipe that needs weights and cannot know which
 
 
@@ -93,7 +94,7 @@ class Run:
             _with_real_labels(_with_start(settings, recipe_name, name)),
             recipe_name,
             folder,
-            Path(data).expanduser().absolute() if data else None,
+            Path(data).expanduser().absolute() if data and settings.dataset.source != OWN_IMAGES else None,
             machine or Machine(),
             frozenset(map(stage_named, discard)),
             note,
@@ -143,6 +144,15 @@ class Run:
         write_json(self.folder / "run.json", facts | {"recipe.toml": sorted(whole)})
         with atomic(self.stored_recipe, "w") as file:
             file.write(recipe)
+
+
+def require_use_of_data(run: Run, data: str | Path) -> None:
+    """Raise UserError where somebody gives a folder of images to a run whose recipe reads none."""
+    if data and run.recipe.dataset.source == OWN_IMAGES:
+        raise UserError(
+            f"--data {data}: recipe {run.recipe_name} reads no folder, since scikit-learn bundles its images. Give the "
+            "recipe for yours: --recipe imagefolder (or finetune, to start from trained weights), and a new --run."
+        )
 
 
 def name_of_records(name: str, source: str, data: Path | None) -> str:

@@ -24,6 +24,7 @@ from resnet.errors import UserError
 logger = logging.getLogger(__name__)
 
 ERROR = "error: "  # how the line begins that an attempt ends with, if it fails
+FURTHER = "  "  # how its other lines begin
 MOST_OF_AN_ERROR = 30  # lines
 
 
@@ -81,6 +82,10 @@ class StageLog(logging.Handler):
             self._file = None  # before the warning, which comes here too
             self._give_up(error)
 
+    def write_error(self, text: str) -> None:
+        """Write the error that the attempt ends with."""
+        self.write(f"{ERROR}{text}".replace("\n", f"\n{FURTHER}"))
+
     def _give_up(self, error: OSError) -> None:
         logger.warning("%s cannot be written, and ends here: %s", self.path, error.strerror)
 
@@ -92,13 +97,14 @@ def stage_log() -> Iterator[StageLog]:
     try:
         yield log
     except UserError as error:
-        log.write(f"{ERROR}{error}")
+        log.write_error(str(error))
         raise
     except KeyboardInterrupt:
         log.write("interrupted")
         raise
-    except BaseException:
+    except BaseException as error:
         log.write(traceback.format_exc())
+        log.write_error("".join(traceback.format_exception_only(error)).strip())
         raise
     finally:
         log.close()
@@ -123,9 +129,8 @@ def newest_log(folder: Path) -> Path | None:
 def last_error(path: Path | None) -> str:
     """The first line of the error that an attempt ended with; empty where it ended otherwise, or has no log."""
     lines = last_lines(path, MOST_OF_AN_ERROR) if path else []
-    if not lines or lines[-1] == "interrupted":
-        return ""
-    return next((line.removeprefix(ERROR) for line in reversed(lines) if line.startswith(ERROR)), "")
+    ends = next((line for line in reversed(lines) if not line.startswith(FURTHER)), "")
+    return ends.removeprefix(ERROR) if ends.startswith(ERROR) else ""
 
 
 def last_lines(path: Path, count: int) -> list[str]:

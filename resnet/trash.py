@@ -5,6 +5,7 @@ It follows no link: what a link in the trash, or in a stage's folder, leads to i
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -25,6 +26,10 @@ from resnet.ledger.state_files import read_state
 from resnet.locks import GLANCE_SECONDS, locked
 from resnet.run import NAME, Run
 from resnet.stage_table import STAGES
+
+CORRUPT = "corrupt"  # why `verify --mend` moves files here
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,15 +69,28 @@ def read_trash(artifacts: Path) -> list[Trashed]:
     return [_read(entry) for entry in entries]
 
 
-def named(trash: Sequence[Trashed], names: Sequence[str]) -> list[Trashed]:
-    """Those of these names, or of a run or data set of this name. Raises UserError for a name of none."""
-    found = []
+def named(trash: Sequence[Trashed], names: Sequence[str], *, newest: bool = False) -> list[Trashed]:
+    """Those of these names, or of a run or data set of this name: all of it, or the `newest` results of each stage,
+    of a run where both have the name, without files that were set aside as corrupt.
+
+    Raises UserError for a name of none.
+    """
+    found: list[Trashed] = []
     for name in names:
-        chosen = [one for one in trash if name in (one.name, one.owner)]
+        chosen = [one for one in trash if one.name == name]
+        if not chosen:
+            chosen = [one for one in trash if one.owner == name]
+            chosen = _newest(chosen) if newest else chosen
         if not chosen:
             raise UserError(f"the trash has no {name!r}: `python -m resnet trash` lists what it has.")
         found += [one for one in chosen if one not in found]
     return found
+
+
+def _newest(trash: Sequence[Trashed]) -> list[Trashed]:
+    whole = [one for one in trash if one.why != CORRUPT]
+    of_run = [one for one in whole if one.stage != "convert"]
+    return list({one.origin: one for one in reversed(of_run or whole)}.values())
 
 
 def delete(trashed: Trashed) -> None:
@@ -89,31 +107,57 @@ def restore(artifacts: Path, trashed: Trashed, *, swap: bool = False) -> Path:
     `swap`: those that have taken their place move to the trash. Raises UserError where that is not asked for, and
     where nothing says where the results come from.
     """
-    if trashed.origin is None or trashed.folder.is_symlink():
-        raise UserError(f"nothing says where {trashed.folder} comes from: move its content back by hand.")
-    folder = artifacts / trashed.origin
-    _require_inside(artifacts, folder)
+    folder = require_restorable(artifacts, trashed, swap=swap)
     make_folder(folder)
     with ExitStack() as locks:
-        if trashed.origin.parts[0] == "runs":  # a `luigi` that is at work on the run counts on what it has seen
+        if _is_of_run(trashed):  # a `luigi` that is at work on the run counts on what it has seen
             locks.enter_context(locked(folder.parent, wait=GLANCE_SECONDS))
         locks.enter_context(locked(folder, wait=KILLED_SECONDS))
-        files = [path for path in trashed.folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-        back = [path.relative_to(trashed.folder) for path in files if path != trashed.folder / LABEL]
-        for parent in {(folder / name).parent for name in back}:
-            _require_inside(artifacts, parent)
+        back = _files_back(trashed)
         if swap:
             _make_room(artifacts, trashed, back)
-        if taken := sorted(str(name) for name in back if os.path.lexists(folder / name)):
-            by_hand = " Those of records must be moved away by hand." if trashed.stage == "convert" else ""
-            few = ", ".join(taken[:3])
-            raise UserError(f"{folder} has other results now ({few}): with --swap, they move to the trash.{by_hand}")
+        require_restorable(artifacts, trashed, swap=False)
         for name in sorted(back, key=lambda name: name.name == "stage.json"):  # which says: done
             make_folder((folder / name).parent)
             (trashed.folder / name).rename(folder / name)
         delete(trashed)
-    _unmark(artifacts, trashed)
+    try:
+        _unmark(artifacts, trashed)
+    except UserError as error:
+        logger.warning("what depends on %s may be called stale: %s", folder, error)
     return folder
+
+
+def require_restorable(artifacts: Path, trashed: Trashed, *, swap: bool = False) -> Path:
+    """The folder that results would go back to. Raises UserError as `restore`, and moves nothing."""
+    if trashed.origin is None or trashed.folder.is_symlink():
+        raise UserError(f"nothing says where {trashed.folder} comes from: move its content back by hand.")
+    folder = artifacts / trashed.origin
+    back = _files_back(trashed)
+    for parent in {folder, *((folder / name).parent for name in back)}:
+        _require_inside(artifacts, parent)
+    taken = sorted(str(name) for name in back if os.path.lexists(folder / name))
+    can_swap = _is_of_run(trashed) and _ledger(artifacts, trashed) is not None
+    if taken and not (swap and can_swap):
+        way_on = "with --swap, they move to the trash" if can_swap else "move them away by hand"
+        raise UserError(f"{folder} has other results now ({', '.join(taken[:3])}): {way_on}.")
+    return folder
+
+
+def why_unfit(artifacts: Path, trashed: Trashed) -> str:
+    """Why restored results of a run are not up to date: it has other settings now, for one. Empty where they are."""
+    ledger = _ledger(artifacts, trashed)
+    record = _record(ledger, trashed.stage) if ledger else None
+    return ", ".join(ledger.differences(trashed.stage, record, with_inputs=False)) if ledger and record else ""
+
+
+def _is_of_run(trashed: Trashed) -> bool:
+    return trashed.origin is not None and trashed.origin.parts[0] == "runs"
+
+
+def _files_back(trashed: Trashed) -> list[Path]:
+    files = [path for path in trashed.folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return [path.relative_to(trashed.folder) for path in files if path != trashed.folder / LABEL]
 
 
 def _make_room(artifacts: Path, trashed: Trashed, back: Sequence[Path]) -> None:
@@ -154,8 +198,7 @@ def _record(ledger: Ledger, stage: str) -> dict[str, Any] | None:
 
 def _ledger(artifacts: Path, trashed: Trashed) -> Ledger | None:
     """The ledger of the run that results are of; None for records, and where the run cannot be read."""
-    is_of_run = trashed.origin is not None and trashed.origin.parts[0] == "runs"
-    return _ledger_of(artifacts, trashed.owner) if is_of_run else None
+    return _ledger_of(artifacts, trashed.owner) if _is_of_run(trashed) else None
 
 
 def _ledger_of(artifacts: Path, run: str) -> Ledger | None:
@@ -179,7 +222,7 @@ def _read(folder: Path) -> Trashed:
 def _is_a_stages(origin: PurePosixPath) -> bool:
     """Whether a path is of a stage's folder: records/NAME or runs/NAME/STAGE."""
     kind, *names = origin.parts or ("",)
-    if not all(re.fullmatch(NAME, name) for name in names):
+    if not all(re.fullmatch(f"_*{NAME}", name) for name in names):  # of a data set, what its folder is called
         return False
     return (kind == "records" and len(names) == 1) or (kind == "runs" and len(names) == 2 and names[1] in STAGES)
 

@@ -49,6 +49,26 @@ def test_files_are_linked_where_the_disk_is_the_same_and_copied_otherwise(elsewh
     assert not (folder / name).samefile(elsewhere / "records" / "digits" / name)
 
 
+def test_a_folder_that_is_a_link_is_not_left_behind_in_silence(elsewhere, tmp_path):
+    theirs = Path(shutil.copytree(elsewhere, tmp_path / "theirs"))
+    index = theirs / "records" / "digits" / "index"
+    index.rename(theirs / "index")
+    index.symlink_to(theirs / "index")
+    with pytest.raises(UserError, match="index is a link to a folder: put the folder itself in its place"):
+        adopt(theirs / "records" / "digits", tmp_path / "here", "digits")
+    assert not (tmp_path / "here" / "records" / "digits" / "stage.json").exists()
+
+
+def test_a_run_may_come_from_a_folder_of_any_name(finished, tmp_path):
+    theirs = shutil.copytree(finished.run.folder, tmp_path / "my run")
+    folder, verdict = adopt(Path(theirs), tmp_path / "here", "good")
+    assert verdict.checked
+    assert ledger_of(Run.of(name="good", artifacts=tmp_path / "here")).finished("train")
+    (folder / "recipe.toml").write_text("")
+    with pytest.raises(UserError, match=r"recipe\.toml is corrupt: it differs from what the run stored"):
+        adopt(folder, tmp_path / "there", "bad")
+
+
 def test_a_run_is_adopted_with_all_its_finished_stages(finished, tmp_path):
     shutil.copytree(finished.run.records, tmp_path / "here" / "records" / "digits")
     adopt(finished.run.folder, tmp_path / "here", "mine")

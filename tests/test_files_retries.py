@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from resnet.files import PAUSES, TRANSIENT, with_retries
+from resnet.checked_json import read_json
+from resnet.errors import Passing, UserError
+from resnet.files import PAUSES, TRANSIENT, make_folder, with_retries
+from resnet.locks import locked
 
 
 class Disk:
@@ -58,3 +62,24 @@ def test_any_other_error_is_raised_at_once(number):
     with pytest.raises(OSError, match=os.strerror(number)):
         disk.read_with_retries()
     assert (disk.attempts, disk.retries, disk.pauses) == (1, [], [])
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, Passing), (errno.ESTALE, Passing), (errno.EACCES, UserError)])
+def test_a_disk_that_is_away_is_no_mistake_of_the_user(number, kind, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    def lock() -> None:
+        with locked(tmp_path):
+            pass
+
+    for name, operation in (
+        ("pathlib.Path.read_bytes", lambda: read_json(tmp_path / "stage.json", set(), "")),
+        ("os.open", lock),
+        ("pathlib.Path.mkdir", lambda: make_folder(Path(tmp_path / "a"))),
+    ):
+        with monkeypatch.context() as broken:
+            broken.setattr(name, fail)
+            with pytest.raises(UserError) as caught:
+                operation()
+        assert type(caught.value) is kind, name

@@ -107,6 +107,60 @@ def test_of_several_results_of_a_stage_the_command_restores_the_newest(cleared):
     assert len(read_trash(cleared.run.artifacts)) == 1
 
 
+def test_all_folders_that_are_named_are_restored(finished):
+    folder = finished.run.stage_folder("evaluate")
+    (folder / "deep" / "more.bin").write_text("more")
+    for name in ("output.bin", "more.bin"):
+        set_aside(finished, "evaluate", [folder / "deep" / name], "corrupt")
+    names = [one.name for one in read_trash(finished.run.artifacts)]
+    assert resnet("restore", *names, "--artifacts", finished.run.artifacts).stdout.count("restored ") == 2
+    assert {path.name for path in (folder / "deep").iterdir()} == {"output.bin", "more.bin"}
+
+
+def test_records_whose_name_begins_with_an_underscore_are_restored(finished):
+    records = finished.run.records.rename(finished.run.records.with_name("_photos"))
+    trashed = finished.run.artifacts / "trash" / "one"
+    trashed.mkdir(parents=True)
+    write_json(trashed / LABEL, {"stage": "convert", "run": "digits", "folder": "records/_photos", "why": ""})
+    (trashed / "train-00000-of-00001").write_text("a shard")
+    (one,) = read_trash(finished.run.artifacts)
+    restore(finished.run.artifacts, one)
+    assert (records / "train-00000-of-00001").read_text() == "a shard"
+
+
+def test_records_in_the_way_are_to_be_moved_by_hand_also_where_they_should_be_swapped(finished):
+    clear(finished, "convert", only=True)
+    finish(finished, "convert", content="other")
+    (one,) = read_trash(finished.run.artifacts)
+    for swap in (False, True):
+        with pytest.raises(UserError, match=r"has other results now .*: move them away by hand\.$"):
+            restore(finished.run.artifacts, one, swap=swap)
+
+
+def test_of_a_run_nothing_is_restored_unless_all_of_it_can_be(finished):
+    for stage in ("evaluate", "report"):
+        clear(finished, stage, only=True)
+    finish(finished, "report", content="other")
+    before = contents(finished.run.artifacts)
+    assert "report has other results now" in resnet("restore", "digits", "--artifacts", finished.run.artifacts).stderr
+    assert contents(finished.run.artifacts) == before
+
+
+def test_of_a_run_neither_records_of_its_name_nor_corrupt_files_are_restored(cleared):
+    shard = next(path for path in cleared.run.records.rglob("*") if path.is_file() and path.name != ".lock")
+    set_aside(cleared, "convert", [shard], "corrupt")
+    restored = resnet("restore", "digits", "--artifacts", cleared.run.artifacts)
+    assert restored.stdout == f"restored {cleared.run.stage_folder('evaluate')}\n"
+    assert [one.why for one in read_trash(cleared.run.artifacts)] == ["corrupt"]
+
+
+def test_results_of_other_settings_than_the_runs_are_restored_and_that_is_said(cleared, ledger_for):
+    ledger_for("training.learning_rate=0.7").run.store()
+    clear(cleared, "train", only=True)
+    restored = resnet("restore", "digits", "--artifacts", cleared.run.artifacts)
+    assert "The run has other settings now (training.learning_rate was 0.1, now 0.7)." in restored.stdout
+
+
 def test_a_folder_of_an_earlier_version_is_listed_and_not_restored(cleared):
     (one,) = read_trash(cleared.run.artifacts)
     (one.folder / LABEL).unlink()

@@ -23,7 +23,7 @@ COMMANDS = {
         Command(
             "run",
             "run every stage that is not up to date (Luigi's FullRun)",
-            ("full run", "recipe", "run"),
+            ("full run", "recipe", "run of luigi"),
             "resnet.commands.run",
         ),
         Command(

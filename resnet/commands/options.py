@@ -8,7 +8,7 @@ from pathlib import Path
 from resnet.errors import UserError
 from resnet.exporting import FORMATS
 from resnet.recipes import split_override
-from resnet.run import Machine, Run, nearest_run, require_weights, runs_in
+from resnet.run import Machine, Run, nearest_run, require_use_of_data, require_weights, runs_in
 
 MOST_NAMED = 20  # runs, in a message
 OF_STAGES = ("recipe", "run", "machine")  # the groups of options that every stage has
@@ -25,17 +25,6 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
     )
     recipe.add_argument(
         "--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="or a JSON list; repeatable"
-    )
-    run = argparse.ArgumentParser(add_help=False)
-    run.add_argument("--data", default="", help="root of the images")
-    run.add_argument("--run", default="", help="name of the run (default: the recipe's)")
-    run.add_argument("--artifacts", default="artifacts", help="folder that everything is written under")
-    run.add_argument(
-        "--discard",
-        action="append",
-        default=[],
-        metavar="STAGE",
-        help="let the results of this stage, and of those that depend on it, move to the trash; several with commas",
     )
     machine = argparse.ArgumentParser(add_help=False)
     machine.add_argument("--workers", type=int, default=0, help="worker processes (default: one per core)")
@@ -57,7 +46,8 @@ def option_groups() -> dict[str, argparse.ArgumentParser]:
     weights.add_argument("file", metavar="FILE", help=".safetensors, .pth, .bin, .h5 or .keras")
     return {
         "recipe": recipe,
-        "run": run,
+        "run": _run("artifacts"),
+        "run of luigi": _run(""),  # luigi.cfg has the default
         "machine": machine,
         "artifacts": _artifacts(),
         "runs": _runs(),
@@ -88,6 +78,21 @@ def _trash() -> argparse.ArgumentParser:
     options.add_argument("--artifacts", default="artifacts", help="folder that has the trash")
     options.add_argument("--yes", action="store_true", help="empty: without asking")
     options.add_argument("--swap", action="store_true", help="restore: what is in its place now moves to the trash")
+    return options
+
+
+def _run(artifacts: str) -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--data", default="", help="root of the images")
+    options.add_argument("--run", default="", help="name of the run (default: the recipe's)")
+    options.add_argument("--artifacts", default=artifacts, help="folder that everything is written under")
+    options.add_argument(
+        "--discard",
+        action="append",
+        default=[],
+        metavar="STAGE",
+        help="let the results of this stage, and of those that depend on it, move to the trash; several with commas",
+    )
     return options
 
 
@@ -241,7 +246,7 @@ def run_of(options: argparse.Namespace, default_recipe: str = "digits") -> Run:
 
     `default_recipe` is for a new run whose recipe the options do not name.
     """
-    return Run.of(
+    run = Run.of(
         options.recipe,
         [override for text in options.override for override in split_override(text)],
         name=options.run,
@@ -251,6 +256,8 @@ def run_of(options: argparse.Namespace, default_recipe: str = "digits") -> Run:
         machine=machine_of(options) if hasattr(options, "workers") else None,
         default_recipe=default_recipe,
     )
+    require_use_of_data(run, options.data)
+    return run
 
 
 def machine_of(options: argparse.Namespace) -> Machine:

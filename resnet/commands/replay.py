@@ -174,11 +174,11 @@ def refuse(differences: Sequence[Difference], first: int, last: int, why_other_b
     worst = max(bad, key=lambda one: one.relative)
     more = f", and {len(bad) - 1:,} more tensors differ" if len(bad) > 1 else ""
     allowed = (
-        f"{TOLERANCE:g} of its norm is allowed, as it was {why_other_bits}"
+        f"{TOLERANCE:g} of its norm is allowed, as it was {why_other_bits}."
         if why_other_bits
-        else ("not a bit may differ on the same kind of device; another model of CPU, or other code, can be the reason")
+        else "Not a bit may differ on the same kind of device; another model of CPU, or other code, can be the reason."
     )
     raise UserError(
         f"step {last:,} does not come from step {first:,}: {worst.tensor} differs in {worst.numbers:,} numbers, by "
-        f"{worst.relative:.2g} of its norm{more}. {allowed[0].upper()}{allowed[1:]}."
+        f"{worst.relative:.2g} of its norm{more}. {allowed}"
     )

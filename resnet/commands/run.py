@@ -12,7 +12,6 @@ from resnet.errors import UserError
 from resnet.processes import command
 
 GIVEN = ("recipe", "run", "artifacts", "data")  # options that have the same name in both commands
-DEFAULT = "--artifacts=artifacts"  # not handed on, since luigi.cfg may say otherwise
 NOT_UP_TO_DATE = 25  # the exit code of Status, which a dry run expects
 
 
@@ -33,7 +32,6 @@ def main(options: argparse.Namespace) -> int:
 def luigi_arguments(options: argparse.Namespace, *task: str) -> list[str]:
     """The command line that these options are short for."""
     given = [f"--{name}={value}" for name in GIVEN if (value := getattr(options, name))]
-    given = [option for option in given if option != DEFAULT]
     given += [f"--override={override}" for override in options.override]
     given += [f"--discard={','.join(options.discard)}"] if options.discard else []
     return [*command("luigi"), "--module=pipeline", *task, *given]

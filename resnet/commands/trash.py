@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from resnet.errors import UserError
-from resnet.trash import Trashed, delete, named, read_trash, restore
+from resnet.trash import Trashed, delete, named, read_trash, require_restorable, restore, why_unfit
 
 
 def main(options: argparse.Namespace) -> None:
@@ -20,11 +20,16 @@ def main(options: argparse.Namespace) -> None:
         return
     if options.action == "restore" and not options.names:
         raise UserError("trash restore: give the NAME of what to restore; `python -m resnet trash` lists them.")
-    chosen = named(trash, options.names) if options.names else trash
-    if options.action == "restore":
-        newest = {one.origin: one for one in reversed(chosen)}  # of several results of a stage
-        for one in newest.values():
+    is_back = options.action == "restore"
+    chosen = named(trash, options.names, newest=is_back) if options.names else trash
+    if is_back:
+        for one in chosen:
+            require_restorable(artifacts, one, swap=options.swap)
+        for one in chosen:
             print(f"restored {restore(artifacts, one, swap=options.swap)}")
+            if why := why_unfit(artifacts, one):
+                print(f"  The run has other settings now ({why}). With them, what is restored makes way again:")
+                print("  to go on with it, give the settings that it was made with, by --recipe and --override.")
     elif chosen and _agreed(chosen, options.yes):
         total = _total(chosen)
         for one in chosen:

@@ -16,6 +16,7 @@ from resnet.ledger.clearing import set_aside
 from resnet.records.shards import Shard
 from resnet.run import Run
 from resnet.stages import ledger_of, run_stage
+from resnet.trash import CORRUPT
 from resnet.verification import SHARDS, Check, Finding, Verdict, broken_links, checks_of_data_set, checks_of_run, verify
 
 
@@ -28,10 +29,7 @@ def main(options: argparse.Namespace) -> int:
     if not verdict.checked and not verdict.corrupt:
         raise UserError(f"there is nothing to verify in {artifacts}: no finished stage. Give another --artifacts.")
     if options.mend and verdict.corrupt:
-        by_run = _shards_by_run(artifacts, options.run, verdict)
-        if not by_run:
-            print("nothing is mended: no run makes these records again of the images of today", file=sys.stderr)
-        for name, shards in by_run.items():
+        for name, shards in _shards_by_run(artifacts, options.run, verdict).items():
             _mend(Run.of(name=name, artifacts=artifacts), shards)
         verdict = _verdict(artifacts, options.run)
     print(json.dumps(verdict.as_json(), indent=1) if options.json else "\n".join(_lines(verdict)))
@@ -67,22 +65,25 @@ def _stale(artifacts: Path, name: str) -> Iterator[Finding]:
 
 
 def _shards_by_run(artifacts: Path, name: str, verdict: Verdict) -> dict[str, list[Path]]:
-    """The corrupt files of records, by a run that makes the same records of the same images."""
+    """The corrupt files of records, by a run that makes the same records of the same images. Says why one does not."""
     found: dict[str, list[Path]] = {}
     for run in read_inventory(artifacts).runs:
         if name in ("", run.name) and run.settings.data_set:
             records = artifacts / "records" / run.settings.data_set
             paths = [Path(one.file) for one in verdict.corrupt if records in Path(one.file).parents]
             is_new = not any(set(paths) & set(others) for others in found.values())
-            if paths and is_new and not _why_not_mended(Run.of(name=run.name, artifacts=artifacts)):
-                found[run.name] = paths
+            if paths and is_new:
+                if why := _why_not_mended(artifacts, run.name):
+                    print(f"run {run.name} does not make these records again: {why}", file=sys.stderr)
+                else:
+                    found[run.name] = paths
     return found
 
 
-def _why_not_mended(run: Run) -> str:
+def _why_not_mended(artifacts: Path, run: str) -> str:
     """Why a run would not make the same shards again: other settings, or images that changed or cannot be seen."""
-    ledger = ledger_of(run)
     try:
+        ledger = ledger_of(Run.of(name=run, artifacts=artifacts))
         record = ledger.record("convert")
         if record is None or ledger.source is None:
             return "the images cannot be seen"
@@ -99,7 +100,7 @@ def _mend(run: Run, paths: list[Path]) -> None:
         return
     shards = {path.name.partition(".")[0] for path in owned if path.name.startswith(SHARDS)}
     files = {*owned, *(file for name in shards for file in Shard(run.records, name).files())}
-    set_aside(ledger_of(run), "convert", sorted(files), "corrupt")
+    set_aside(ledger_of(run), "convert", sorted(files), CORRUPT)
     print(f"making again: {', '.join(sorted(shards)) or ', '.join(path.name for path in owned)}", file=sys.stderr)
     with contextlib.redirect_stdout(sys.stderr):  # standard output has the answer
         run_stage("convert", run)

@@ -161,7 +161,7 @@ class ShardedRecords:
 def way_to_mend(shard: Path) -> str:
     """What a user can do about a shard with a corrupt record."""
     if shard.is_symlink():  # records.in_place
-        return f"The shard is a link to {shard.resolve()}: get that file again."
+        return f"The shard is a link to {os.path.realpath(shard)}: get that file again."
     return "To repair the shard, delete it and run ConvertRecords; or `python -m resnet verify --mend`."
 
 

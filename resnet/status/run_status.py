@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from resnet.errors import UserError
 from resnet.ledger import Ledger
+from resnet.ledger.displacing import require_discardable
 from resnet.locks import lock_owner
 from resnet.progress import time_text
 from resnet.run import Run
@@ -26,6 +28,7 @@ class RunStatus:
     stages: Mapping[str, StageStatus]
     next: Forecast
     owner: str = ""
+    refusal: str = ""  # what FullRun says instead, where it would displace finished work
 
     @property
     def is_up_to_date(self) -> bool:
@@ -41,6 +44,7 @@ class RunStatus:
             "stages": [stage.as_json() for stage in self.stages.values()],
             "next": list(self.next.seconds),
             "seconds": self.next.total,
+            "refusal": self.refusal,
         }
 
     def lines(self) -> list[str]:
@@ -57,7 +61,8 @@ class RunStatus:
         if self.is_up_to_date:
             return ["FullRun has nothing to do."]
         titles = [STAGES[stage].title for stage in self.next.seconds]
-        return [f"FullRun would run {_listed(titles)}: {self._time()}."] if titles else []
+        asks = ["It asks first:", *(f"  {line}" for line in self.refusal.splitlines())] if self.refusal else []
+        return [f"FullRun would run {_listed(titles)}: {self._time()}.", *asks] if titles else []
 
     def _time(self) -> str:
         known = sum(seconds for seconds in self.next.seconds.values() if seconds is not None)
@@ -77,7 +82,16 @@ def read_status(ledger: Ledger) -> RunStatus:
     to_run = {name: one.fraction or 0.0 for name, one in stages.items() if one.state is not State.UP_TO_DATE}
     expected = forecast(ledger, to_run).seconds
     known = {name: one.seconds_left for name, one in stages.items() if one.seconds_left is not None}  # of what runs
-    return RunStatus(ledger.run, stages, Forecast({**expected, **known}), lock_owner(ledger.run.folder))
+    owner, refusal = lock_owner(ledger.run.folder), _refusal(ledger)
+    return RunStatus(ledger.run, stages, Forecast({**expected, **known}), owner, refusal)
+
+
+def _refusal(ledger: Ledger) -> str:
+    try:
+        require_discardable(ledger, next(reversed(STAGES)))
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _in_words(one: StageStatus) -> str:

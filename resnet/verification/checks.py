@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -12,7 +13,7 @@ from resnet.errors import UserError
 from resnet.ledger.state_files import read_state
 from resnet.locks import is_locked
 from resnet.records.shards import SPLITS, Shard
-from resnet.run import Run, luigi_command, run_options
+from resnet.run import luigi_command, run_options, stored_recipe
 from resnet.stage_table import STAGES
 from resnet.training.checkpoint_files import checkpoint_path, checkpoint_steps
 from resnet.verification.file_checks import why_other_bytes, why_other_records, why_other_summary, why_other_tensors
@@ -29,7 +30,7 @@ class Finding(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A file to read. `why` says why it is corrupt, or is empty. `needed`: whether anything depends on the file."""
+    """A file to read. `why` says why it is corrupt, or is empty. `is_needed`: whether anything depends on the file."""
 
     path: Path
     why: Callable[[], str]
@@ -74,7 +75,7 @@ def checks_of_data_set(folder: Path, run: Path | None) -> Iterator[Check | Findi
             path = folder / name
             is_shard, is_index = name.startswith(SHARDS), name.startswith("index/")
             if path.is_symlink():
-                mend = f"restore {path.resolve()} from a copy: these records are used in place"
+                mend = f"restore {os.path.realpath(path)} from a copy: these records are used in place"
             elif is_shard or is_index:
                 mend = (
                     f"python -m resnet verify {options} --mend"
@@ -94,9 +95,9 @@ def checks_of_data_set(folder: Path, run: Path | None) -> Iterator[Check | Findi
 def checks_of_run(folder: Path) -> Iterator[Check | Finding]:
     """A run's own files: its recipe, and what its stages wrote, but the records."""
     try:
-        Run.of(name=folder.name, artifacts=folder.parent.parent)
+        stored_recipe(folder)
     except UserError as error:
-        yield Finding(str(folder / "recipe.toml"), *_parted(str(error)))
+        yield _corrupt(folder / "recipe.toml", str(error))
     for stage in STAGES:
         if stage != "convert" and not is_locked(folder / stage):
             yield from _checks_of_stage(folder, stage)
@@ -138,11 +139,11 @@ def _state(folder: Path) -> dict[str, Any] | Finding | None:
         try:
             record = read_state(folder / name)
         except UserError as error:
-            return Finding(str(folder / name), *_parted(str(error)))
+            return _corrupt(folder / name, str(error))
     return record
 
 
-def _parted(message: str) -> tuple[str, str]:
+def _corrupt(path: Path, message: str) -> Finding:
     """A message about a corrupt file as what is wrong, and what to do: the sentences after the first."""
-    what, _, way_on = message.partition("). ")
-    return (f"{what})", way_on) if way_on else (message, "")
+    what, _, way_on = message.removeprefix(f"{path} is corrupt (").partition("). ")
+    return Finding(str(path), what, way_on) if way_on else Finding(str(path), message, "")

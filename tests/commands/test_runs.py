@@ -35,7 +35,7 @@ def test_a_run_has_a_row_with_its_result(artifacts):
     assert lines[0].split()[:4] == ["run", "recipe", "state", "top1_error"]
     assert len(lines) == 5
     row = next(line for line in lines if line.startswith("fair"))
-    assert row.split()[:6] == ["fair", "digits", "missing", "50.00", "%"]
+    assert row.split()[:6] == ["fair", "digits", "not", "finished", "50.00", "%"]
 
 
 @pytest.mark.parametrize(

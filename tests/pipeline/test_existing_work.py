@@ -129,13 +129,10 @@ def luigid(tmp_path):
     command = [Path(sys.executable).with_name("luigid"), "--address", "127.0.0.1", "--port", str(port)]
     (tmp_path / "luigid").mkdir()
     process = subprocess.Popen(command, cwd=tmp_path / "luigid", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except ConnectionRefusedError:
-            continue
+    deadline = time.monotonic() + 60
+    while socket.socket().connect_ex(("127.0.0.1", port)):
+        assert time.monotonic() < deadline, "luigid does not listen"
+        time.sleep(0.1)
     yield port
     process.kill()
     process.wait()

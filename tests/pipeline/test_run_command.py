@@ -41,7 +41,9 @@ def test_a_dry_run_is_of_the_run_that_luigi_cfg_describes(photo_folder, tmp_path
     (tmp_path / "luigi.cfg").write_text(f"[pipeline]\nrecipe = imagefolder\nartifacts = mine\ndata = {photo_folder}\n")
     said = run("--dry-run", cwd=tmp_path)
     assert said.stdout.startswith(f"run imagefolder (recipe imagefolder) in {tmp_path / 'mine'}")
-    assert run("--artifacts", "other", "--dry-run", cwd=tmp_path).stdout.splitlines()[0].endswith("/other")
+    for folder in ("other", "artifacts"):
+        said = run("--artifacts", folder, "--dry-run", cwd=tmp_path)
+        assert said.stdout.splitlines()[0].endswith(f"/{folder}")
 
 
 def test_it_ends_with_the_exit_code_of_luigi(tmp_path):

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 from chromium import CHROMIUM, browser
+from luigi.scheduler import Scheduler
 
-from pipeline.scheduler import PAGE, SAID, with_messages
+from pipeline.scheduler import PAGE, SAID, Keeper, with_messages
 from resnet.training.log_format import read_log
 
 LUIGI = Path(sys.executable).with_name("luigi")
@@ -214,6 +215,10 @@ def test_two_schedulers_do_not_share_a_folder_or_a_port(idle, tmp_path):
         ("/history", {"Host": "evil.example:8082"}, 403),
         ("/artifacts/index.html", {"Host": "evil.example"}, 403),
         ("/api/task_list?data={}", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("/api/task_list?data={}", {"Sec-Fetch-Site": "same-site"}, 403),
+        ("/api/resource_list?data={}", {"Origin": "http://evil.example"}, 403),
+        ("/api/resource_list?data={}", {"Origin": "null"}, 403),
+        ("/api/resource_list?data={}", {"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
         ("/api/resource_list?data={}", {"Sec-Fetch-Site": "same-origin"}, 200),
     ],
 )
@@ -242,6 +247,35 @@ def test_what_changed_is_shown_at_once(idle):
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert "Etag" not in answer.headers
         assert answer.headers["Cache-Control"] == "no-cache"
+
+
+def test_an_artifacts_folder_may_have_any_name(tmp_path):
+    with serving(tmp_path / "100 % of what?") as server:
+        until(lambda: (server.artifacts / ".luigi" / "state.pickle").exists())
+        assert (server.artifacts / ".luigi" / "history.db").exists()
+        assert server.get("/history")[0] == 200
+    assert [path.name for path in tmp_path.iterdir()] == ["100 % of what?"]
+
+
+@pytest.mark.parametrize("place", [["--port", "99999"], ["--address", "nowhere.invalid"]])
+def test_a_place_where_it_cannot_listen_is_one_message(place, tmp_path):
+    command = [sys.executable, "-m", "pipeline.scheduler", "--artifacts", tmp_path / "a", *place]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the scheduler cannot listen at ")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_state_is_written_when_it_has_changed_only(tmp_path):
+    scheduler = Scheduler()
+    keeper = Keeper(scheduler, tmp_path / "state.pickle")
+    keeper.keep()
+    (tmp_path / "state.pickle").unlink()
+    keeper.keep()
+    assert not (tmp_path / "state.pickle").exists()
+    scheduler.add_task(task_id="Train_1", worker="one")
+    keeper.keep()
+    assert (tmp_path / "state.pickle").exists()
 
 
 def test_luigis_page_has_room_for_what_running_tasks_say():

@@ -1,3 +1,4 @@
+import errno
 import gc
 import signal
 import subprocess
@@ -76,6 +77,23 @@ def test_tasks_that_differ_in_any_setting_or_folder_are_different_tasks(tmp_path
     assert len({task.task_id for task in tasks}) == len(set(tasks)) == 4
     again = Train(artifacts=str(tmp_path / "a"), override=(SETTINGS[0],), discard="train")
     assert again.task_id == tasks[0].task_id  # what makes way changes nothing of what is asked for
+
+
+def test_a_disk_that_is_away_is_tried_again_although_nobody_sees_how_far_the_stage_is(task, monkeypatch):
+    attempts = []
+
+    def away(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    def fail_once(*_):
+        attempts.append(monkeypatch.setattr("pathlib.Path.glob", away))
+        if len(attempts) == 1:
+            raise Passing("the disk is away")
+
+    monkeypatch.setattr(configuration.pipeline, "retry_seconds", 0)
+    monkeypatch.setattr("pipeline.stage_task.run_stage", fail_once)
+    task.run()
+    assert len(attempts) == 2
 
 
 def test_a_stage_that_computes_takes_as_many_gpus_of_the_scheduler_as_luigi_cfg_says(tmp_path, monkeypatch):

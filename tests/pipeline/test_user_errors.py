@@ -89,6 +89,13 @@ def test_a_setting_that_does_not_exist_or_cannot_be_used(luigi, tmp_path, overri
     message(result, words)
 
 
+def test_images_for_a_recipe_that_reads_none(luigi, photo_folder, tmp_path):
+    result = luigi("FullRun", "--run", "mine", "--data", photo_folder, "--artifacts", tmp_path)
+    assert result.returncode == 35
+    message(result, f"--data {photo_folder}: recipe digits reads no folder, since scikit-learn bundles its images.")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_recipe_that_does_not_exist(luigi, tmp_path):
     result = luigi("FullRun", "--recipe", "digit", "--artifacts", tmp_path)
     assert result.returncode == 35
@@ -102,6 +109,22 @@ def test_a_value_in_luigi_cfg_that_is_not_a_number(luigi, tmp_path, monkeypatch,
     result = luigi("FullRun", "--artifacts", tmp_path)
     assert result.returncode == 35
     message(result, f"error: luigi.cfg: {said!r} must be a whole number, 0 or more (worker processes;")
+
+
+@pytest.mark.parametrize(
+    ("setting", "rule"),
+    [
+        ("gpu = all", "'all' must be a whole number, -1 or more"),
+        ("step_minutes = half", "'half' must be a number, 0 or more"),
+        ("step_minutes = -1", "'-1' must be a number, 0 or more"),
+        ("step_minutes = inf", "'inf' must be a number, 0 or more"),
+    ],
+)
+def test_other_numbers_in_luigi_cfg(luigi, tmp_path, monkeypatch, setting, rule):
+    (tmp_path / "luigi.cfg").write_text(f"[pipeline]\n{setting}\n")
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(tmp_path / "luigi.cfg"))
+    result = luigi("ConvertRecords", "--recipe", "digits", "--artifacts", tmp_path / "artifacts")
+    message(result, f"error: luigi.cfg: {rule}")
 
 
 def test_an_artifacts_folder_that_cannot_be_written(luigi, tmp_path):

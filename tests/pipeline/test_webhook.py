@@ -58,7 +58,16 @@ def test_success_and_failure_are_told_with_the_run_and_the_reason(luigi, tmp_pat
 def test_an_address_that_does_not_answer_is_one_warning(luigi, tmp_path, monkeypatch):
     done = convert(luigi, tmp_path, "http://127.0.0.1:9/", monkeypatch)
     assert done.returncode == 0
-    assert "the webhook http://127.0.0.1:9 did not take the news" in done.stdout + done.stderr
+    assert "the webhook at 127.0.0.1 did not take the news" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("address", ["https://me:s3cret@host", "hooks/s3cret", "http://[s3cret", "s3cret://host"])
+def test_a_secret_in_an_address_that_cannot_be_used_is_not_said(luigi, tmp_path, monkeypatch, address):
+    done = convert(luigi, tmp_path, address, monkeypatch)
+    assert done.returncode == 0
+    assert "did not take the news" in done.stderr
+    assert "s3cret" not in (done.stdout + done.stderr).replace("unknown url type: s3cret", "")
     assert "Traceback" not in done.stderr
 
 
