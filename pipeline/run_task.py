@@ -115,7 +115,7 @@ class RunTask(luigi.Task):
             )
 
         wanted = run(self.data)
-        if self.data != pipeline().data:  # luigi.cfg's is for the runs that read a folder
+        if self.data != type(self).data.normalize(pipeline().data):  # which is for the runs that read a folder
             require_use_of_data(wanted, self.data)
         found = "" if self.data else data_of(wanted.recipe.dataset.name)
         return run(found) if found else wanted

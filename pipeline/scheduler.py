@@ -37,6 +37,8 @@ PAGE = "static/visualiser/index.html"
 # After the buttons of a task, in both of the page's tables.
 BUTTONS_END = ("{{/acceptsMessages}}\n            </div>", "{{/acceptsMessages}}\n                        </td>")
 SAID = '{{#statusMessage}}<div class="said" style="white-space: pre-wrap">{{statusMessage}}</div>{{/statusMessage}}'
+# What pages of the artifacts may do in a browser. What they open is as free as any page.
+SANDBOX = "sandbox allow-scripts allow-downloads allow-popups allow-popups-to-escape-sandbox"
 
 
 def main() -> int:
@@ -202,7 +204,7 @@ class Artifacts(tornado.web.StaticFileHandler):
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")
         # A page that was adopted from elsewhere may show itself, and ask this scheduler for nothing.
-        self.set_header("Content-Security-Policy", "sandbox allow-scripts allow-popups allow-downloads")
+        self.set_header("Content-Security-Policy", SANDBOX)
 
     def get_content_type(self) -> str:
         is_text = self.absolute_path is not None and self.absolute_path.endswith((".txt", ".jsonl", ".toml", ".md"))

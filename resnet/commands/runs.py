@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from resnet.commands.options import artifacts_of
-from resnet.inventory import KnownRun, State, read_inventory
+from resnet.inventory import KnownRun, read_inventory, run_in_words
 from resnet.progress import time_text
 from resnet.text_table import text_table
 
 COLUMNS: dict[str, Callable[[KnownRun], Any]] = {
     "run": lambda run: run.name,
     "recipe": lambda run: run.settings.recipe or None,
-    "state": lambda run: "not finished" if run.state is State.MISSING else run.state.value,
+    "state": lambda run: run_in_words(run.state),
     "top1_error": lambda run: run.scores[0].top1_error if run.scores else None,
     "validation_error": lambda run: run.training.validation_error,
     "depth": lambda run: run.settings.depth,

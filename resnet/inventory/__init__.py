@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resnet.inventory.data_sets import KnownDataSet, read_data_sets
-from resnet.inventory.runs import KnownRun, read_runs
+from resnet.inventory.runs import KnownRun, read_runs, run_in_words
 from resnet.inventory.stages import StageFacts, State
 
-__all__ = ["Inventory", "KnownDataSet", "KnownRun", "StageFacts", "State", "read_inventory"]
+__all__ = ["Inventory", "KnownDataSet", "KnownRun", "StageFacts", "State", "read_inventory", "run_in_words"]
 
 
 class Inventory(NamedTuple):

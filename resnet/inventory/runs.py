@@ -81,6 +81,11 @@ class KnownRun:
         return next((state for state in order if self.stages_in(state)), State.FINISHED)
 
 
+def run_in_words(state: State) -> str:
+    """The state of a run as a whole, for people: one that lacks stages is not missing itself."""
+    return "not finished" if state is State.MISSING else state.value
+
+
 def read_runs(folder: Path, data_sets: Iterable[KnownDataSet]) -> list[KnownRun]:
     """Every run in a folder `runs`, that with the newest activity first."""
     conversions = {known.name: known.convert for known in data_sets}

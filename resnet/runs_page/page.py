@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import jinja2
 
-from resnet.inventory import KnownDataSet, KnownRun, State, read_inventory
+from resnet.inventory import KnownDataSet, KnownRun, State, read_inventory, run_in_words
 from resnet.inventory.runs import Score
 from resnet.inventory.stages import newest
 from resnet.inventory.training_progress import TRAINING_LOSS
@@ -98,8 +98,7 @@ def is_work_going_on(runs: list[KnownRun], data_sets: list[KnownDataSet], now: d
 def summary(runs: list[KnownRun], data_sets: int) -> str:
     """ "12 runs: 1 running, 9 finished, 2 interrupted. 3 data sets."."""
     counts = {state: sum(run.state is state for run in runs) for state in State}
-    words = {State.MISSING: "not finished"}  # but the run itself is there
-    parts = [f"{number:,} {words.get(state, state.value)}" for state, number in counts.items() if number]
+    parts = [f"{number:,} {run_in_words(state)}" for state, number in counts.items() if number]
     named = f"{count(len(runs), 'run')}{': ' if parts else ''}{', '.join(parts)}"
     return f"{named}. {count(data_sets, 'data set')}."
 

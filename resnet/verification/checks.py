@@ -145,5 +145,8 @@ def _state(folder: Path) -> dict[str, Any] | Finding | None:
 
 def _corrupt(path: Path, message: str) -> Finding:
     """A message about a corrupt file as what is wrong, and what to do: the sentences after the first."""
-    what, _, way_on = message.removeprefix(f"{path} is corrupt (").partition("). ")
-    return Finding(str(path), what, way_on) if way_on else Finding(str(path), message, "")
+    what, _, way_on = message.partition("). ")
+    why = what.removeprefix(f"{path} is corrupt (")
+    if not way_on:
+        return Finding(str(path), message, "")
+    return Finding(str(path), why if why != what else f"{what})", way_on)  # otherwise it is about another file

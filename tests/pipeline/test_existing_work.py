@@ -7,11 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from small_runs import SMALL
+from waiting import until
 
 from resnet.ledger.state_files import read_state, write_state
 
@@ -129,10 +129,7 @@ def luigid(tmp_path):
     command = [Path(sys.executable).with_name("luigid"), "--address", "127.0.0.1", "--port", str(port)]
     (tmp_path / "luigid").mkdir()
     process = subprocess.Popen(command, cwd=tmp_path / "luigid", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert time.monotonic() < deadline, "luigid does not listen"
-        time.sleep(0.1)
+    until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)))
     yield port
     process.kill()
     process.wait()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -105,6 +107,20 @@ def test_the_first_message_of_any_process_is_the_stages():
     say = f"import os; os.write(int(os.environ['{ENVIRONMENT}']), b'{{\"error\": \"the disk is full\"}}\\n'); exit(1)"
     with pytest.raises(UserError, match=r"^the disk is full$"):
         run_stage("train", [Process(python("exit(1)")), Process(python(say))], lambda news: None)
+
+
+def test_where_one_process_cannot_be_started_those_before_it_are_ended(monkeypatch):
+    started, popen = [], subprocess.Popen
+
+    def noted(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+    waits = Process(python("import signal; signal.pause()"))
+    with pytest.raises(FileNotFoundError):
+        run_stage("train", [waits, Process(["/no/such/command"])], lambda news: None)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
 def test_the_chiefs_success_counts():

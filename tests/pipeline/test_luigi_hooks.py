@@ -11,6 +11,7 @@ import luigi
 import luigi.worker
 import pytest
 from luigi.interface import PidLockAlreadyTakenExit
+from luigi.rpc import RemoteScheduler
 
 from pipeline import luigi_hooks
 from pipeline.tasks import ConvertRecords, FullRun, Images, Train
@@ -31,6 +32,21 @@ class Asked(luigi.Task):
 
     def complete(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize(
+    ("url", "port"), [("http://127.0.0.1:9", 9), ("https://127.0.0.1", 443), ("http://127.0.0.1", 80)]
+)
+def test_a_scheduler_that_does_not_answer_is_looked_for_at_the_port_of_its_address(url, port, monkeypatch):
+    def refuse(place, _):
+        asked.append(place)
+        raise ConnectionRefusedError
+
+    asked: list = []
+    monkeypatch.setattr("socket.create_connection", refuse)
+    with pytest.raises(UserError, match=rf"no scheduler answers at {url} .*scheduler --port {port}`"):
+        luigi_hooks.require_scheduler(RemoteScheduler(url))
+    assert asked == [("127.0.0.1", port)]
 
 
 @pytest.fixture

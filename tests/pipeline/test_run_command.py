@@ -46,6 +46,15 @@ def test_a_dry_run_is_of_the_run_that_luigi_cfg_describes(photo_folder, tmp_path
         assert said.stdout.splitlines()[0].endswith(f"/{folder}")
 
 
+def test_the_folder_of_images_in_luigi_cfg_keeps_no_recipe_from_its_own(tmp_path):
+    (tmp_path / "luigi.cfg").write_text("[pipeline]\ndata = pictures\n")
+    said = run("--recipe", "digits", "--dry-run", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    refused = run("--recipe", "digits", "--data", "photos", "--dry-run", cwd=tmp_path)
+    assert refused.returncode == 35
+    assert "recipe digits reads no folder" in refused.stderr
+
+
 def test_it_ends_with_the_exit_code_of_luigi(tmp_path):
     done = run("--recipe", "imagefolder", "--data", tmp_path / "nowhere", cwd=tmp_path)
     assert done.returncode == 20

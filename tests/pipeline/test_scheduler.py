@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 from chromium import CHROMIUM, browser
 from luigi.scheduler import Scheduler
+from waiting import until
 
 from pipeline.scheduler import PAGE, SAID, Keeper, with_messages
 from resnet.training.log_format import read_log
@@ -99,13 +99,6 @@ class Server:
 
         until(answered)
         return answer[0]
-
-
-def until(is_so: Callable[[], object], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.1)
 
 
 @contextlib.contextmanager
@@ -356,6 +349,21 @@ def test_two_runs_that_need_one_gpu_queue(server, luigi, tmp_path, monkeypatch):
     assert [name.rpartition("_")[0] for name in server.running()] == ["Train_first"]
     assert server.ask("stop")
     until(lambda: [name.rpartition("_")[0] for name in server.running()] == ["Train_second"])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look at the page with")
+def test_a_page_of_the_artifacts_shows_itself_and_can_ask_the_scheduler_for_nothing(idle):
+    ask = "fetch('/api/task_list?data={}').then(() => 'answered', () => 'refused').then(word => document.title = word)"
+    (idle.artifacts / "mine.html").write_text(f"<title>waits</title><h1>A page</h1><script>{ask}</script>")
+    with browser() as page:
+        page.open(f"http://127.0.0.1:{idle.port}/artifacts/mine.html")
+        assert "A page" in page.evaluate("document.body.innerText")
+        until(lambda: page.evaluate("document.title") == "refused")
+    (idle.artifacts / "mine.html").write_text("<meta http-equiv=refresh content=1><h1>Again</h1>")
+    with browser() as page:
+        page.open(f"http://127.0.0.1:{idle.port}/artifacts/mine.html")
+        (idle.artifacts / "mine.html").write_text("<h1>And again</h1>")
+        until(lambda: "And again" in page.evaluate("document.body.innerText"))
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look at the page with")

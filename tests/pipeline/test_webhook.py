@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import email
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from waiting import until
 
+LUIGI = Path(sys.executable).with_name("luigi")
 HEARD: list[dict] = []
 
 
@@ -53,6 +59,23 @@ def test_success_and_failure_are_told_with_the_run_and_the_reason(luigi, tmp_pat
     assert convert(luigi, tmp_path, address, monkeypatch).returncode == 30
     assert HEARD[-1]["result"] == "failed"
     assert "train-00000-of-00004" in HEARD[-1]["error"]
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_task_whose_process_is_killed_is_told_too(address, tmp_path):
+    (tmp_path / "luigi.cfg").write_text(f"[pipeline]\nwebhook = {address}\n")
+    command = [LUIGI, "--module", "pipeline", "Train", "--recipe", "digits", "--run", "mine", "--local-scheduler"]
+    process = subprocess.Popen([*command, "--workers", "2", "--artifacts", tmp_path / "a"], cwd=tmp_path)
+    until(lambda: (tmp_path / "a/runs/mine/train/begun.json").exists())
+    (task,) = [child for child in children_of(process.pid) if children_of(child)]
+    (trainer,) = children_of(task)
+    os.kill(task, signal.SIGKILL)
+    assert process.wait(60) != 0
+    assert [(news["task"], news["result"]) for news in HEARD] == [("ConvertRecords", "succeeded"), ("Train", "failed")]
+    until(lambda: not Path(f"/proc/{trainer}").exists())
 
 
 def test_an_address_that_does_not_answer_is_one_warning(luigi, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from ledgers import begin, finish_all, ledger_in
 
+from resnet.inventory import State
 from resnet.ledger.state_files import read_state, write_state
 from resnet.locks import locked
 from resnet.runs_page.page import render
@@ -65,6 +66,11 @@ def linked(artifacts: Path) -> set[str]:
     paths = [os.fsencode(artifacts) + b"/" + unquote_to_bytes(name) for name in names]
     assert all(map(os.path.exists, paths))
     return {os.fsdecode(path).removeprefix(f"{artifacts}/") for path in paths}
+
+
+def test_each_state_has_a_colour_of_its_class(artifacts):
+    page = render(artifacts)
+    assert [state.value for state in State if not re.search(rf"\.{state.value}\b[^{{}}]*{{ color: ", page)] == []
 
 
 def test_a_finished_run_has_its_error_with_interval_its_network_and_its_data(artifacts):

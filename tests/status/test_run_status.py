@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ledgers import ledger_in
 
+from resnet.ledger.state_files import read_state, write_state
 from resnet.locks import locked
 from resnet.status import read_status
 
@@ -55,6 +56,17 @@ def test_the_command_answers_with_json_and_exits_with_0_only_where_all_is_up_to_
         ("report", "missing"),
     ]
     assert answer["next"] == ["report"]
+
+
+def test_where_fullrun_would_stop_and_ask_the_status_says_so(made):
+    path = made.run.stage_folder("train") / "stage.json"
+    write_state(path, read_state(path) | {"worked_seconds": 7200.0})
+    changed = ["--run", "mine", "--artifacts", made.run.artifacts, "--override", "training.learning_rate=0.7"]
+    said = resnet("status", *changed).stdout
+    assert "It asks first:\n  train would be made again, and 2 h 00 min of work in" in said
+    assert "    training.learning_rate was 0.1, now 0.7" in said
+    assert json.loads(resnet("status", "--json", *changed).stdout)["refusal"].startswith("train would be made again")
+    assert "It asks first" not in resnet("status", *changed, "--discard", "train").stdout
 
 
 def test_a_name_that_is_nearly_a_runs_is_no_new_run(made):
