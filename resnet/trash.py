@@ -77,12 +77,13 @@ def named(trash: Sequence[Trashed], names: Sequence[str], *, newest: bool = Fals
     """
     found: list[Trashed] = []
     for name in names:
-        chosen = [one for one in trash if one.name == name]
-        if not chosen:
-            chosen = [one for one in trash if one.owner == name]
-            chosen = _newest(chosen) if newest else chosen
-        if not chosen:
+        folders = [one for one in trash if one.name == name]
+        owned = [one for one in trash if one.owner == name]
+        if not folders and not owned:
             raise UserError(f"the trash has no {name!r}: `python -m resnet trash` lists what it has.")
+        chosen = folders or (_newest(owned) if newest else owned)
+        if not chosen:
+            raise UserError(f"of {name!r}, the trash has corrupt files only: give the name of their folder there.")
         found += [one for one in chosen if one not in found]
     return found
 

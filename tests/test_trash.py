@@ -151,7 +151,11 @@ def test_of_a_run_neither_records_of_its_name_nor_corrupt_files_are_restored(cle
     set_aside(cleared, "convert", [shard], "corrupt")
     restored = resnet("restore", "digits", "--artifacts", cleared.run.artifacts)
     assert restored.stdout == f"restored {cleared.run.stage_folder('evaluate')}\n"
-    assert [one.why for one in read_trash(cleared.run.artifacts)] == ["corrupt"]
+    (shards,) = read_trash(cleared.run.artifacts)
+    assert shards.why == "corrupt"
+    refused = resnet("restore", "digits", "--artifacts", cleared.run.artifacts)
+    assert "of 'digits', the trash has corrupt files only: give the name of their folder there." in refused.stderr
+    assert resnet("restore", shards.name, "--artifacts", cleared.run.artifacts).returncode == 0
 
 
 def test_results_of_other_settings_than_the_runs_are_restored_and_that_is_said(cleared, ledger_for):

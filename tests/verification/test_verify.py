@@ -89,6 +89,7 @@ def test_a_changed_bit_is_found_and_its_file_named_with_what_mends_it(name, why,
     (one,) = answer["corrupt"]
     assert one["file"] == str(artifacts / name)
     assert why in one["why"]
+    assert name not in one["why"]  # which is said before it
     assert one["mend"]
 
 
